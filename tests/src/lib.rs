@@ -1,0 +1,1 @@
+//! Mock provider and end-to-end tests.

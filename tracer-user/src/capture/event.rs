@@ -1,0 +1,90 @@
+//! What capture yields, live or replayed: the only thing that later stages see of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Names one connection's life within one run of llmtap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey(pub u64);
+
+/// Seen from the traced process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    Send,
+    Receive,
+}
+
+/// Which end of the connection the traced process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    #[default]
+    Client,
+    Server,
+}
+
+/// Who ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The traced process freed or shut it down.
+    Local,
+    /// The peer closed in order (close_notify, FIN).
+    Peer,
+    /// The peer or the network reset it.
+    Reset,
+    /// The traced process ended or replaced its image.
+    Exit,
+    /// The source does not say.
+    Unknown,
+}
+
+/// Facts of a connection that do not change. Absent means not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// The identity that telemetry shows as `llmtap.connection.id`: the `conn` string of a capture file.
+    pub id: Arc<str>,
+    pub pid: Option<u32>,
+    pub tid: Option<u32>,
+    pub comm: Option<Arc<str>>,
+    pub exe: Option<Arc<str>>,
+    pub cgroup: Option<Arc<str>>,
+    pub container_id: Option<Arc<str>>,
+    /// TLS library, for example `openssl 3.0.15`; `none` for plaintext.
+    pub tls: Option<Arc<str>>,
+    /// Server name indication (RFC 6066 section 3).
+    pub sni: Option<Arc<str>>,
+    /// `address:port` of the peer.
+    pub peer: Option<Arc<str>>,
+    pub role: Role,
+}
+
+/// What later stages need of a traced process. Absent means not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Process {
+    pub pid: u32,
+    pub ppid: Option<u32>,
+    /// Start of the process, nanoseconds since the Unix epoch.
+    pub start: Option<u64>,
+    pub exe: Option<Arc<str>>,
+    pub argv0: Option<Arc<str>>,
+    pub uid: Option<u32>,
+    /// Its `OTEL_SERVICE_NAME`, else the name of its script or executable.
+    pub service: Option<Arc<str>>,
+    /// Its `OTEL_RESOURCE_ATTRIBUTES`, decoded.
+    pub resource_attributes: Vec<(String, String)>,
+}
+
+/// One observation. Times are nanoseconds since the Unix epoch, taken from the kernel's clock.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A traced process was seen, or has replaced its image.
+    Process { at: u64, process: Arc<Process> },
+    /// A connection was first seen. It comes before every other event of its connection.
+    Open { at: u64, key: ConnectionKey, connection: Arc<Connection> },
+    /// Plaintext bytes at byte offset `offset` of their direction. Sent bytes carry the time when they were handed to
+    /// the TLS library, received bytes the time when the application got them.
+    Data { at: u64, key: ConnectionKey, direction: Direction, offset: u64, bytes: Bytes },
+    /// `lost` bytes from `offset` on were not captured; 0 means an unknown number.
+    Gap { at: u64, key: ConnectionKey, direction: Direction, offset: u64, lost: u64 },
+    Close { at: u64, key: ConnectionKey, by: ClosedBy },
+}

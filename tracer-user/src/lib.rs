@@ -1,0 +1,15 @@
+//! llmtap: zero-code tracing of LLM traffic.
+//!
+//! The line runs left to right and each stage imports only the output type of the stage before it:
+//!
+//! ```text
+//! capture → flow → proto → exchange → llm → agent → span → export
+//! ```
+
+pub mod capture;
+pub mod exchange;
+pub mod flow;
+pub mod llm;
+pub mod price;
+pub mod proto;
+pub mod span;

@@ -1,0 +1,202 @@
+//! One model call, whatever the dialect. A field that the wire does not state is `None`: never 0, never guessed.
+
+use std::{borrow::Cow, sync::Arc};
+
+use crate::{
+    capture::Connection,
+    exchange::{ExchangeId, Outcome},
+};
+
+/// `gen_ai.operation.name`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Chat,
+    GenerateContent,
+    TextCompletion,
+    Embeddings,
+}
+
+impl Operation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::GenerateContent => "generate_content",
+            Self::TextCompletion => "text_completion",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+/// A tool call that the answer asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToolCall {
+    pub name: String,
+    pub id: Option<String>,
+}
+
+/// Parameters that the request states.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Request {
+    pub model: Option<String>,
+    pub max_tokens: Option<u64>,
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub top_k: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub stop_sequences: Option<Vec<String>>,
+    pub seed: Option<i64>,
+    pub choice_count: Option<u64>,
+    /// What the request asked for; `None` when it does not say.
+    pub stream: Option<bool>,
+    pub reasoning_level: Option<String>,
+    pub service_tier: Option<String>,
+    /// `text`, `json`, `image`, `speech` (`gen_ai.output.type`).
+    pub output_type: Option<&'static str>,
+    pub previous_response_id: Option<String>,
+    pub conversation_id: Option<String>,
+    pub embedding_dimensions: Option<u64>,
+    /// Number of messages in the conversation as sent.
+    pub messages: Option<u64>,
+    /// Number of tools offered.
+    pub tools: Option<u64>,
+    /// SHA-256 of the system instructions, first 16 hex digits.
+    pub system_prompt_hash: Option<String>,
+    /// Ids of the tool calls whose results this request carries.
+    pub tool_results: Vec<String>,
+    /// Body size in bytes, content-decoded.
+    pub body_bytes: u64,
+}
+
+/// What the response states.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Response {
+    pub status: Option<u16>,
+    pub model: Option<String>,
+    pub id: Option<String>,
+    /// The provider's own strings, by choice index.
+    pub finish_reasons: Vec<String>,
+    pub tool_calls: Vec<ToolCall>,
+    /// The body was a stream (SSE, NDJSON, …).
+    pub streamed: bool,
+    pub service_tier: Option<String>,
+    pub system_fingerprint: Option<String>,
+    pub request_id: Option<String>,
+    pub processing_ms: Option<f64>,
+    pub rate_limits: RateLimits,
+}
+
+/// Rate-limit headers as the provider states them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RateLimits {
+    pub requests: RateLimit,
+    pub tokens: RateLimit,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RateLimit {
+    pub limit: Option<u64>,
+    pub remaining: Option<u64>,
+    /// As on the wire: `6ms`, `1s`, or an RFC 3339 time.
+    pub reset: Option<String>,
+}
+
+/// Tokens, normalised: `input` includes cached reads and writes, `output` includes reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub input: Option<u64>,
+    pub output: Option<u64>,
+    pub cache_read: Option<u64>,
+    pub cache_write: Option<u64>,
+    /// The part of `cache_write` with a life of one hour (Anthropic `ephemeral_1h_input_tokens`).
+    pub cache_write_1h: Option<u64>,
+    pub reasoning: Option<u64>,
+    pub input_audio: Option<u64>,
+    pub output_audio: Option<u64>,
+    pub web_searches: Option<u64>,
+}
+
+/// Why a call failed, in the provider's own terms. Never payload text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// `error.type`: the provider's code, else its type or status, else the HTTP status, else `_OTHER`; `timeout`,
+    /// `connection_reset`, `cancelled` for what ended without an answer.
+    pub kind: Cow<'static, str>,
+}
+
+/// Nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// First request byte handed to TLS.
+    pub start: u64,
+    /// Last request byte handed to TLS.
+    pub request_end: Option<u64>,
+    /// First response byte given to the application.
+    pub first_byte: Option<u64>,
+    /// First data event of a stream: not a comment, not a ping.
+    pub first_chunk: Option<u64>,
+    /// First event with content: text, reasoning or a tool call.
+    pub first_token: Option<u64>,
+    pub last_token: Option<u64>,
+    /// Last response byte, or what ended the exchange.
+    pub end: u64,
+}
+
+/// Pace of a stream's data events.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Chunks {
+    pub count: u64,
+    /// Nanoseconds between neighbouring data events.
+    pub gap_max: Option<u64>,
+    pub gap_p95: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Completeness {
+    #[default]
+    Full,
+    Partial,
+    HeadersOnly,
+}
+
+/// W3C trace context of the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceParent {
+    pub trace_id: [u8; 16],
+    pub span_id: [u8; 8],
+    pub flags: u8,
+    pub state: Option<String>,
+}
+
+/// One attempt of one model call, as it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LlmCall {
+    pub id: ExchangeId,
+    pub connection: Arc<Connection>,
+    /// `gen_ai.provider.name`.
+    pub provider: Cow<'static, str>,
+    pub operation: Operation,
+    /// `chat_completions` or `responses` (`openai.api.type`), for OpenAI's own shapes.
+    pub api_type: Option<&'static str>,
+    /// Host of the request, without port.
+    pub server_address: Option<String>,
+    pub server_port: Option<u16>,
+    /// `1.0`, `1.1`, `2`.
+    pub protocol_version: &'static str,
+    pub request: Request,
+    pub response: Response,
+    pub usage: Usage,
+    /// Cost that the provider states, in USD.
+    pub provider_cost: Option<f64>,
+    pub error: Option<CallError>,
+    pub times: Times,
+    pub chunks: Chunks,
+    pub completeness: Completeness,
+    pub lost_bytes: Option<u64>,
+    /// The client or the network ended the stream before its end.
+    pub aborted: bool,
+    pub outcome: Outcome,
+    /// Attempt number from `x-stainless-retry-count` + 1.
+    pub attempt: Option<u64>,
+    pub trace_parent: Option<TraceParent>,
+}

@@ -1,0 +1,120 @@
+//! Proto: sans-IO protocol decoders. Each takes `push(at, bytes)`, `gap(at, lost)`, `close(at)` and appends events to
+//! the caller's buffer; cutting the input anywhere gives the same events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Numbers the exchanges of a connection from 0 in the order of their requests (HTTP/1.1), or carries the HTTP/2
+/// stream's ordinal.
+pub type StreamIndex = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Version {
+    Http10,
+    #[default]
+    Http11,
+    Http2,
+}
+
+/// Header fields in the order of the wire, names in lower case. Values are shown by no `Debug`: they can hold secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub Vec<(Arc<str>, Bytes)>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl Headers {
+    /// The first value of `name` (lower case) that is valid UTF-8, trimmed.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(key, _)| &**key == name)?;
+        std::str::from_utf8(value).ok().map(str::trim)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RequestHead {
+    pub version: Version,
+    pub method: String,
+    /// Path without query, as on the wire (not percent-decoded).
+    pub path: String,
+    /// Query without `?`; empty when there is none. Credentials in it (`key=`) are already removed.
+    pub query: String,
+    /// `Host` or `:authority`, as on the wire.
+    pub authority: Option<String>,
+    pub headers: Headers,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResponseHead {
+    pub version: Version,
+    pub status: u16,
+    pub headers: Headers,
+}
+
+/// One decoded piece of a body: content codings and framing are gone.
+#[derive(Clone, PartialEq)]
+pub enum Piece {
+    /// Bytes of a body that has no message framing of its own (JSON, HTML, …), as they come.
+    Bytes(Bytes),
+    /// One Server-Sent Event (WHATWG HTML section 9.2): its `event` field (empty when absent) and its `data`.
+    Sse { event: Bytes, data: Bytes },
+    /// A comment line of an event stream. It carries no content and does not count as an event.
+    Comment,
+    /// One line of NDJSON.
+    Line(Bytes),
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Sse { event, data } => write!(f, "Sse({}, {})", event.len(), data.len()),
+            Self::Comment => f.write_str("Comment"),
+            Self::Line(line) => write!(f, "Line({})", line.len()),
+        }
+    }
+}
+
+/// How a message (request or response) ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The framing says that it is whole.
+    Complete,
+    /// The connection or stream ended before the framing was satisfied.
+    Truncated,
+    /// HTTP/2 RST_STREAM or the like, by whom.
+    Reset { by_peer: bool },
+    /// Its bytes could not be decoded further (malformed, over a limit, or unsupported).
+    Undecodable(Fault),
+}
+
+/// Whose fault it is that decoding stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The peer or the traced program broke the protocol.
+    Malformed,
+    /// Bytes are missing from the capture.
+    Lost,
+    /// One of our limits was reached.
+    Limit,
+    /// Valid, but not supported.
+    Unsupported,
+}
+
+/// What the decoders of one connection yield, both directions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    RequestHead { at: u64, stream: StreamIndex, head: Arc<RequestHead> },
+    RequestBody { at: u64, stream: StreamIndex, piece: Piece },
+    RequestEnd { at: u64, stream: StreamIndex, end: End },
+    /// The first byte of a final (not 1xx) response was seen.
+    ResponseHead { at: u64, stream: StreamIndex, head: Arc<ResponseHead>, first_byte_at: u64 },
+    ResponseBody { at: u64, stream: StreamIndex, piece: Piece },
+    ResponseEnd { at: u64, stream: StreamIndex, end: End },
+    /// Bytes of this stream were lost: of the request if `request`, else of the response; `None` = unknown number.
+    Lost { at: u64, stream: StreamIndex, request: bool, bytes: Option<u64> },
+}

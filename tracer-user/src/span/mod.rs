@@ -1,0 +1,1 @@
+//! Span: from model calls to OpenTelemetry spans.
