@@ -253,15 +253,24 @@ pub fn fact(ctx: &ProbeContext) {
     let Some(target) = target(pid_tgid) else { return };
     let cookie = cookie(ctx.as_ptr());
     let what = cookie & fact::MASK;
+    // Read one by one, here: the compiler would compute the address of one field among several, which the verifier does
+    // not allow in the context.
     // SAFETY: the context of a uprobe program is `pt_regs`.
-    let regs = unsafe { &*ctx.regs };
-    let ssl = regs.rdi;
+    let (ssl, second, third, fourth) = unsafe {
+        let regs = ctx.regs;
+        (
+            (&raw const (*regs).rdi).read_volatile(),
+            (&raw const (*regs).rsi).read_volatile(),
+            (&raw const (*regs).rdx).read_volatile(),
+            (&raw const (*regs).rcx).read_volatile(),
+        )
+    };
     let now = task::now();
     if what >= fact::CONTROL {
         let name = if what == fact::HOST_NAME {
-            regs.rsi
-        } else if regs.rsi as u32 == CTRL_SET_TLSEXT_HOSTNAME && regs.rdx == 0 {
-            regs.rcx
+            second
+        } else if second as u32 == CTRL_SET_TLSEXT_HOSTNAME && third == 0 {
+            fourth
         } else {
             return;
         };

@@ -1,6 +1,17 @@
 //! Capture: from kernel hooks (or a capture file) to [`Event`]s. The only stage that knows the kernel.
 
+pub mod attach;
+pub mod btf;
+pub mod clock;
 pub mod event;
+pub mod load;
 pub mod locate;
+pub mod perf;
+pub mod program;
+pub mod rcu;
+pub mod ring;
+pub mod target;
 
 pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};
+pub use load::{Counters, LoadError, Options, ProcessNews, ProcessNotice, TargetMode, Tracer};
+pub use ring::RingReader;

@@ -11,17 +11,17 @@ use std::{
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes {
-    pub kind: u32,
+    kind: u32,
     size: u32,
-    pub config: u64,
+    config: u64,
     sample_period: u64,
     sample_type: u64,
     read_format: u64,
     flags: u64,
     wakeup_events: u32,
     breakpoint_type: u32,
-    pub config1: u64,
-    pub config2: u64,
+    config1: u64,
+    config2: u64,
     branch_sample_type: u64,
     sample_registers: u64,
     sample_stack: u32,
@@ -55,6 +55,15 @@ impl Default for Attributes {
             sample_max_stack: 0,
             reserved: 0,
         }
+    }
+}
+
+impl Attributes {
+    /// A uprobe, or with `on_return` a uretprobe, in the file whose zero-terminated path is at `path`.
+    #[must_use]
+    pub fn uprobe(kind: u32, path: &std::ffi::CStr, offset: u64, on_return: bool) -> Self {
+        let (config, config1) = (u64::from(on_return), path.as_ptr() as u64);
+        Self { kind, config, config1, config2: offset, ..Self::default() }
     }
 }
 
@@ -227,7 +236,7 @@ fn mapping(record: &[u8]) -> Option<Mapping> {
 fn cpus(list: &str) -> impl Iterator<Item = i32> + '_ {
     list.split(',').flat_map(|part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse(), last.parse()) {
+        match (first.parse::<i32>(), last.parse::<i32>()) {
             (Ok(first), Ok(last)) => first..last + 1,
             _ => 0..0,
         }

@@ -259,13 +259,7 @@ pub fn attach_perf(
     let path = c_path(path)?;
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(ProgramError::Attach)?;
     let kind: u32 = kind.trim().parse().map_err(|_| ProgramError::Attach(io::ErrorKind::InvalidData.into()))?;
-    let attributes = super::perf::Attributes {
-        kind,
-        config: u64::from(on_return),
-        config1: path.as_ptr() as u64,
-        config2: offset,
-        ..super::perf::Attributes::default()
-    };
+    let attributes = super::perf::Attributes::uprobe(kind, &path, offset, on_return);
     // One event on CPU 0: the program runs wherever the site is hit.
     let event = super::perf::open(&attributes, 0).map_err(ProgramError::Attach)?;
     if mode == AttachMode::Perf {
