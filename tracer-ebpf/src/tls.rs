@@ -293,6 +293,10 @@ pub fn fact(ctx: &ProbeContext) {
         emit::end(connection, what, now);
         return;
     }
+    // OpenSSL clears every object when its handshake begins, after the server name was set.
+    if what == fact::CLEARED && connection.offsets == [0, 0] {
+        return;
+    }
     emit::end(connection, what, now);
     let _ = CONNECTIONS.remove(&key);
 }
