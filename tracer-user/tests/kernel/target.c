@@ -316,6 +316,11 @@ static void switched_main(int reverse) {
     puts("survived");
 }
 
+static void *idle(void *unused) {
+    pause();
+    return unused;
+}
+
 // A call begins on one thread and returns on another.
 static void *resume(void *fiber) {
     swapcontext(&scheduler, &((struct fiber *)fiber)->here);
@@ -336,10 +341,10 @@ static void migrated(void) {
     fiber->here.uc_stack.ss_size = sizeof stack;
     fiber->here.uc_link = &scheduler;
     makecontext(&fiber->here, (void (*)(void))read_in_fiber, 1, 0);
-    pthread_t idle, thread;
+    pthread_t other, thread;
     switching = 1;
     // A second thread exists before the first call, as in any runtime that moves work between threads.
-    pthread_create(&idle, NULL, (void *(*)(void *))pause, NULL);
+    pthread_create(&other, NULL, idle, NULL);
     while (!fiber->done) {
         pthread_create(&thread, NULL, resume, fiber);
         pthread_join(thread, NULL);
@@ -407,13 +412,20 @@ static void streaming(void) {
     puts("survived");
 }
 
-// Nanoseconds per write and read of `length` bytes.
+static double between(struct timespec begin, struct timespec end) {
+    return (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
+}
+
+// Nanoseconds per write and read of `length` bytes: of the clock, and of this process's own processor time.
 static void measured(size_t length, int turns) {
     struct pair pair = connected(1 << 20);
     unsigned char *bytes = filled(length, 1), *got = malloc(length);
-    struct timespec begin, end;
+    struct timespec begin, end, cpu_begin, cpu_end;
     for (int turn = -turns / 10; turn < turns; turn++) {
-        if (turn == 0) clock_gettime(CLOCK_MONOTONIC, &begin);
+        if (turn == 0) {
+            clock_gettime(CLOCK_MONOTONIC, &begin);
+            clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu_begin);
+        }
         if (SSL_write(pair.client, bytes, (int)length) != (int)length) die("write");
         for (size_t done = 0; done < length;) {
             int more = SSL_read(pair.server, got, (int)length);
@@ -422,13 +434,8 @@ static void measured(size_t length, int turns) {
         }
     }
     clock_gettime(CLOCK_MONOTONIC, &end);
-    double taken = (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
-    printf("%.1f\n", taken / turns);
-}
-
-static void *idle(void *unused) {
-    pause();
-    return unused;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu_end);
+    printf("%.1f %.1f\n", between(begin, end) / turns, between(cpu_begin, cpu_end) / turns);
 }
 
 int main(int count, char **arguments) {
