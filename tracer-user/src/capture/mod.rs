@@ -9,6 +9,7 @@ pub mod locate;
 pub mod perf;
 pub mod program;
 pub mod rcu;
+pub mod returns;
 pub mod ring;
 pub mod target;
 
