@@ -5,5 +5,6 @@ pub mod event;
 pub mod format;
 pub mod record;
 pub mod replay;
+pub mod seam;
 
 pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};
