@@ -200,7 +200,9 @@ mod tests {
     fn secrets_go_and_everything_else_stays() {
         let text = masked(&[]);
         assert!(!text.to_lowercase().contains("secret") && !text.contains("sk-two") && !text.contains("t0p"), "{text}");
-        for kept in ["alt=sse&key=**********&a=b HTTP/1.1\r\n", "Host: h\r\n", "X-Other: keep\r\n\r\n{\"key\": \"body\"}\n"] {
+        for kept in
+            ["alt=sse&key=**********&a=b HTTP/1.1\r\n", "Host: h\r\n", "X-Other: keep\r\n\r\n{\"key\": \"body\"}\n"]
+        {
             assert!(text.contains(kept), "{text}");
         }
         assert_eq!(text.len(), STREAM.len());

@@ -126,8 +126,7 @@ impl<W: Write> Recorder<W> {
 
     /// Writes what is due and flushes. Connections that are still open get no `close`.
     pub fn finish(mut self) -> io::Result<W> {
-        let keys: BTreeMap<u64, ConnectionKey> =
-            self.connections.keys().map(|key| (key.0, *key)).collect();
+        let keys: BTreeMap<u64, ConnectionKey> = self.connections.keys().map(|key| (key.0, *key)).collect();
         for key in keys.into_values() {
             if let Some(state) = self.connections.get_mut(&key) {
                 write_open(&mut self.out, state)?;
@@ -137,7 +136,14 @@ impl<W: Write> Recorder<W> {
         Ok(self.out)
     }
 
-    fn data(&mut self, key: ConnectionKey, at: u64, direction: Direction, offset: u64, bytes: &Bytes) -> io::Result<()> {
+    fn data(
+        &mut self,
+        key: ConnectionKey,
+        at: u64,
+        direction: Direction,
+        offset: u64,
+        bytes: &Bytes,
+    ) -> io::Result<()> {
         let Some(state) = self.connections.get_mut(&key) else { return Ok(()) };
         let side = state.side(direction);
         side.next = offset + bytes.len() as u64;

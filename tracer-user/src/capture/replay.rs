@@ -39,7 +39,9 @@ pub enum ReplayError {
     Record { line: u64, what: &'static str },
     #[error("line {line} is longer than {} MiB", MAX_LINE >> 20)]
     LineTooLong { line: u64 },
-    #[error("the compressed capture ends early or is damaged after line {line}: what stands before it was used ({source})")]
+    #[error(
+        "the compressed capture ends early or is damaged after line {line}: what stands before it was used ({source})"
+    )]
     Damaged { line: u64, source: io::Error },
 }
 

@@ -2,11 +2,7 @@
 
 #![expect(unsafe_code, reason = "system calls that libc only offers as foreign functions")]
 
-use std::{
-    collections::BTreeMap,
-    io,
-    os::fd::RawFd,
-};
+use std::{collections::BTreeMap, io, os::fd::RawFd};
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,

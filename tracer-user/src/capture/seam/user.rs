@@ -4,8 +4,7 @@
 
 use std::{
     ffi::{CStr, CString, OsString},
-    fs,
-    io,
+    fs, io,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
