@@ -7,6 +7,7 @@
 //! ```
 
 pub mod capture;
+pub mod config;
 pub mod exchange;
 pub mod flow;
 pub mod llm;
