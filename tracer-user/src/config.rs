@@ -28,8 +28,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Start a program and trace it and all its descendants
-    #[command(after_help = "Exit status: CMD's own (128+n when signal n ended it); 125 when llmtap itself failed, 126 when \
-                            CMD cannot be executed, 127 when it is not found.")]
+    #[command(
+        after_help = "Exit status: CMD's own (128+n when signal n ended it); 125 when llmtap itself failed, 126 when \
+                            CMD cannot be executed, 127 when it is not found."
+    )]
     Run(Run),
     /// Trace programs that already run, until Ctrl-C
     Trace(Trace),
@@ -219,7 +221,8 @@ mod tests {
 
     #[test]
     fn the_command_of_run_keeps_its_own_options() {
-        let cli = Cli::try_parse_from(["llmtap", "run", "--output", "none", "--", "prog", "--output", "x", "-v"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["llmtap", "run", "--output", "none", "--", "prog", "--output", "x", "-v"]).unwrap();
         let Command::Run(run) = cli.command else { panic!("not run") };
         assert_eq!(run.command, ["prog", "--output", "x", "-v"].map(OsString::from));
         assert_eq!((run.shared.output, cli.verbose), (Output::None, 0));

@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod event;
 pub mod format;
+pub mod process;
 pub mod record;
 pub mod replay;
 pub mod seam;

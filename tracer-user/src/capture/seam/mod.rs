@@ -8,8 +8,10 @@ mod channel;
 mod confine;
 mod launch;
 mod user;
+mod wait;
 
 pub use channel::{Channel, ToParser, ToTracer, Totals};
 pub use confine::confine;
 pub use launch::{Command, Held, LaunchError, Status, fork_parser, reap};
 pub use user::{User, as_user};
+pub use wait::{Signals, ignore, local_offset, poll, process_end, send_signal, terminal_columns};
