@@ -7,5 +7,6 @@ pub mod process;
 pub mod record;
 pub mod replay;
 pub mod seam;
+pub mod locate;
 
 pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};
