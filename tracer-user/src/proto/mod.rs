@@ -1,9 +1,23 @@
 //! Proto: sans-IO protocol decoders. Each takes `push(at, bytes)`, `gap(at, lost)`, `close(at)` and appends events to
 //! the caller's buffer; cutting the input anywhere gives the same events.
 
+mod body;
+mod connection;
+pub mod credentials;
+mod detect;
+mod http1;
+mod limits;
+mod lines;
+mod sse;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use self::{
+    connection::{Connection, Protocol},
+    limits::Limits,
+};
 
 /// Numbers the exchanges of a connection from 0 in the order of their requests (HTTP/1.1), or carries the HTTP/2
 /// stream's ordinal.
@@ -108,7 +122,7 @@ pub enum Fault {
 /// What the decoders of one connection yield, both directions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    RequestHead { at: u64, stream: StreamIndex, head: Arc<RequestHead> },
+    RequestHead { at: u64, stream: StreamIndex, head: Arc<RequestHead>, first_byte_at: u64 },
     RequestBody { at: u64, stream: StreamIndex, piece: Piece },
     RequestEnd { at: u64, stream: StreamIndex, end: End },
     /// The first byte of a final (not 1xx) response was seen.
