@@ -38,17 +38,47 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// `at` is the time of the first request byte. `head` is `None` when capture joined in the middle.
-    Request { id: ExchangeId, at: u64, connection: Arc<Connection>, head: Option<Arc<RequestHead>> },
-    RequestPiece { id: ExchangeId, at: u64, piece: Piece },
+    Request {
+        id: ExchangeId,
+        at: u64,
+        connection: Arc<Connection>,
+        head: Option<Arc<RequestHead>>,
+    },
+    RequestPiece {
+        id: ExchangeId,
+        at: u64,
+        piece: Piece,
+    },
     /// `at` is the time of the last request byte.
-    RequestEnd { id: ExchangeId, at: u64, end: End },
+    RequestEnd {
+        id: ExchangeId,
+        at: u64,
+        end: End,
+    },
     /// `at` is the time of the first byte of the final response.
-    Response { id: ExchangeId, at: u64, head: Arc<ResponseHead> },
-    ResponsePiece { id: ExchangeId, at: u64, piece: Piece },
+    Response {
+        id: ExchangeId,
+        at: u64,
+        head: Arc<ResponseHead>,
+    },
+    ResponsePiece {
+        id: ExchangeId,
+        at: u64,
+        piece: Piece,
+    },
     /// `None` = an unknown number of bytes.
-    Lost { id: ExchangeId, at: u64, request: bool, bytes: Option<u64> },
+    Lost {
+        id: ExchangeId,
+        at: u64,
+        request: bool,
+        bytes: Option<u64>,
+    },
     /// `at` is the time of the last response byte, or of what ended the exchange.
-    End { id: ExchangeId, at: u64, outcome: Outcome },
+    End {
+        id: ExchangeId,
+        at: u64,
+        outcome: Outcome,
+    },
 }
 
 /// Pairs requests with responses on every connection. What it holds for each is bounded by the decoders' cap of pending

@@ -6,8 +6,11 @@
 //! capture → flow → proto → exchange → llm → agent → span → export
 //! ```
 
+pub mod agent;
 pub mod capture;
+pub mod config;
 pub mod exchange;
+pub mod export;
 pub mod flow;
 pub mod llm;
 pub mod price;
