@@ -6,8 +6,10 @@
 //! capture → flow → proto → exchange → llm → agent → span → export
 //! ```
 
+pub mod agent;
 pub mod capture;
 pub mod exchange;
+pub mod export;
 pub mod flow;
 pub mod llm;
 pub mod price;
