@@ -249,4 +249,6 @@ impl ExportHandle {
 }
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
