@@ -7,7 +7,7 @@ import anthropic
 
 from scenario import chosen, prompt
 
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-sonnet-5"
 
 
 def user(text):

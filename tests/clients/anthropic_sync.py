@@ -6,7 +6,7 @@ import anthropic
 from scenario import CLOCK, WEATHER, chosen, prompt
 
 client = anthropic.Anthropic(max_retries=0)
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-sonnet-5"
 TOOLS = [{"name": name, "input_schema": {"type": "object", "properties": {}}} for name in ("weather", "clock")]
 
 

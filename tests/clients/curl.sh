@@ -17,8 +17,8 @@ message() {
 
 ask='{"model":"gpt-5","messages":[{"role":"user","content":"hello"}]}'
 stream='{"model":"gpt-5-mini","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hello"}]}'
-claude='{"model":"claude-sonnet-4-5","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}'
-claude_stream='{"model":"claude-sonnet-4-5","stream":true,"max_tokens":100,"messages":[{"role":"user","content":"hello"}]}'
+claude='{"model":"claude-sonnet-5","max_tokens":100,"messages":[{"role":"user","content":"hello"}]}'
+claude_stream='{"model":"claude-sonnet-5","stream":true,"max_tokens":100,"messages":[{"role":"user","content":"hello"}]}'
 
 chat --data "$ask"
 message --data "$claude"
