@@ -1,0 +1,6 @@
+//! Export: finished spans out of the process, as OTLP or as lines of OTLP/JSON.
+
+pub mod convert;
+pub mod jsonl;
+
+pub use jsonl::Jsonl;
