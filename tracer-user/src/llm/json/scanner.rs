@@ -159,6 +159,11 @@ impl<F: Copy + 'static> Scanner<F> {
         self.passed_all.then_some(&self.passed)
     }
 
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity() + self.passed.capacity() * size_of::<(u32, u32)>()
+    }
+
     pub fn push(&mut self, input: &[u8], sink: &mut impl Sink<F>) {
         let mut at = 0;
         while at < input.len() {
@@ -519,10 +524,14 @@ static STRUCTURE: [bool; 256] = {
 
 fn next(input: &[u8], at: usize) -> Option<usize> {
     // Most documents are written without white space.
-    if !input[at].is_ascii_whitespace() {
+    if !is_space(&input[at]) {
         return Some(at);
     }
-    input[at..].iter().position(|byte| !byte.is_ascii_whitespace()).map(|length| at + length)
+    input[at..].iter().position(|byte| !is_space(byte)).map(|length| at + length)
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 fn is_delimiter(byte: u8) -> bool {
