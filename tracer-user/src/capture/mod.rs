@@ -3,10 +3,10 @@
 pub mod credentials;
 pub mod event;
 pub mod format;
+pub mod locate;
 pub mod process;
 pub mod record;
 pub mod replay;
 pub mod seam;
-pub mod locate;
 
 pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};

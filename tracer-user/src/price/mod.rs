@@ -122,9 +122,8 @@ impl Prices {
             return None;
         };
         let tier = paid_tier(call);
-        let priced = prices
-            .rates(tier.as_deref(), tokens.threshold(&call.provider))
-            .and_then(|rates| tokens.cost(&rates));
+        let priced =
+            prices.rates(tier.as_deref(), tokens.threshold(&call.provider)).and_then(|rates| tokens.cost(&rates));
         let Some(mut cost) = priced else {
             self.count_unpriced(call, tier.as_deref());
             return None;

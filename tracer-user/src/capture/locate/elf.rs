@@ -3,9 +3,9 @@
 //! The file belongs to a traced process and may say anything. Every read is checked, and every loop is bounded by
 //! the size of the file.
 
+use object::LittleEndian;
 use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, RelrIterator, SectionHeader, Sym};
-use object::LittleEndian;
 
 use super::Reason;
 
@@ -118,9 +118,8 @@ impl<'a> Elf<'a> {
                 let Some(rest) = usize::try_from(symbol.st_name(LE)).ok().and_then(|at| strings.get(at..)) else {
                     continue;
                 };
-                let matches = |name: &[u8]| {
-                    rest.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
-                };
+                let matches =
+                    |name: &[u8]| rest.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')));
                 let Some(index) = names.iter().position(|name| matches(name)) else { continue };
                 let address = symbol.st_value(LE);
                 let defined = !symbol.is_undefined(LE) && symbol.st_type() == elf::STT_FUNC;

@@ -282,9 +282,7 @@ fn emitter(kind: Kind, at: u64, stream: StreamIndex, out: &mut Vec<Event>) -> im
         out.push(match (item, kind) {
             (Item::Piece(piece), Kind::Request) => Event::RequestBody { at, stream, piece },
             (Item::Piece(piece), Kind::Response) => Event::ResponseBody { at, stream, piece },
-            (Item::Dropped(bytes), _) => {
-                Event::Lost { at, stream, request: kind == Kind::Request, bytes: Some(bytes) }
-            }
+            (Item::Dropped(bytes), _) => Event::Lost { at, stream, request: kind == Kind::Request, bytes: Some(bytes) },
         });
     }
 }

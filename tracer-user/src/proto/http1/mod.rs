@@ -13,7 +13,9 @@ use self::{
     head::{BodyFacts, Length},
     message::{Current, Direction, Kind, Progress, Skip, State},
 };
-use super::{End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, sse::Likeness};
+use super::{
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, sse::Likeness,
+};
 
 /// A request whose response has not begun.
 struct Pending {
