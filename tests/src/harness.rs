@@ -1,0 +1,1 @@
+//! Runs real clients under `llmtap`.
