@@ -19,9 +19,7 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_otlp::{
-    Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use tokio::sync::{Notify, mpsc as queue};
 use tonic::{metadata::MetadataMap, transport::Endpoint};
 
@@ -57,8 +55,8 @@ pub struct Otlp {
 }
 
 enum Transport {
-    Grpc(Endpoint),
-    Http(Option<rustls::ClientConfig>),
+    Grpc(Box<Endpoint>),
+    Http(Option<Box<rustls::ClientConfig>>),
 }
 
 impl std::fmt::Debug for Transport {
@@ -80,9 +78,9 @@ impl Otlp {
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let Some(settings) = Settings::read(endpoint, env)? else { return Ok(None) };
         let transport = match settings.protocol {
-            Protocol::Grpc => Transport::Grpc(grpc_endpoint(&settings)?),
+            Protocol::Grpc => Transport::Grpc(Box::new(grpc_endpoint(&settings)?)),
             Protocol::HttpProtobuf | Protocol::HttpJson => {
-                Transport::Http(settings.tls.as_ref().map(connect::http_tls).transpose()?)
+                Transport::Http(settings.tls.as_ref().map(connect::http_tls).transpose()?.map(Box::new))
             }
         };
         Ok(Some(Self { settings, transport }))
@@ -127,9 +125,8 @@ impl Otlp {
         let client = match self.transport {
             Transport::Grpc(endpoint) => Client::Grpc(endpoint.connect_with_connector_lazy(connector)),
             Transport::Http(tls) => {
-                let connector = HttpConnector::new(connector, tls)?;
-                let client =
-                    opentelemetry_http::hyper::HyperClient::new(connector, self.settings.timeout, None);
+                let connector = HttpConnector::new(connector, tls.map(|tls| *tls))?;
+                let client = opentelemetry_http::hyper::HyperClient::new(connector, self.settings.timeout, None);
                 Client::Http(Arc::new(client))
             }
         };
@@ -182,9 +179,10 @@ impl Exporters {
                 if settings.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
             }
             Client::Http(client) => {
-                let headers = settings.headers.iter().filter_map(|(name, value)| {
-                    Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-                });
+                let headers = settings
+                    .headers
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
                 let builder = SpanExporter::builder()
                     .with_http()
                     .with_shared_http_client(Arc::clone(client))
