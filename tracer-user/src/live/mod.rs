@@ -14,13 +14,12 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use privileged::Launch;
 pub use select::Selection;
 
 use crate::{
     capture::{
         LoadError, Options, RingReader, Tracer,
-        seam::{Channel, Signals, User, confine, fork_parser, ignore},
+        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore},
     },
     commands::Failure,
     session::Session,
@@ -31,7 +30,7 @@ pub struct Plan {
     pub options: Options,
     pub selection: Selection,
     /// The command of `run`.
-    pub launch: Option<Launch>,
+    pub launch: Option<Command>,
     pub duration: Option<Duration>,
 }
 
@@ -57,10 +56,7 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
 
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
-            // Its copy lives in the other half; here it would only be written twice.
-            session.forget();
-            drop(theirs);
-            drop(reader);
+            drop((theirs, reader));
             privileged::run(tracer, &ours, parser, &signals, plan)
         }
         None => {

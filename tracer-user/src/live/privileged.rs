@@ -5,7 +5,7 @@ use std::{
     io,
     net::ToSocketAddrs as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     capture::{
-        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
+        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, libraries, process,
         seam::{
             Channel, Command, Held, LaunchError, Signals, Status, ToParser, ToTracer, Totals, poll, process_end, reap,
             send_signal,
@@ -33,13 +33,6 @@ const CLOSING_TIME: Duration = Duration::from_secs(30);
 
 /// Names kept for the closing words.
 const MAX_NAMES: usize = 64;
-
-/// The command of `run`.
-pub struct Launch {
-    pub command: Command,
-    /// Files that the command is likely to load: hooked before it runs.
-    pub likely: Vec<PathBuf>,
-}
 
 /// Runs until there is nothing left to trace; then lets the other half finish.
 pub fn run(
@@ -59,7 +52,7 @@ pub fn run(
         notices: Vec::new(),
     };
     let command = match plan.launch {
-        Some(launch) => match half.start(&launch) {
+        Some(command) => match half.start(&command) {
             Ok(pid) => Some(pid),
             Err(error) => {
                 half.finish(parser);
@@ -93,10 +86,11 @@ struct Half<'a> {
 
 impl Half<'_> {
     /// Starts the command once its hooks stand.
-    fn start(&mut self, launch: &Launch) -> Result<u32, LaunchError> {
-        let held: Held = launch.command.hold()?;
+    fn start(&mut self, command: &Command) -> Result<u32, LaunchError> {
+        let held: Held = command.hold()?;
         self.tracer.add_target(held.pid).map_err(io::Error::other)?;
-        for file in std::iter::once(&held.program).chain(&launch.likely) {
+        let likely = libraries::likely(&held.program, &command.environment);
+        for file in std::iter::once(&held.program).chain(&likely) {
             let verdict = self.tracer.attach_file(file);
             self.note(None, &verdict);
         }

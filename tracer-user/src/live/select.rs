@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use globset::GlobMatcher;
 
 use crate::{
-    capture::process_is_alive,
+    capture::process,
     config::{Exclude, Select, Trace},
 };
 
@@ -56,7 +56,7 @@ impl Selection {
 
     /// The first PID that names no process.
     pub fn missing_pid(&self) -> Option<u32> {
-        self.pids.iter().copied().find(|pid| !process_is_alive(*pid))
+        self.pids.iter().copied().find(|pid| !process::is_alive(*pid))
     }
 }
 
