@@ -2,5 +2,7 @@
 
 pub mod convert;
 pub mod jsonl;
+pub mod pretty;
 
 pub use jsonl::Jsonl;
+pub use pretty::Pretty;
