@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
+pub use names::strip_date;
 pub use table::PriceFileError;
 
 use self::{

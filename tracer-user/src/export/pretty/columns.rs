@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     llm::LlmCall,
-    price::{Cost, CostSource},
+    price::{self, Cost, CostSource},
     span::tokens_per_second,
 };
 
@@ -29,6 +29,8 @@ enum Column {
 struct Spec {
     column: Column,
     title: &'static str,
+    /// Stands in for the title where that has no room.
+    short: &'static str,
     /// Columns of the terminal: at least, and at most.
     least: usize,
     most: usize,
@@ -39,26 +41,29 @@ struct Spec {
 
 #[rustfmt::skip]
 const SPECS: [Spec; 12] = [
-    Spec { column: Column::Time,     title: "TIME",     least: 8,  most: 8,  rank: 3, right: false },
-    Spec { column: Column::Process,  title: "PROCESS",  least: 8,  most: 20, rank: 4, right: false },
-    Spec { column: Column::Provider, title: "PROVIDER", least: 10, most: 16, rank: 9, right: false },
-    Spec { column: Column::Model,    title: "MODEL",    least: 17, most: 34, rank: 0, right: false },
-    Spec { column: Column::Status,   title: "STATUS",   least: 11, most: 44, rank: 0, right: false },
-    Spec { column: Column::Input,    title: "INPUT",    least: 6,  most: 9,  rank: 1, right: true },
-    Spec { column: Column::Cached,   title: "CACHED",   least: 6,  most: 9,  rank: 7, right: true },
-    Spec { column: Column::Output,   title: "OUTPUT",   least: 6,  most: 7,  rank: 1, right: true },
-    Spec { column: Column::First,    title: "FIRST",    least: 5,  most: 6,  rank: 6, right: true },
-    Spec { column: Column::Total,    title: "TOTAL",    least: 5,  most: 6,  rank: 2, right: true },
-    Spec { column: Column::Speed,    title: "TOK/S",    least: 5,  most: 6,  rank: 8, right: true },
-    Spec { column: Column::Cost,     title: "COST",     least: 7,  most: 9,  rank: 5, right: true },
+    Spec { column: Column::Time,     title: "TIME",     short: "TIME",     least: 8,  most: 8,  rank: 3, right: false },
+    Spec { column: Column::Process,  title: "PROCESS",  short: "PROCESS",  least: 8,  most: 20, rank: 4, right: false },
+    Spec { column: Column::Provider, title: "PROVIDER", short: "PROVIDER", least: 10, most: 16, rank: 9, right: false },
+    Spec { column: Column::Model,    title: "MODEL",    short: "MODEL",    least: 17, most: 34, rank: 0, right: false },
+    Spec { column: Column::Status,   title: "STATUS",   short: "STATUS",   least: 11, most: 44, rank: 0, right: false },
+    Spec { column: Column::Input,    title: "INPUT",    short: "INPUT",    least: 6,  most: 9,  rank: 1, right: true },
+    Spec { column: Column::Cached,   title: "CACHED",   short: "CACHE",    least: 6,  most: 9,  rank: 7, right: true },
+    Spec { column: Column::Output,   title: "OUTPUT",   short: "OUT",      least: 5,  most: 7,  rank: 1, right: true },
+    Spec { column: Column::First,    title: "FIRST",    short: "FIRST",    least: 5,  most: 6,  rank: 6, right: true },
+    Spec { column: Column::Total,    title: "TOTAL",    short: "TOTAL",    least: 5,  most: 6,  rank: 2, right: true },
+    Spec { column: Column::Speed,    title: "TOK/S",    short: "TOK/S",    least: 5,  most: 6,  rank: 8, right: true },
+    Spec { column: Column::Cost,     title: "COST",     short: "COST",     least: 7,  most: 9,  rank: 5, right: true },
 ];
 
 /// From this width on there is room for milliseconds, the provider and what the answer ended with.
 const WIDE: usize = 160;
 /// From this width on columns stand two spaces apart.
-const ROOMY: usize = 110;
+const ROOMY: usize = 140;
 /// From this width of its column on, a process is shown with its number.
 const PROCESS_WITH_PID: usize = 12;
+
+/// Room for all words of a status without the notes behind them.
+const FULL: usize = usize::MAX - 1;
 
 /// Columns and their widths for one width of the terminal.
 #[derive(Debug)]
@@ -105,6 +110,8 @@ impl Layout {
                 // At middling widths a short process name leaves the room to the model.
                 Column::Process if !wide => 14,
                 Column::Model if !wide => 26,
+                Column::Cached if !wide => 7,
+                Column::Speed if !wide => 5,
                 _ => specs[at].most,
             };
             let more = most.saturating_sub(cells[at].1).min(spare);
@@ -133,8 +140,9 @@ impl Layout {
                 text::spaces(&mut line, self.gap);
             }
             let Some(spec) = SPECS.iter().find(|spec| spec.column == *column) else { continue };
+            let title = if text::width(spec.title) > *cells { spec.short } else { spec.title };
             let indent = if *column == Column::Status { "  " } else { "" };
-            text::pad(&mut line, &format!("{indent}{}", spec.title), *cells, spec.right);
+            text::pad(&mut line, &format!("{indent}{title}"), *cells, spec.right);
         }
         let line = line.trim_end();
         let mut out = String::new();
@@ -153,9 +161,11 @@ impl Layout {
             at += 1;
             let mut cells = cells;
             if column == Column::Status {
-                let words = state.words(call, if self.wide { usize::MAX } else { cells.saturating_sub(2) });
-                // A call that failed has no figures: its reason may stand where they would.
-                while text::width(&words) + 2 > cells
+                // A call that failed has few figures: its reason may stand where they would.
+                let spread = matches!(state, State::Failed | State::Cut);
+                let full = text::width(&state.words(call, FULL)) + 2;
+                while spread
+                    && full > cells
                     && let Some(&(next, more)) = self.cells.get(at)
                     && is_figure(next)
                     && figure(next, call, cost, more).is_none()
@@ -163,6 +173,7 @@ impl Layout {
                     cells += self.gap + more;
                     at += 1;
                 }
+                let words = state.words(call, if self.wide { usize::MAX } else { cells.saturating_sub(2) });
                 paint.push(&mut line, state.tone(), state.mark());
                 line.push(' ');
                 let mut cell = String::new();
@@ -204,7 +215,7 @@ impl Layout {
             }
             Column::Model => {
                 let model = model_name(call);
-                text::pad(&mut cell, model.as_deref().unwrap_or(ABSENT), cells, false);
+                text::pad(&mut cell, &fit_model(model.as_deref().unwrap_or(ABSENT), cells), cells, false);
                 if model.is_some() { Tone::Strong } else { Tone::Dim }
             }
             _ => {
@@ -276,6 +287,18 @@ pub fn model_name(call: &LlmCall) -> Option<String> {
     Some(text::clean(model, 128)).filter(|model| !model.is_empty())
 }
 
+/// A name too long for its cell loses its date before it loses what tells it from its siblings.
+pub fn fit_model(model: &str, cells: usize) -> String {
+    let undated = price::strip_date(model).unwrap_or(model);
+    if text::width(model) <= cells || text::width(undated) > cells {
+        text::cut(model, cells)
+    } else if text::width(undated) < cells {
+        format!("{undated}…")
+    } else {
+        undated.to_owned()
+    }
+}
+
 /// How a call ended, as a line shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -340,15 +363,21 @@ impl State {
             }
         }
         let mut text = words.join(" ");
-        if cells < text.len() && matches!(self, Self::Done | Self::Partial) && call.response.streamed {
-            text = "stream".to_owned();
+        // The last word says most.
+        if cells < text::width(&text)
+            && let Some(last) = words.pop()
+        {
+            text = last;
         }
         if cells == usize::MAX {
             let mut notes: Vec<String> = Vec::new();
             if self == Self::Done || self == Self::Partial {
                 let reasons: Vec<String> =
                     call.response.finish_reasons.iter().take(2).map(|reason| text::clean(reason, 24)).collect();
-                notes.extend((!reasons.is_empty()).then(|| reasons.join(",")));
+                let tools: Vec<String> =
+                    call.response.tool_calls.iter().take(4).map(|tool| text::clean(&tool.name, 32)).collect();
+                let tools = if tools.is_empty() { String::new() } else { format!(": {}", tools.join(", ")) };
+                notes.extend((!reasons.is_empty()).then(|| format!("{}{tools}", reasons.join(","))));
             }
             notes.extend(call.attempt.filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}")));
             notes.extend(call.lost_bytes.filter(|lost| *lost > 0).map(|lost| format!("{} lost", text::bytes(lost))));

@@ -131,8 +131,8 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
     let longest = rows.iter().map(|(model, _)| text::width(model)).max().unwrap_or(0).max(5);
     rows.push(("Total".to_owned(), &tree.totals));
     let mut columns: Vec<(&str, usize)> =
-        vec![("CALLS", 6), ("FAILED", 6), ("INPUT", 11), ("CACHED", 11), ("OUTPUT", 9), ("COST", 10)];
-    for drop in ["FAILED", "CACHED", "CALLS", "INPUT", "OUTPUT"] {
+        vec![("CALLS", 6), ("ERRORS", 6), ("INPUT", 11), ("CACHED", 9), ("OUTPUT", 9), ("COST", 9)];
+    for drop in ["CACHED", "ERRORS", "CALLS", "INPUT", "OUTPUT"] {
         let room: usize = columns.iter().map(|(_, cells)| cells + 1).sum();
         if room + longest.min(24) > width {
             columns.retain(|(title, _)| *title != drop);
@@ -159,7 +159,7 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
         for (title, cells) in &columns {
             let figure = match *title {
                 "CALLS" => Some(text::count(totals.calls, *cells)),
-                "FAILED" => Some(totals.failed + totals.cut).filter(|failed| *failed > 0).map(|n| text::count(n, *cells)),
+                "ERRORS" => Some(totals.failed + totals.cut).filter(|failed| *failed > 0).map(|n| text::count(n, *cells)),
                 "INPUT" => totals.input.map(|tokens| text::count(tokens, *cells)),
                 "CACHED" => totals.cached.map(|tokens| text::count(tokens, *cells)),
                 "OUTPUT" => totals.output.map(|tokens| text::count(tokens, *cells)),
@@ -167,11 +167,11 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
             };
             let mut cell = String::from(" ");
             // No failure is worth no mark at all; other figures are marked as not known.
-            let absent = if *title == "FAILED" { "" } else { ABSENT };
+            let absent = if *title == "ERRORS" { "" } else { ABSENT };
             text::pad(&mut cell, figure.as_deref().unwrap_or(absent), *cells, true);
             let tone = match (figure.is_some(), *title, at == last) {
                 (false, ..) => Tone::Dim,
-                (true, "FAILED", _) => Tone::Bad,
+                (true, "ERRORS", _) => Tone::Bad,
                 (true, _, true) => Tone::Strong,
                 (true, _, false) => Tone::Plain,
             };
@@ -192,8 +192,8 @@ fn unpriced(unpriced: &Unpriced) -> Option<String> {
     if more > 0 {
         names.push(format!("{more} more"));
     }
-    let of = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-    Some(format!("{} without a known price{of}: give one with --prices FILE", text::plural(unpriced.calls, "call")))
+    let of = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
+    Some(format!("{} without a cost: --prices FILE can give the price{of}", text::plural(unpriced.calls, "call")))
 }
 
 /// What to say when a run saw no model call: what was seen, what that means, what to do next.

@@ -132,22 +132,27 @@ pub fn duration(nanos: u64) -> String {
     }
 }
 
-/// US dollars: `$12.30`, `$0.0431`, two significant digits below a hundredth of a cent.
+/// US dollars: `$12.30`, `$0.0431`, below a tenth of a cent two significant digits, or as many as fit.
 pub fn usd(amount: f64, cells: usize) -> String {
-    let text = match amount {
-        0.0 => "$0".to_owned(),
-        amount if amount >= 1e6 => format!("${}", grouped(amount.round() as u64)),
-        amount if amount >= 9.995 => format!("${amount:.2}"),
-        amount if amount >= 0.000_995 => format!("${amount:.4}"),
-        amount if amount >= 0.000_099_5 => format!("${amount:.5}"),
-        amount if amount >= 0.000_009_95 => format!("${amount:.6}"),
-        amount => format!("${amount:.7}"),
-    };
-    if text.len() <= cells || amount >= 0.001 {
-        return text;
+    if amount == 0.0 {
+        return "$0".to_owned();
     }
-    let short = format!("${amount:.4}");
-    if short == "$0.0000" { "<$.0001".to_owned() } else { short }
+    if amount >= 1e6 {
+        return format!("${}", grouped(amount.round() as u64));
+    }
+    if amount >= 9.995 {
+        return format!("${amount:.2}");
+    }
+    if amount >= 0.000_995 {
+        return format!("${amount:.4}");
+    }
+    // Zeros between the point and the first digit that counts.
+    let zeros = (-amount.log10()).floor().clamp(0.0, 12.0) as usize;
+    let candidates = [zeros + 2, zeros + 1].map(|digits| format!("${amount:.digits$}"));
+    candidates.into_iter().find(|text| text.len() <= cells).unwrap_or_else(|| {
+        let short = format!("${amount:.4}");
+        if short == "$0.0000" { "<$.0001".to_owned() } else { short }
+    })
 }
 
 /// Tokens per second.

@@ -191,7 +191,7 @@ impl Tree {
             end: call.times.end,
             model: model.map(Into::into),
             state,
-            words: state.words(call, 32).into(),
+            words: state.words(call, usize::MAX - 1).into(),
             input: call.usage.input,
             cached: call.usage.cache_read,
             output: call.usage.output,
@@ -373,46 +373,57 @@ impl Shape {
 
     fn process(&self, process: &Process) -> String {
         let mut line = String::new();
-        let name = text::cut(&text::clean(&process.name.name, 64), self.left);
+        let totals = &process.totals;
+        let figures = self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
+        let room = self.room(&figures);
+        let name = text::cut(&text::clean(&process.name.name, 64), room);
         let mut used = text::width(&name);
         self.paint.push(&mut line, Tone::Name, &name);
         let pid = process.name.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-        let rest = text::cut(&format!("{pid}  {}", process.totals.calls_text()), self.left.saturating_sub(used));
+        let rest = text::cut(&format!("{pid}  {}", totals.calls_text()), room.saturating_sub(used));
         used += text::width(&rest);
         self.paint.push(&mut line, Tone::Dim, &rest);
-        let totals = &process.totals;
-        let figures = self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
         self.finish(&mut line, used, &figures, Tone::Strong);
         line
     }
 
     fn call(&self, record: &Record, prefix: &str) -> String {
+        let cost = record.cost.as_deref().map(str::to_owned);
+        let figures = self.figures(record.input, record.cached, record.output, record.total, cost);
+        let room = self.room(&figures);
         let mut line = String::new();
         let mut used = 0;
-        let mut push = |tone: Tone, part: &str| {
-            let part = text::cut(part, self.left.saturating_sub(used));
+        let mut push = |tone: Tone, part: &str| -> usize {
+            let part = text::cut(part, room.saturating_sub(used));
             used += text::width(&part);
             self.paint.push(&mut line, tone, &part);
+            used
         };
         push(Tone::Dim, prefix);
         push(record.state.tone(), record.state.mark());
         push(Tone::Dim, &format!(" {} ", text::clock(record.start, self.offset, false)));
-        push(Tone::Strong, record.model.as_deref().unwrap_or(text::ABSENT));
-        push(Tone::Plain, "  ");
-        push(if record.state == State::Done { Tone::Dim } else { record.state.tone() }, &record.words);
-        let cost = record.cost.as_deref().map(str::to_owned);
-        let figures = self.figures(record.input, record.cached, record.output, record.total, cost);
+        // How it ended must stay readable beside a long name.
+        let short = record.words.rsplit(' ').next().unwrap_or_default();
+        let at = push(Tone::Plain, "");
+        let model = record.model.as_deref().unwrap_or(text::ABSENT);
+        let least = text::width(short).min(20) + 2;
+        let model = columns::fit_model(model, room.saturating_sub(at + least).max(8));
+        push(Tone::Strong, &model);
+        let at = push(Tone::Plain, "  ");
+        let words = if text::width(&record.words) + at > room { short } else { &record.words };
+        push(if record.state == State::Done { Tone::Dim } else { record.state.tone() }, words);
         self.finish(&mut line, used, &figures, Tone::Plain);
         line
     }
 
     fn tool(&self, name: &str, round: Option<u64>, prefix: &str) -> String {
-        let mut line = String::new();
-        let prefix = text::cut(prefix, self.left);
-        self.paint.push(&mut line, Tone::Dim, &prefix);
-        let label = text::cut(&format!("tool {name}"), self.left.saturating_sub(text::width(&prefix)));
-        self.paint.push(&mut line, Tone::Warning, &label);
         let figures = self.figures(None, None, None, round, None);
+        let room = self.room(&figures);
+        let mut line = String::new();
+        let prefix = text::cut(prefix, room);
+        self.paint.push(&mut line, Tone::Dim, &prefix);
+        let label = text::cut(&format!("tool {name}"), room.saturating_sub(text::width(&prefix)));
+        self.paint.push(&mut line, Tone::Name, &label);
         self.finish(&mut line, text::width(&prefix) + text::width(&label), &figures, Tone::Plain);
         line
     }
@@ -437,13 +448,19 @@ impl Shape {
             .collect()
     }
 
+    /// Columns for the words of a line: they may go on below figures that the line does not have.
+    fn room(&self, figures: &[Option<String>]) -> usize {
+        let blank = figures.iter().zip(&self.figures).take_while(|(figure, _)| figure.is_none());
+        self.left + blank.map(|(_, (_, cells))| cells + 1).sum::<usize>()
+    }
+
     /// Appends the figures; what is not known stays blank.
     fn finish(&self, line: &mut String, used: usize, figures: &[Option<String>], tone: Tone) {
-        let known = figures.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        if known > 0 {
-            text::spaces(line, self.left.saturating_sub(used));
+        let blank = figures.iter().take_while(|figure| figure.is_none()).count();
+        if blank < figures.len() {
+            text::spaces(line, self.room(figures).saturating_sub(used));
         }
-        for (figure, (_, cells)) in figures.iter().zip(&self.figures).take(known) {
+        for (figure, (_, cells)) in figures.iter().zip(&self.figures).skip(blank) {
             let mut cell = String::from(" ");
             text::pad(&mut cell, figure.as_deref().unwrap_or(""), *cells, true);
             self.paint.push(line, tone, &cell);
