@@ -194,8 +194,8 @@ pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> 
             }
             let stack_intact = state.register(R::RSP) == Value::Frame(0);
             if let (Some(kind), true) = (emulated(&instruction, elf), stack_intact) {
-                let clear = reading.complete
-                    && !reading.targets.iter().any(|t| (entry..instruction.next_ip()).contains(t));
+                let clear =
+                    reading.complete && !reading.targets.iter().any(|t| (entry..instruction.next_ip()).contains(t));
                 if let (true, Some(registers)) = (clear, state.located(arguments)) {
                     return Some(Site { offset: elf.offset(instruction.ip())?, registers, emulated: Some(kind) });
                 }
@@ -222,7 +222,8 @@ pub(super) fn after<const N: usize>(
     let mut state = state.clone();
     state.set(R::EAX, Value::Result);
     let mut factory = InstructionInfoFactory::new();
-    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
         if instruction.is_invalid() {
             return None;
         }
@@ -248,7 +249,8 @@ pub(super) fn after<const N: usize>(
 pub(super) fn returned_address(elf: &Elf<'_>, entry: u64) -> Option<u64> {
     let mut state = State::at_entry();
     let mut factory = InstructionInfoFactory::new();
-    for instruction in Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+    for instruction in Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
         match instruction.flow_control() {
             FlowControl::Return => {
                 return match state.register(R::RAX) {
@@ -282,8 +284,7 @@ fn emulated(instruction: &Instruction, elf: &Elf<'_>) -> Option<Emulated> {
 
 /// At entry (Procedure Call Standard for the Arm 64-bit Architecture, section 6.8.2).
 fn aarch64_arguments(arguments: usize) -> [Option<Register>; 6] {
-    let mut registers =
-        [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
+    let mut registers = [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
     registers.iter_mut().skip(arguments).for_each(|register| *register = None);
     registers
 }
@@ -441,9 +442,7 @@ impl State {
         let result = match instruction.mnemonic() {
             Mnemonic::Mov => Some(self.operand(instruction, 1)),
             Mnemonic::Lea => Some(match self.address(instruction) {
-                Some((Value::Frame(at), displacement)) => {
-                    Value::Frame(at.wrapping_add(displacement.cast_signed()))
-                }
+                Some((Value::Frame(at), displacement)) => Value::Frame(at.wrapping_add(displacement.cast_signed())),
                 Some((Value::Constant(address), displacement)) => Value::Constant(address.wrapping_add(displacement)),
                 Some((value, 0)) => value,
                 _ => Value::Unknown,
