@@ -184,6 +184,8 @@ pub struct Call {
     pub time: u64,
     /// Bytes that the caller offered or has room for.
     pub length: u64,
+    /// The process image that made the call.
+    pub incarnation: u64,
 }
 
 /// Calls under way of one thread, outermost first.
@@ -191,6 +193,9 @@ pub struct Call {
 #[repr(C)]
 pub struct Calls {
     pub depth: u64,
+    /// Top of the thread's own stack and how far it reaches down; 0 until it is asked for.
+    pub stack_top: u64,
+    pub stack_window: u64,
     pub calls: [Call; NESTED_CALLS],
 }
 
@@ -348,7 +353,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 32);
-    assert!(size_of::<Calls>() == 8 + NESTED_CALLS * 48);
+    assert!(size_of::<Calls>() == 24 + NESTED_CALLS * 56);
     assert!(size_of::<CgroupId>() == 16);
 };
 

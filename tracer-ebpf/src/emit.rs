@@ -5,7 +5,7 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{Connection, Data, End, Lost, Open, kind},
-    limits::{CLASSES, PIECE, PIECES_PER_CALL, WAKE_INTERVAL_NS},
+    limits::{CLASSES, PIECE, PIECES_PER_CALL, URGENT_WAKE_INTERVAL_NS, WAKE_INTERVAL_NS},
 };
 
 use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, count};
@@ -35,10 +35,16 @@ pub struct Payload {
 /// cost the traced thread more than everything else here.
 #[inline(always)]
 pub fn wake(now: u64) -> u64 {
+    wake_after(now, WAKE_INTERVAL_NS)
+}
+
+#[inline(always)]
+fn wake_after(now: u64, interval: u64) -> u64 {
     let Some(last) = LAST_WAKE.get_ptr_mut(0) else { return FORCE_WAKEUP };
     // SAFETY: the map value is 8 bytes, aligned, and lives as long as the program runs.
     let last = unsafe { &mut *last };
-    if now.wrapping_sub(*last) < WAKE_INTERVAL_NS {
+    // Another processor may have written a later time than ours.
+    if now < last.saturating_add(interval) {
         return NO_WAKEUP;
     }
     *last = now;
@@ -71,8 +77,8 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         if left < PIECE as u64 {
             break;
         }
-        // SAFETY: no preconditions.
-        let flags = if EVENTS.query(AVAILABLE) > RING_MARK.load() { FORCE_WAKEUP } else { NO_WAKEUP };
+        let urgent = EVENTS.query(AVAILABLE) > RING_MARK.load();
+        let flags = wake_after(now, if urgent { URGENT_WAKE_INTERVAL_NS } else { WAKE_INTERVAL_NS });
         match piece::<PIECE>(&head, address, PIECE as u64, flags) {
             Ok(()) => {
                 records += 1;

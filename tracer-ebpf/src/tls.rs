@@ -76,7 +76,12 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let cookie = Cookie(cookie(ctx.as_ptr()));
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
-    let call = Call { stack: regs.rsp, time: task::now(), ..arguments(regs, cookie) };
+    let call = Call {
+        stack: regs.rsp,
+        time: task::now(),
+        incarnation: target.incarnation,
+        ..arguments(regs, cookie)
+    };
     let Some(calls) = calls(pid_tgid) else {
         count(Counter::ThreadsFull, 1);
         return false;
@@ -139,9 +144,11 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
         }
     }
     if session && target.flags & Target::TAME_STACKS == 0 {
-        let current = Task::current();
-        let (top, window) = current.own_stack(pid_tgid >> 32 == pid_tgid & 0xffff_ffff);
-        if !decide::is_below(top, call.stack, window) && current.live_threads() != 1 {
+        if calls.stack_top == 0 {
+            let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
+            (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
+        }
+        if !decide::is_below(calls.stack_top, call.stack, calls.stack_window) && Task::current().live_threads() != 1 {
             return Admission::Refused(Counter::ForeignStack);
         }
     }
@@ -200,7 +207,7 @@ pub fn leave(ctx: *mut c_void) {
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
-            peer_closed(pid_tgid, call.ssl);
+            peer_closed(&call);
         }
         return;
     }
@@ -219,24 +226,29 @@ pub fn leave(ctx: *mut c_void) {
     if done == 0 || done > call.length {
         return;
     }
-    let Some(target) = target(pid_tgid) else { return };
-    let now = task::now();
-    let Some(connection) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid) else { return };
-    let direction = cookie.direction();
-    let payload = emit::Payload {
-        address: call.buffer,
-        length: done,
-        time: if direction == direction::SEND { call.time } else { now },
-        direction,
-        tid: pid_tgid as u32,
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+    let known = CONNECTIONS.get_ptr_mut(&key);
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let known = known.map(|known| unsafe { &mut *known });
+    let connection = match known {
+        Some(known) if known.flags & (Connection::ANNOUNCED | Connection::IGNORED) != 0 => known,
+        _ => {
+            let Some(target) = target(pid_tgid) else { return };
+            let Some(made) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid) else { return };
+            made
+        }
     };
+    let direction = cookie.direction();
+    // The clock is read once a call: a send carries the time of its entry anyway.
+    let now = if direction == direction::SEND { call.time } else { task::now() };
+    let payload =
+        emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
 }
 
 #[inline(always)]
-fn peer_closed(pid_tgid: u64, ssl: u64) {
-    let Some(target) = target(pid_tgid) else { return };
-    let key = ConnectionId { incarnation: target.incarnation, ssl };
+fn peer_closed(call: &Call) {
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
@@ -291,6 +303,10 @@ pub fn fact(ctx: &ProbeContext) {
         }
         connection.flags |= Connection::SHUT_DOWN;
         emit::end(connection, what, now);
+        return;
+    }
+    // OpenSSL clears every object when its handshake begins, after the server name was set.
+    if what == fact::CLEARED && connection.offsets == [0, 0] {
         return;
     }
     emit::end(connection, what, now);
@@ -379,7 +395,7 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
     };
     // An `int` argument leaves the upper half of its register undefined.
     let length = if cookie.result() == CallResult::Count as u32 { length & 0xffff_ffff } else { length };
-    Call { stack: 0, ssl, buffer, done, time: 0, length }
+    Call { ssl, buffer, done, length, ..Call::default() }
 }
 
 /// Fields of the context can only be read at constant offsets.

@@ -243,6 +243,31 @@ impl Attachments {
         verdict
     }
 
+    /// Puts programs that do nothing into a file, to measure what the sites cost by themselves: at the exported
+    /// entries and the returns of reads, or where the hooks would stand. They stay until the value is dropped.
+    #[doc(hidden)]
+    pub fn empty(&mut self, path: &Path, exported: bool) -> Result<Vec<OwnedFd>, ProgramError> {
+        let bytes = fs::read(path).map_err(ProgramError::Attach)?;
+        let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
+        let mut hooks = locate::locate(&bytes).map_err(unusable)?;
+        let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
+        let [on_entry, on_return] =
+            [("empty_entry", mode), ("empty_return", AttachMode::Multi)].map(|(name, mode)| self.programs.load(name, mode, 0));
+        let (on_entry, on_return) = (on_entry?, on_return?);
+        if exported {
+            hooks.method = None;
+        }
+        let plan = plan(&hooks, 0);
+        let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
+        let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
+        if mode == AttachMode::Multi {
+            let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
+            let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
+            links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+        }
+        Ok(links)
+    }
+
     fn examine(&mut self, mut file: File, path: &Path) -> Option<&Outcome> {
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.size() > MAX_FILE {
@@ -257,6 +282,8 @@ impl Attachments {
                     drop(bytes);
                     match self.attach(&hooks, path) {
                         Ok(hook) => Outcome::Hooked(hook),
+                        // The process may have gone with the path that led to the file: not the file's fault.
+                        Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
                         Err(error) => Outcome::Refused(Refusal::Attach(error.to_string())),
                     }
                 }
@@ -269,13 +296,14 @@ impl Attachments {
     }
 
     fn attach(&mut self, hooks: &Hooks, path: &Path) -> Result<Hook, ProgramError> {
-        let library = self.library(&hooks.library);
+        let name = versioned(&hooks.library, path);
+        let library = self.library(&name);
         let plan = plan(hooks, library);
         let Some(first) = plan.calls.first() else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
         let mut hook = Hook {
-            library: hooks.library.clone(),
+            library: name,
             preferred: hooks.method.is_some(),
             site: first.offset,
             _links: Vec::new(),
@@ -347,6 +375,23 @@ impl Attachments {
         let _ = self.libraries.set(index as u32, &bytes, 0);
         index as u32
     }
+}
+
+/// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.
+fn versioned(library: &str, path: &Path) -> String {
+    let beside = || {
+        let name = path.file_name()?.to_str()?;
+        let crypto = path.with_file_name(name.strip_prefix("libssl").map(|rest| format!("libcrypto{rest}"))?);
+        locate::version(&fs::read(crypto).ok()?)
+    };
+    match (library, beside()) {
+        ("openssl", Some(version)) => format!("openssl {version}"),
+        _ => library.to_owned(),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
 }
 
 /// Chooses the method table's functions, or else the exported ones.
@@ -439,14 +484,21 @@ fn mapping(pid: u32, line: &str) -> Option<Mapping> {
 }
 
 /// Opens a mapped file: by the mapping itself, which finds it also when it was deleted or replaced and cannot lead
-/// elsewhere; else by its name under the process's root, if that is the same file.
+/// elsewhere; else by its name under the process's root, if that is the same file. The path to attach by is the one in
+/// our own root where that is the same file, since it outlives the process.
 fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
-    let Mapping { pid, start, end, path, .. } = mapping;
+    let Mapping { pid, start, end, path, inode, .. } = mapping;
     let direct = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-    if let Ok(file) = File::open(&direct) {
-        return Some((file, direct));
-    }
     let named = PathBuf::from(format!("/proc/{pid}/root{path}"));
-    let file = File::open(&named).ok()?;
-    (file.metadata().ok()?.ino() == mapping.inode).then_some((file, named))
+    let own = PathBuf::from(path);
+    let key = |file: &File| file.metadata().ok().map(|metadata| FileKey::of(&metadata));
+    let is_ours = |file: &File| fs::metadata(&own).is_ok_and(|metadata| Some(FileKey::of(&metadata)) == key(file));
+    let (file, path) = match File::open(&direct) {
+        Ok(file) => (file, direct),
+        Err(_) => (File::open(&named).or_else(|_| File::open(&own)).ok()?, named),
+    };
+    if file.metadata().ok()?.ino() != *inode {
+        return None;
+    }
+    if is_ours(&file) { Some((file, own)) } else { Some((file, path)) }
 }

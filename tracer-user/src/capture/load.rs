@@ -255,6 +255,16 @@ impl Tracer {
         self.attachments.file(path)
     }
 
+    /// For the benchmark: see [`Attachments::empty`].
+    #[doc(hidden)]
+    pub fn attach_empty(
+        &mut self,
+        path: &std::path::Path,
+        exported: bool,
+    ) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
+        self.attachments.empty(path, exported)
+    }
+
     /// Descriptors that become readable when there is something for [`Self::on_readable`].
     #[must_use]
     pub fn poll_fds(&self) -> Vec<RawFd> {
