@@ -163,3 +163,6 @@ pub enum Event {
         bytes: Option<u64>,
     },
 }
+
+#[cfg(test)]
+mod tests;
