@@ -41,3 +41,6 @@ pub enum Event {
         key: ConnectionKey,
     },
 }
+
+#[cfg(test)]
+mod tests;
