@@ -8,11 +8,14 @@
 
 pub mod agent;
 pub mod capture;
+pub mod commands;
 pub mod config;
 pub mod exchange;
 pub mod export;
 pub mod flow;
 pub mod llm;
+pub mod output;
+pub mod pipeline;
 pub mod price;
 pub mod proto;
 pub mod span;

@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
+mod prices;
 mod setup;
 mod test;
 
@@ -23,6 +24,12 @@ enum Task {
         /// Only these tiers: unit, data, kernel, e2e
         tiers: Vec<String>,
     },
+    /// Make the built-in price table anew from published price lists
+    Prices {
+        /// A folder with the downloaded packages, instead of a download
+        #[arg(long)]
+        wheels: Option<std::path::PathBuf>,
+    },
     /// What CI runs: format, lints, licences, every test tier, a smoke run of each fuzzer
     Ci,
 }
@@ -31,6 +38,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
+        Task::Prices { wheels } => prices::run(wheels),
         Task::Ci => setup::run().and_then(|()| test::ci()),
     };
     match result {

@@ -1,0 +1,3 @@
+//! One file a command of the command line.
+
+pub mod replay;
