@@ -13,6 +13,8 @@ pub mod config;
 pub mod exchange;
 pub mod export;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod llm;
 pub mod output;
 pub mod pipeline;

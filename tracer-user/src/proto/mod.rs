@@ -5,6 +5,8 @@ mod body;
 mod connection;
 pub mod credentials;
 mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod http1;
 mod limits;
 mod lines;

@@ -44,7 +44,12 @@ pub struct Received {
 
 impl Received {
     pub fn spans(&self) -> Vec<&Span> {
-        self.body.resource_spans.iter().flat_map(|resource| &resource.scope_spans).flat_map(|scope| &scope.spans).collect()
+        self.body
+            .resource_spans
+            .iter()
+            .flat_map(|resource| &resource.scope_spans)
+            .flat_map(|scope| &scope.spans)
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -221,8 +226,7 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, script: Sc
         let gzip = headers.get("content-encoding").is_some_and(|value| value == "gzip");
         let body = if gzip { gunzip(&body) } else { body.to_vec() };
         let json = headers["content-type"] == "application/json";
-        let message =
-            if json { serde_json::from_slice(&body).unwrap() } else { Message::decode(&*body).unwrap() };
+        let message = if json { serde_json::from_slice(&body).unwrap() } else { Message::decode(&*body).unwrap() };
         script.received(&path, &headers, message);
 
         let reply = script.next();

@@ -19,9 +19,7 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_otlp::{
-    Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
-};
+use opentelemetry_otlp::{Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use tokio::sync::{Notify, mpsc as queue};
 use tonic::{metadata::MetadataMap, transport::Endpoint};
 
@@ -128,8 +126,7 @@ impl Otlp {
             Transport::Grpc(endpoint) => Client::Grpc(endpoint.connect_with_connector_lazy(connector)),
             Transport::Http(tls) => {
                 let connector = HttpConnector::new(connector, tls)?;
-                let client =
-                    opentelemetry_http::hyper::HyperClient::new(connector, self.settings.timeout, None);
+                let client = opentelemetry_http::hyper::HyperClient::new(connector, self.settings.timeout, None);
                 Client::Http(Arc::new(client))
             }
         };
@@ -182,9 +179,10 @@ impl Exporters {
                 if settings.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
             }
             Client::Http(client) => {
-                let headers = settings.headers.iter().filter_map(|(name, value)| {
-                    Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-                });
+                let headers = settings
+                    .headers
+                    .iter()
+                    .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
                 let builder = SpanExporter::builder()
                     .with_http()
                     .with_shared_http_client(Arc::clone(client))

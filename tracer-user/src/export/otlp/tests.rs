@@ -141,13 +141,13 @@ fn each_process_has_its_own_resource() {
         let handle = start(&url(&fake), protocol, &[("OTEL_BSP_SCHEDULE_DELAY", "60000")]);
         let mut synth = Synth::new(Ids::replay(), Host::default());
         for pid in 0..20_u32 {
-            let process = crate::capture::Process { pid, service: Some(format!("s{pid}").into()), ..Default::default() };
+            let process =
+                crate::capture::Process { pid, service: Some(format!("s{pid}").into()), ..Default::default() };
             synth.process(&Arc::new(process));
             for index in 0..2 {
                 let mut call = full_call();
                 call.id.index = index;
-                call.connection =
-                    Arc::new(crate::capture::Connection { pid: Some(pid), ..(*call.connection).clone() });
+                call.connection = Arc::new(crate::capture::Connection { pid: Some(pid), ..(*call.connection).clone() });
                 handle.send(synth.call(&call, None, None));
             }
         }
@@ -169,9 +169,11 @@ fn each_process_has_its_own_resource() {
 
 #[test]
 fn a_passing_failure_is_retried() {
-    for (protocol, failure) in
-        [("grpc", Reply::Grpc(14)), ("http/protobuf", Reply::Status(503, None)), ("http/json", Reply::Status(429, None))]
-    {
+    for (protocol, failure) in [
+        ("grpc", Reply::Grpc(14)),
+        ("http/protobuf", Reply::Status(503, None)),
+        ("http/json", Reply::Status(429, None)),
+    ] {
         let fake = fake(protocol, &[failure, failure, Reply::Ok]);
         let handle = start(&url(&fake), protocol, &[]);
         send_all(&handle, 2);

@@ -126,26 +126,6 @@ proptest! {
             talk = talk.push(direction, &bytes);
         }
         let talk = talk.close(ClosedBy::Peer);
-        check_order(&talk.events);
+        super::super::fuzz::check_order(&talk.events);
     }
-}
-
-/// Heads come before bodies, bodies before ends, and of each at most one; every request that began has ended.
-pub(super) fn check_order(events: &[Event]) {
-    let mut requests = std::collections::BTreeMap::new();
-    let mut responses = std::collections::BTreeMap::new();
-    for event in events {
-        match event {
-            Event::RequestHead { stream, .. } => assert_eq!(requests.insert(*stream, false), None),
-            Event::RequestBody { stream, .. } => assert_eq!(requests.get(stream), Some(&false)),
-            Event::RequestEnd { stream, .. } => assert_eq!(requests.insert(*stream, true), Some(false)),
-            Event::ResponseHead { stream, .. } => assert_eq!(responses.insert(*stream, false), None),
-            Event::ResponseBody { stream, .. } => assert_eq!(responses.get(stream), Some(&false)),
-            // A response that was lost as a whole has an end only.
-            Event::ResponseEnd { stream, .. } => assert_ne!(responses.insert(*stream, true), Some(true)),
-            Event::Lost { .. } => {}
-        }
-    }
-    assert!(requests.values().all(|ended| *ended));
-    assert!(responses.values().all(|ended| *ended));
 }

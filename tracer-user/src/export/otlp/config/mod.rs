@@ -219,14 +219,12 @@ fn headers(env: Env<'_>) -> Result<HeaderMap, ConfigError> {
             let problem = format!(": entry {} is not key=value; separate entries by commas", number + 1);
             return Err(ConfigError::new(&name, problem));
         };
-        let header = HeaderName::try_from(key.trim()).map_err(|_| {
-            ConfigError::new(&name, format!(": the key of entry {} is not a header name", number + 1))
-        })?;
+        let header = HeaderName::try_from(key.trim())
+            .map_err(|_| ConfigError::new(&name, format!(": the key of entry {} is not a header name", number + 1)))?;
         // A stray % stays as it is: tokens in the wild are often not encoded.
         let value = percent_decode(value.trim()).unwrap_or_else(|| value.trim().to_owned());
-        let mut value = HeaderValue::try_from(value).map_err(|_| {
-            ConfigError::new(&name, format!(": the value of {header} cannot stand in a header"))
-        })?;
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| ConfigError::new(&name, format!(": the value of {header} cannot stand in a header")))?;
         value.set_sensitive(true);
         headers.insert(header, value);
     }

@@ -31,12 +31,7 @@ fn defaults_are_those_of_the_specification() {
     assert_eq!(settings.endpoint, "http://h:4318/v1/traces");
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert!(!settings.gzip && settings.headers.is_empty() && settings.tls.is_none());
-    let batch = Batch {
-        delay: Duration::from_secs(5),
-        queue: 2048,
-        size: 512,
-        timeout: Duration::from_secs(30),
-    };
+    let batch = Batch { delay: Duration::from_secs(5), queue: 2048, size: 512, timeout: Duration::from_secs(30) };
     assert_eq!(settings.batch, batch);
 }
 
