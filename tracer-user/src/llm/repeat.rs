@@ -77,3 +77,117 @@ fn text_length(bytes: &[u8]) -> Option<usize> {
         at += 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{call::LlmCall, decode::Seen, tests::drive::Exchange};
+    use super::*;
+
+    const NEWS: Seen = Seen { data: true, content: true, end: false, news: false };
+
+    /// Learns `event` with the texts between `<` and `>` (the marks are not part of it).
+    fn learned(name: &str, event: &str) -> Repeat {
+        let (mut bytes, mut texts, mut start) = (Vec::new(), Vec::new(), 0);
+        for byte in event.bytes() {
+            match byte {
+                b'<' => start = bytes.len() as u32,
+                b'>' => texts.push((start, bytes.len() as u32)),
+                _ => bytes.push(byte),
+            }
+        }
+        let mut repeat = Repeat::default();
+        repeat.learn(name.as_bytes(), &bytes, Some(&texts), NEWS);
+        repeat
+    }
+
+    #[test]
+    fn only_other_text_matches() {
+        let repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","n":1}"#);
+        let matches = |name: &str, event: &str| repeat.matches(name.as_bytes(), event.as_bytes()).is_some();
+        assert!(matches("delta", r#"{"t":"No, \"never\"\\","p":"x","n":1}"#));
+        assert!(matches("delta", r#"{"t":"Yes","p":"abc","n":1}   "#));
+        assert!(!matches("other", r#"{"t":"Yes","p":"abc","n":1}"#));
+        assert!(!matches("delta", r#"{"t":"","p":"abc","n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":1,"m":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":1"#));
+        assert!(!matches("delta", r#"{"t":"Yes\"#));
+        assert!(!matches("delta", ""));
+    }
+
+    #[test]
+    fn text_is_not_kept() {
+        let repeat = learned("", r#"{"t":"<secret>"}"#);
+        assert_eq!(repeat.fixed, br#"{"t":""}"#);
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![Just(String::new()), "[ -~é\n]{1,8}".prop_map(|text| text)]
+    }
+
+    /// Events of a chat stream that differ in little, so that many are recognised and many just not.
+    fn chat_event() -> impl Strategy<Value = String> {
+        let quoted = |text: String| serde_json::to_string(&text).unwrap();
+        let delta = (text().prop_map(quoted), 0..2_u8, 0..8_u8).prop_map(|(text, index, kind)| match kind {
+            0..4 => format!(r#"{{"index":{index},"delta":{{"content":{text}}},"finish_reason":null}}"#),
+            4 => format!(r#"{{"index":{index},"delta":{{"reasoning_content":{text}}},"finish_reason":null}}"#),
+            5 => format!(r#"{{"delta":{{"content":{text}}},"finish_reason":{text},"index":{index}}}"#),
+            6 => format!(r#"{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"id":{text},"function":{{"name":{text}}}}}]}}}}"#),
+            _ => format!(r#"{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"function":{{"arguments":{text}}}}}]}}}}"#),
+        });
+        let usage = prop_oneof![
+            9 => Just("null".to_owned()),
+            1 => (0..9_u8).prop_map(|tokens| format!(r#"{{"prompt_tokens":{tokens},"completion_tokens":{tokens}}}"#)),
+        ];
+        (delta, usage, text().prop_map(quoted), prop_oneof![9 => Just(""), 1 => Just("c2")]).prop_map(
+            |(delta, usage, padding, id)| {
+                format!(r#"{{"id":"{id}","model":"m","choices":[{delta}],"usage":{usage},"obfuscation":{padding}}}"#)
+            },
+        )
+    }
+
+    fn messages_event() -> impl Strategy<Value = String> {
+        let quoted = |text: String| serde_json::to_string(&text).unwrap();
+        (text().prop_map(quoted), 0..2_u8, 0..9_u8).prop_map(|(text, index, kind)| {
+            let delta = |delta: &str| format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{{delta}}}}}"#);
+            match kind {
+                0..3 => delta(&format!(r#""type":"text_delta","text":{text}"#)),
+                3 => delta(&format!(r#""type":"thinking_delta","thinking":{text}"#)),
+                4 => delta(&format!(r#""type":"signature_delta","signature":{text}"#)),
+                5 => delta(&format!(r#""type":"input_json_delta","partial_json":{text}"#)),
+                6 => format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":{text},"name":{text}}}}}"#),
+                7 => format!(r#"{{"type":"message_delta","delta":{{"stop_reason":{text}}},"usage":{{"output_tokens":{index}}}}}"#),
+                _ => r#"{"type":"ping"}"#.to_owned(),
+            }
+        })
+    }
+
+    /// The same stream twice: once as it is, once with other white space before each event, so that none is recognised.
+    fn both(path: &str, events: &[String]) -> [LlmCall; 2] {
+        [0, 1].map(|spaces| {
+            let exchange = Exchange::post("api.example", path).with_headers(&[("anthropic-version", "1")]);
+            let exchange = exchange.request(r#"{"model":"m","messages":[]}"#).response(200, &[]);
+            let events = events.iter().enumerate();
+            let stream = events.fold(exchange, |exchange, (index, event)| {
+                exchange.sse("", &format!("{}{event}", " ".repeat(index * spaces)))
+            });
+            stream.complete().unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn streams_of_chat_completions_tell_the_same(events in prop::collection::vec(chat_event(), 0..40)) {
+            let [with, without] = both("/v1/chat/completions", &events);
+            prop_assert_eq!(with, without);
+        }
+
+        #[test]
+        fn streams_of_messages_tell_the_same(events in prop::collection::vec(messages_event(), 0..40)) {
+            let [with, without] = both("/v1/messages", &events);
+            prop_assert_eq!(with, without);
+        }
+    }
+}
