@@ -5,40 +5,81 @@
 //! can tell is the same again. Comparing is several times cheaper than reading, and exact: a single other byte outside
 //! of those texts, or an empty text where there was one, and the event is read in full.
 
-use memchr::memchr2;
-
-use super::decode::Seen;
+use super::{
+    decode::Seen,
+    json::{Passed, Passing, number_length, string_length},
+};
 
 /// Longest event that is remembered.
 const EVENT_BYTES: usize = 4 << 10;
+/// Events of this many forms are remembered: two choices, or two tool calls, may take turns.
+const FORMS: usize = 2;
 
 #[derive(Default)]
 pub struct Repeat {
-    /// Bytes of the remembered event without the texts: those are not kept.
-    fixed: Vec<u8>,
-    /// After how many bytes of `fixed` a text stands, and whether it was empty.
-    texts: Vec<(u32, bool)>,
+    forms: [Form; FORMS],
+    /// The form to forget next.
+    oldest: usize,
+}
+
+#[derive(Default)]
+struct Form {
     name: Vec<u8>,
+    /// Bytes of the remembered event without what may differ: that is not kept.
+    fixed: Vec<u8>,
+    free: Vec<Free>,
     seen: Option<Seen>,
 }
 
+/// A piece of an event that may differ.
+#[derive(Clone, Copy)]
+struct Free {
+    /// It stands after this many bytes of `fixed`.
+    after: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// A text that has to be empty, or has to be not, as it was.
+    ToldText {
+        empty: bool,
+    },
+    Number,
+}
+
 impl Repeat {
-    /// Remembers an event; `texts` are the places of the strings that had no influence beyond being empty or not.
-    pub fn learn(&mut self, name: &[u8], event: &[u8], texts: Option<&[(u32, u32)]>, seen: Seen) {
+    /// Remembers an event by the scalars in it that may differ.
+    pub fn learn(&mut self, name: &[u8], event: &[u8], passed: Option<&[Passed]>, seen: Seen) {
+        let Some(passed) = passed.filter(|_| event.len() <= EVENT_BYTES) else { return };
+        let form = &mut self.forms[self.oldest];
+        self.oldest = (self.oldest + 1) % FORMS;
+        form.learn(name, event, passed, seen);
+    }
+
+    /// What the event is, if it equals a remembered one.
+    pub fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
+        self.forms.iter().find_map(|form| form.matches(name, event))
+    }
+}
+
+impl Form {
+    fn learn(&mut self, name: &[u8], event: &[u8], passed: &[Passed], seen: Seen) {
         self.seen = None;
-        let Some(texts) = texts.filter(|_| event.len() <= EVENT_BYTES) else {
-            return;
-        };
         self.fixed.clear();
-        self.texts.clear();
+        self.free.clear();
         let mut at = 0;
-        for &(start, end) in texts {
-            let Some(fixed) = event.get(at..start as usize) else {
-                return;
-            };
+        for passed in passed {
+            let Some(fixed) = event.get(at..passed.start as usize) else { return };
             self.fixed.extend_from_slice(fixed);
-            self.texts.push((self.fixed.len() as u32, start == end));
-            at = end as usize;
+            let kind = match passed.what {
+                Passing::Text { told: true } => Kind::ToldText { empty: passed.start == passed.end },
+                Passing::Text { told: false } => Kind::Text,
+                Passing::Number => Kind::Number,
+            };
+            self.free.push(Free { after: self.fixed.len() as u32, kind });
+            at = passed.end as usize;
         }
         self.fixed.extend_from_slice(event[at..].trim_ascii_end());
         self.name.clear();
@@ -46,35 +87,23 @@ impl Repeat {
         self.seen = Some(seen);
     }
 
-    /// What the event is, if it equals the remembered one.
-    pub fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
+    fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
         let seen = self.seen?;
         if name != self.name {
             return None;
         }
         let (mut rest, mut done) = (event, 0);
-        for &(until, empty) in &self.texts {
-            rest = rest.strip_prefix(&self.fixed[done..until as usize])?;
-            done = until as usize;
-            let length = text_length(rest)?;
-            if (length == 0) != empty {
-                return None;
-            }
+        for free in &self.free {
+            rest = rest.strip_prefix(&self.fixed[done..free.after as usize])?;
+            done = free.after as usize;
+            let length = match free.kind {
+                Kind::Number => number_length(rest)?,
+                Kind::Text => string_length(rest)?,
+                Kind::ToldText { empty } => string_length(rest).filter(|length| (*length == 0) == empty)?,
+            };
             rest = &rest[length..];
         }
         (rest.trim_ascii_end() == &self.fixed[done..]).then_some(seen)
-    }
-}
-
-/// Length of the string text that `bytes` begin with.
-fn text_length(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        if bytes[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
     }
 }
 
@@ -93,7 +122,14 @@ mod tests {
         for byte in event.bytes() {
             match byte {
                 b'<' => start = bytes.len() as u32,
-                b'>' => texts.push((start, bytes.len() as u32)),
+                b'>' => {
+                    let end = bytes.len() as u32;
+                    let what = match bytes[start as usize] {
+                        b'0'..=b'9' => Passing::Number,
+                        _ => Passing::Text { told: texts.is_empty() },
+                    };
+                    texts.push(Passed { start, end, what });
+                }
                 _ => bytes.push(byte),
             }
         }
@@ -104,15 +140,18 @@ mod tests {
 
     #[test]
     fn only_other_text_matches() {
-        let repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","n":1}"#);
+        let repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","o":<7>,"n":1}"#);
         let matches = |name: &str, event: &str| repeat.matches(name.as_bytes(), event.as_bytes()).is_some();
-        assert!(matches("delta", r#"{"t":"No, \"never\"\\","p":"x","n":1}"#));
-        assert!(matches("delta", r#"{"t":"Yes","p":"abc","n":1}   "#));
-        assert!(!matches("other", r#"{"t":"Yes","p":"abc","n":1}"#));
-        assert!(!matches("delta", r#"{"t":"","p":"abc","n":1}"#));
-        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":2}"#));
-        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":1,"m":2}"#));
-        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","n":1"#));
+        assert!(matches("delta", r#"{"t":"No, \"never\"\\","p":"x","o":8.5e-1,"n":1}"#));
+        assert!(matches("delta", r#"{"t":"Yes","p":"","o":7,"n":1}   "#));
+        assert!(!matches("other", r#"{"t":"Yes","p":"abc","o":7,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"","p":"abc","o":7,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":null,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":1,"m":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":1"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7"#));
         assert!(!matches("delta", r#"{"t":"Yes\"#));
         assert!(!matches("delta", ""));
     }
@@ -120,7 +159,7 @@ mod tests {
     #[test]
     fn text_is_not_kept() {
         let repeat = learned("", r#"{"t":"<secret>"}"#);
-        assert_eq!(repeat.fixed, br#"{"t":""}"#);
+        assert_eq!(repeat.forms[0].fixed, br#"{"t":""}"#);
     }
 
     fn text() -> impl Strategy<Value = String> {
