@@ -611,6 +611,7 @@ fn give<F>(sink: &mut impl Sink<F>, field: F, piece: &[u8]) {
 }
 
 /// The place of the first quote or backslash. Most strings are short: a search by vectors only begins after a few words.
+#[inline]
 fn string_special(bytes: &[u8]) -> Option<usize> {
     const WORDS: usize = 4;
     const LOW: u64 = 0x0101_0101_0101_0101;
@@ -618,10 +619,8 @@ fn string_special(bytes: &[u8]) -> Option<usize> {
     // Sets the high bit of each byte that is zero, and perhaps of bytes above it: the lowest set bit is right.
     let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
     let mut at = 0;
-    for chunk in bytes.chunks_exact(8).take(WORDS) {
-        let mut word = [0; 8];
-        word.copy_from_slice(chunk);
-        let word = u64::from_le_bytes(word);
+    for word in bytes.as_chunks().0.iter().take(WORDS) {
+        let word = u64::from_le_bytes(*word);
         let found = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
         if found != 0 {
             return Some(at + (found.trailing_zeros() / 8) as usize);
