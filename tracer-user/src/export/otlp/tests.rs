@@ -448,3 +448,60 @@ fn tls_with_own_roots_and_a_client_certificate() {
         assert!(error.to_lowercase().contains("certificate"), "{protocol}: {error}");
     }
 }
+
+/// Refuses this thread, and those that it starts, to open files and start programs.
+fn refuse_files() {
+    let refused = [libc::SYS_openat, libc::SYS_execve, libc::SYS_execveat];
+    let filter = seccompiler::SeccompFilter::new(
+        refused.into_iter().map(|call| (call, Vec::new())).collect(),
+        seccompiler::SeccompAction::Allow,
+        seccompiler::SeccompAction::Errno(libc::EPERM.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+    assert!(std::fs::read("/etc/hostname").is_err());
+}
+
+#[test]
+fn once_made_it_opens_no_file() {
+    for protocol in PROTOCOLS {
+        for tls in [false, true] {
+            let grpc = protocol == "grpc";
+            let pki = pki(if grpc { &[b"h2"] } else { &[b"http/1.1"] });
+            let fake = Fake::start(&[Reply::Ok], grpc, tls.then(|| pki.acceptor.clone()));
+            let scheme = if tls { "https" } else { "http" };
+            // The certificate is for a name, and the name is the caller's to resolve.
+            let endpoint = format!("{scheme}://localhost:4318");
+            let address = fake.address;
+            let files = [
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", &pki.ca),
+                ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &pki.client_certificate),
+                ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &pki.client_key),
+            ]
+            .map(|(name, file)| (name, file.path().to_str().unwrap().to_owned()));
+            let stats = std::thread::spawn(move || {
+                let env = |name: &str| match name {
+                    "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+                    _ => Some(files.iter().find(|(key, _)| *key == name)?.1.clone()),
+                };
+                let otlp = Otlp::new(Some(&endpoint), &env).unwrap().unwrap();
+                refuse_files();
+                let handle = otlp.start(Arc::new(Always(address))).unwrap();
+                send_all(&handle, 2);
+                handle.shutdown(LONG)
+            });
+            assert_eq!(stats.join().unwrap(), self::stats(2, 0), "{protocol} {tls}");
+        }
+    }
+}
+
+/// Every name is this address.
+struct Always(SocketAddr);
+
+impl Resolve for Always {
+    fn resolve(&self, _: &str, _: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let address = self.0;
+        Box::pin(async move { Ok(vec![address]) })
+    }
+}
