@@ -60,6 +60,11 @@ impl Report {
         }
     }
 
+    /// Whether the last attempt failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// An attempt failed. Says so once, until one succeeds.
     pub fn failed(&self, error: &str) {
         self.keep(error);
@@ -70,7 +75,7 @@ impl Report {
 
     /// A batch is lost; `error` is the SDK's summary, which an attempt's own, clearer error precedes where there is one.
     pub fn lost(&self, error: &str) {
-        if !self.failing.load(Ordering::Relaxed) {
+        if !self.is_failing() {
             self.failed(error);
         }
     }

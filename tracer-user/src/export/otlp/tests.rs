@@ -258,6 +258,29 @@ fn a_full_queue_drops_and_counts() {
 }
 
 #[test]
+fn a_replay_waits_for_room_while_the_endpoint_takes_spans() {
+    let limits = |name: &str| match name {
+        "OTEL_BSP_MAX_QUEUE_SIZE" | "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("8".to_owned()),
+        "OTEL_BSP_SCHEDULE_DELAY" => Some("1".to_owned()),
+        "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("300".to_owned()),
+        _ => None,
+    };
+    let fake = Fake::http(&[Reply::Ok]);
+    let otlp = Otlp::new(Some(&url(&fake)), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
+    let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
+    send_all(&handle, 500);
+    assert_eq!(handle.shutdown(LONG), stats(500, 0));
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let otlp = Otlp::new(Some(&format!("http://{closed}")), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
+    let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
+    let begun = Instant::now();
+    send_all(&handle, 500);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(handle.shutdown(LONG).dropped, 500);
+}
+
+#[test]
 fn queued_memory_is_bounded_in_bytes_too() {
     let fake = Fake::http(&[Reply::Hang]);
     let handle = start(&url(&fake), "http/protobuf", &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")]);
@@ -442,6 +465,12 @@ fn tls_with_own_roots_and_a_client_certificate() {
         let files = [("OTEL_EXPORTER_OTLP_CERTIFICATE", other.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
         let handle = start(&url, protocol, &files);
         send_all(&handle, 1);
+        // The cause is known at once, not only when the exporter gives up.
+        let begun = Instant::now();
+        while handle.stats().last_error.is_none() && begun.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
         let stats = handle.shutdown(LONG);
         assert_eq!(stats.exported, 0);
         let error = stats.last_error.unwrap();
