@@ -47,24 +47,9 @@ impl Resolve for SystemResolver {
 /// Time for one address to answer, so that a dead one leaves time for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens TCP connections, and reports why one fails: the layers above only say that it did.
+/// Opens TCP connections.
 #[derive(Clone)]
-pub struct Tcp {
-    resolver: Arc<dyn Resolve>,
-    report: Arc<Report>,
-}
-
-impl Tcp {
-    pub fn new(resolver: Arc<dyn Resolve>, report: Arc<Report>) -> Self {
-        Self { resolver, report }
-    }
-}
-
-impl std::fmt::Debug for Tcp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tcp")
-    }
-}
+pub struct Tcp(pub Arc<dyn Resolve>);
 
 impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
@@ -76,14 +61,8 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { resolver, report } = self.clone();
-        Box::pin(async move {
-            let result = connect(&*resolver, &uri).await;
-            if let Err(error) = &result {
-                report.failed(&error.to_string());
-            }
-            result.map(TokioIo::new)
-        })
+        let resolver = Arc::clone(&self.0);
+        Box::pin(async move { connect(&*resolver, &uri).await.map(TokioIo::new) })
     }
 }
 
@@ -111,8 +90,8 @@ async fn connect(resolver: &dyn Resolve, uri: &Uri) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The connector with TLS on top where the endpoint wants it. It reports failed handshakes, which the layers above
-/// hide or tell only when they give up.
+/// Connects, with TLS on top where the endpoint wants it. It reports what fails, which the layers above hide or tell
+/// only when they give up.
 #[derive(Clone)]
 pub struct Connector {
     inner: HttpsConnector<Tcp>,
@@ -122,13 +101,12 @@ pub struct Connector {
 
 impl Connector {
     /// `http2` for gRPC, which speaks nothing else.
-    pub fn new(tcp: Tcp, tls: Option<ClientConfig>, http2: bool) -> Result<Self, ConfigError> {
+    pub fn new(tcp: Tcp, tls: Option<ClientConfig>, http2: bool, report: Arc<Report>) -> Result<Self, ConfigError> {
         let (config, tls) = match tls {
             Some(config) => (config, true),
             // Never used: the endpoint is not https.
             None => (client_config(RootCertStore::empty(), None, "")?, false),
         };
-        let report = Arc::clone(&tcp.report);
         let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let inner =
             if http2 { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_http1().wrap_connector(tcp) };

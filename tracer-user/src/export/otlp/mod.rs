@@ -129,7 +129,7 @@ impl Otlp {
     fn exporters(self, resolver: Arc<dyn Resolve>, report: Arc<Report>) -> Result<Exporters, ConfigError> {
         let settings = self.settings;
         let grpc = settings.protocol == Protocol::Grpc;
-        let connector = Connector::new(Tcp::new(resolver, report), self.tls, grpc)?;
+        let connector = Connector::new(Tcp(resolver), self.tls, grpc, report)?;
         let client = if grpc {
             // TLS is the connector's, for gRPC and HTTP alike: the channel must not look for its own.
             let plain = connect::with_scheme(&settings.endpoint, false)
@@ -248,6 +248,7 @@ impl ExportHandle {
     pub fn shutdown(self, deadline: Duration) -> ExportStats {
         drop(self.sender);
         let stopped = self.stopped.recv_timeout(deadline).is_ok() || {
+            self.report.unfinished();
             self.abort.notify_one();
             self.stopped.recv_timeout(STOP_TIMEOUT).is_ok()
         };

@@ -80,6 +80,12 @@ impl Report {
         }
     }
 
+    /// The deadline of the shutdown has passed. A cause that is known says more.
+    pub fn unfinished(&self) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get_or_insert_with(|| format!("{} took too long", self.endpoint));
+    }
+
     pub fn succeeded(&self, exported: u64, rejected: u64) {
         self.exported.fetch_add(exported, Ordering::Relaxed);
         if self.failing.swap(false, Ordering::Relaxed) {

@@ -255,6 +255,7 @@ fn a_full_queue_drops_and_counts() {
     let stats = handle.shutdown(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!((stats.exported, stats.dropped), (0, 1005));
+    assert_eq!(stats.last_error, Some(format!("{} took too long", url(&fake))));
 }
 
 #[test]
@@ -462,7 +463,7 @@ fn tls_with_own_roots_and_a_client_certificate() {
         // A CA that did not sign the server's certificate.
         let other = self::pki(&[]);
         let other = path(&other.ca);
-        let files = [("OTEL_EXPORTER_OTLP_CERTIFICATE", other.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
+        let files = [("OTEL_EXPORTER_OTLP_CERTIFICATE", other.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "9000")];
         let handle = start(&url, protocol, &files);
         send_all(&handle, 1);
         // The cause is known at once, not only when the exporter gives up.
@@ -470,9 +471,9 @@ fn tls_with_own_roots_and_a_client_certificate() {
         while handle.stats().last_error.is_none() && begun.elapsed() < LONG {
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
-        let stats = handle.shutdown(LONG);
-        assert_eq!(stats.exported, 0);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let stats = handle.shutdown(Duration::ZERO);
+        assert_eq!((stats.exported, stats.dropped), (0, 1));
         let error = stats.last_error.unwrap();
         assert!(error.to_lowercase().contains("certificate"), "{protocol}: {error}");
     }
