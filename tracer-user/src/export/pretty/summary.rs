@@ -2,7 +2,8 @@
 
 use super::{
     text::{self, ABSENT, Paint, Tone},
-    tree::{Totals, Tree},
+    totals::Totals,
+    tree::Tree,
 };
 use crate::price::Unpriced;
 
@@ -58,7 +59,7 @@ pub fn loss_line(summary: &Summary) -> Option<String> {
 pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec<String> {
     let totals = &tree.totals;
     let mut lines = Vec::new();
-    if tree.models.len() > 1 {
+    if tree.models.rows().len() > 1 {
         lines.extend(by_model(tree, width, paint));
     } else {
         lines.extend(sentence(totals, width, paint));
@@ -122,7 +123,7 @@ fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
 }
 
 fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
-    let mut rows: Vec<(String, &Totals)> = tree.models.iter().map(|(model, totals)| (model.clone(), totals)).collect();
+    let mut rows: Vec<(String, &Totals)> = tree.models.rows().iter().map(|(model, totals)| (model.clone(), totals)).collect();
     // The dearest first, then the most used.
     rows.sort_by(|(a, x), (b, y)| {
         let cost = |totals: &Totals| totals.cost.unwrap_or(0.0);

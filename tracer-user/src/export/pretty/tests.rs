@@ -405,7 +405,7 @@ fn processes_and_models_are_bounded() {
     for n in 0..3_000 {
         pretty.call(&call(&format!("m{n}"), 0, 1), None, &process("p", n)).unwrap();
     }
-    assert!(pretty.tree.models.len() <= 201);
+    assert!(pretty.tree.models.rows().len() <= 201);
     pretty.finish(&Summary::default()).unwrap();
     let text = String::from_utf8(pretty.into_inner()).unwrap();
     assert!(text.contains("other processes") && text.contains("(other models)"));
