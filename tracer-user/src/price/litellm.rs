@@ -69,9 +69,9 @@ pub fn provider(name: &str) -> &str {
 
 /// Whether `map` looks like LiteLLM's file: entries are objects with keys that LiteLLM uses.
 pub fn recognise(map: &Map<String, Value>) -> bool {
-    map.values().filter_map(Value::as_object).any(|entry| {
-        entry.contains_key("litellm_provider") || KEYS.iter().any(|(key, _)| entry.contains_key(*key))
-    })
+    map.values()
+        .filter_map(Value::as_object)
+        .any(|entry| entry.contains_key("litellm_provider") || KEYS.iter().any(|(key, _)| entry.contains_key(*key)))
 }
 
 /// The row for one entry, or `None` when it states no rate per token. The error names the key inside the entry.

@@ -95,10 +95,7 @@ pub struct Band {
 impl Band {
     /// Rates for a prompt of `input` tokens. What a long-prompt step does not state stays as below it.
     fn rates(&self, input: u64) -> Rates {
-        self.above
-            .iter()
-            .filter(|(tokens, _)| input > *tokens)
-            .fold(self.rates, |rates, (_, step)| step.or(&rates))
+        self.above.iter().filter(|(tokens, _)| input > *tokens).fold(self.rates, |rates, (_, step)| step.or(&rates))
     }
 
     fn is_above(&self, input: u64) -> bool {

@@ -140,7 +140,9 @@ impl Table {
         let Value::Object(map) = value else {
             return Err(fail("not a JSON object: give `{\"models\": [...]}` or LiteLLM's map of models".to_owned()));
         };
-        if map.get("models").is_some_and(Value::is_array) || map.contains_key("multiplier") || map.contains_key("multipliers")
+        if map.get("models").is_some_and(Value::is_array)
+            || map.contains_key("multiplier")
+            || map.contains_key("multipliers")
             || map.contains_key("subscriptions")
         {
             // Read again from the text: errors then tell the line.
@@ -167,7 +169,8 @@ impl Table {
             ..Self::default()
         };
         let factors = table.multipliers.iter().map(|(provider, factor)| (format!("multipliers.{provider}"), *factor));
-        for (key, factor) in table.multiplier.map(|factor| ("multiplier".to_owned(), factor)).into_iter().chain(factors) {
+        for (key, factor) in table.multiplier.map(|factor| ("multiplier".to_owned(), factor)).into_iter().chain(factors)
+        {
             if !(factor.is_finite() && (0.0..=1000.0).contains(&factor)) {
                 return Err(fail(format!("`{key}` is {factor}: give a factor such as 0.85 for 15 % off")));
             }

@@ -111,7 +111,10 @@ fn long_prompts_reprice_all_tokens_above_the_threshold() {
     near(total("gcp.gemini", "gemini-2.5-pro", tokens(200_000, 1_000)), 0.25 + 0.01);
     near(total("gcp.gemini", "gemini-2.5-pro", tokens(200_001, 1_000)), 0.500_002_5 + 0.015);
     // The cache counts: 150,000 + 60,000 cached is one prompt of 210,000.
-    near(total("gcp.gemini", "gemini-2.5-pro", Usage { cache_read: Some(60_000), ..tokens(210_000, 0) }), 0.375 + 0.015);
+    near(
+        total("gcp.gemini", "gemini-2.5-pro", Usage { cache_read: Some(60_000), ..tokens(210_000, 0) }),
+        0.375 + 0.015,
+    );
     // xAI's step begins at its threshold: Grok 4.3 1.25 / 2.50, from 200,000 on 2.50 / 5.
     near(total("x_ai", "grok-4.3", tokens(199_999, 0)), 0.249_998_75);
     near(total("x_ai", "grok-4.3", tokens(200_000, 0)), 0.5);
@@ -353,7 +356,8 @@ fn an_own_price_file_goes_first() {
 
 #[test]
 fn a_contract_multiplies_every_price() {
-    let text = r#"{"version": "c1", "multiplier": 0.9, "multipliers": {"anthropic": 0.5}, "subscriptions": ["mistral_ai"]}"#;
+    let text =
+        r#"{"version": "c1", "multiplier": 0.9, "multipliers": {"anthropic": 0.5}, "subscriptions": ["mistral_ai"]}"#;
     let prices = Prices::with_override(text, "contract.json").unwrap();
     let cost = prices.cost(&call("openai", "gpt-4o", tokens(1_000_000, 0))).unwrap();
     near(cost.total, 2.25);

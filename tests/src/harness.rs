@@ -1,0 +1,278 @@
+//! Runs real clients, traced and not, and makes what they need on the spot.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    compare::{self, Report},
+    mock::{MockProvider, Options, Truth},
+    spans::{self, Span},
+};
+
+/// A credential that the clients send, to be looked for where it must never show.
+pub const SECRET: &str = "sk-mock-0123456789-secret";
+
+/// How long a client or a tracer may take before the harness kills it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+pub fn clients() -> PathBuf {
+    workspace().join("tests/clients")
+}
+
+/// The binary under test: `LLMTAP_BIN`, or the one beside the running test in the target directory.
+pub fn llmtap() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("LLMTAP_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    let beside = test.ancestors().skip(1).take(2).map(|folder| folder.join("llmtap")).find(|path| path.exists());
+    beside.context("no llmtap binary: run `cargo build` first")
+}
+
+/// The Python of a virtual environment that holds what the client scripts need. It is made when it is missing or
+/// stale; the error says what this machine lacks.
+pub fn python() -> anyhow::Result<PathBuf> {
+    let folder = workspace().join("target/venv");
+    fs::create_dir_all(workspace().join("target"))?;
+    // Test binaries may run at the same time: one of them makes it.
+    let lock = fs::File::create(workspace().join("target/venv.lock"))?;
+    lock.lock()?;
+    let requirements = clients().join("requirements.txt");
+    let wanted = fs::read(&requirements)?;
+    let stamp = folder.join("requirements.installed");
+    let python = folder.join("bin/python");
+    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
+        return Ok(python);
+    }
+    eprintln!("making {} with the Python SDKs (once, about half a minute)", folder.display());
+    let _ = fs::remove_dir_all(&folder);
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).output().context("python3 is not installed")?;
+    ensure!(made.status.success(), "python3 -m venv failed (Debian: apt install python3-venv): {}", last_line(&made));
+    let pip = [OsStr::new("-m"), "pip".as_ref(), "install".as_ref(), "--quiet".as_ref(), "--require-hashes".as_ref(), "-r".as_ref()];
+    let installed = Command::new(&python).args(pip).arg(&requirements).output()?;
+    ensure!(installed.status.success(), "pip install failed: {}", last_line(&installed));
+    fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+fn last_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
+    text.trim_end().lines().last().unwrap_or_default().to_owned()
+}
+
+/// Why a traced test cannot run here, if it cannot.
+pub fn untraceable() -> Option<String> {
+    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !root {
+        return Some("needs root".to_owned());
+    }
+    let binary = match llmtap() {
+        Ok(binary) => binary,
+        Err(error) => return Some(error.to_string()),
+    };
+    // The contract: 77 says what this machine or these privileges lack.
+    match Command::new(binary).args(["trace", "--pid", "1", "--duration", "0s", "--output", "none"]).output() {
+        Ok(output) if output.status.code() == Some(77) => Some(last_line(&output)),
+        Ok(_) => None,
+        Err(error) => Some(format!("llmtap does not start: {error}")),
+    }
+}
+
+/// A mock and a folder of its own for each test.
+pub struct Bench {
+    pub mock: MockProvider,
+    folder: TempDir,
+}
+
+/// What a finished command left.
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    pub fn lines_on_stderr(&self) -> Vec<&str> {
+        self.stderr.lines().filter(|line| !line.trim().is_empty()).collect()
+    }
+}
+
+impl Bench {
+    pub fn new() -> anyhow::Result<Self> {
+        Self::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> anyhow::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new().prefix("llmtap-test-").tempdir()?;
+        // Clients may run as another user.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let mock = MockProvider::start(&Options { authority_file: Some(folder.path().join("ca.pem")), ..options })?;
+        Ok(Self { mock, folder })
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Points every kind of client at the mock. Proxies of the environment would lead them elsewhere.
+    pub fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let authority = self.path("ca.pem");
+        for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+            command.env(name, &authority);
+        }
+        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_DIR"] {
+            command.env_remove(name);
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTEL_")) {
+            command.env_remove(name);
+        }
+        let url = self.mock.url();
+        command
+            .env("OPENAI_BASE_URL", format!("{url}/v1"))
+            .env("ANTHROPIC_BASE_URL", &url)
+            .env("OPENAI_API_KEY", SECRET)
+            .env("ANTHROPIC_API_KEY", SECRET)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+    }
+
+    /// A client script with its scenarios, as a command line.
+    pub fn script(&self, script: &str, scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
+        let path = clients().join(script).display().to_string();
+        let mut line = match script.rsplit_once('.') {
+            Some((_, "py")) => vec![python()?.display().to_string(), path],
+            Some((_, "mjs")) => vec!["node".to_owned(), path],
+            _ => vec!["/bin/sh".to_owned(), path],
+        };
+        line.extend(scenarios.iter().map(|scenario| (*scenario).to_owned()));
+        Ok(line)
+    }
+
+    pub fn run_untraced(&self, line: &[String]) -> anyhow::Result<Finished> {
+        let [program, arguments @ ..] = line else { bail!("an empty command") };
+        finish(self.equip(&mut Command::new(program)).args(arguments))
+    }
+
+    /// `llmtap run --output jsonl -o FILE OPTIONS -- LINE`, not yet started.
+    pub fn traced(&self, options: &[&str], line: &[String]) -> anyhow::Result<Command> {
+        let mut command = Command::new(llmtap()?);
+        command.args(["run", "--output", "jsonl", "-o"]).arg(self.path("spans.jsonl")).args(options).arg("--").args(line);
+        self.equip(&mut command);
+        Ok(command)
+    }
+
+    /// Runs a script under `llmtap run`; it must succeed.
+    pub fn run_traced(&self, options: &[&str], line: &[String]) -> anyhow::Result<Finished> {
+        let finished = finish(&mut self.traced(options, line)?)?;
+        ensure!(finished.status.success(), "{}: {}\n{}", finished.status, line.join(" "), finished.stderr);
+        Ok(finished)
+    }
+
+    pub fn spans(&self) -> anyhow::Result<Vec<Span>> {
+        spans::read(&self.path("spans.jsonl"))
+    }
+
+    pub fn truth(&self) -> Vec<Truth> {
+        self.mock.truth(Duration::from_secs(3))
+    }
+
+    /// Compares the traced spans with the mock's log: at least `least` calls, all exact.
+    pub fn expect_exact(&self, least: usize) -> anyhow::Result<Report> {
+        let report = compare::compare(&self.truth(), &self.spans()?);
+        ensure!(report.exact(), "\n{report}");
+        ensure!(report.calls >= least, "only {} calls reached the mock, not {least}", report.calls);
+        Ok(report)
+    }
+}
+
+/// Runs to the end, with its output, within the harness's patience.
+pub fn finish(command: &mut Command) -> anyhow::Result<Finished> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    Running::new(child).finish()
+}
+
+/// A child with its output read in the background; killed when it is dropped unfinished.
+pub struct Running {
+    child: Child,
+    stdout: std::thread::JoinHandle<String>,
+    stderr: std::thread::JoinHandle<String>,
+}
+
+impl Running {
+    /// Takes a child whose stdout and stderr are pipes, or are not wanted.
+    pub fn new(mut child: Child) -> Self {
+        fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                if let Some(mut pipe) = pipe {
+                    let _ = pipe.read_to_end(&mut bytes);
+                }
+                String::from_utf8_lossy(&bytes).into_owned()
+            })
+        }
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        Self { child, stdout, stderr }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    pub fn finish(mut self) -> anyhow::Result<Finished> {
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                // Orphans of a killed tracer would keep the pipes open: do not wait for their output.
+                self.child.kill()?;
+                self.child.wait()?;
+                bail!("not done after {PATIENCE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let text = |thread: std::thread::JoinHandle<String>| thread.join().map_err(|_| anyhow::anyhow!("reader failed"));
+        let stdout = std::mem::replace(&mut self.stdout, std::thread::spawn(String::new));
+        let stderr = std::mem::replace(&mut self.stderr, std::thread::spawn(String::new));
+        Ok(Finished { status, stdout: text(stdout)?, stderr: text(stderr)? })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Polls until `ready` gives a value.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = ready() {
+            return Ok(value);
+        }
+        ensure!(Instant::now() < end, "waited 20 s for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,521 @@
+//! A bounded reading of one x86-64 function: which values stand in which registers on the way, whom it calls with
+//! what, and where a probe may stand.
+//!
+//! This is an abstract interpretation in the small. Every register holds a [`Value`]: an argument of the function, a
+//! constant, an address in its frame, or a pointer loaded through its first argument. What the reading cannot follow
+//! becomes `Unknown`, so that a conclusion is drawn only from instructions that were understood.
+
+use std::collections::HashSet;
+
+use iced_x86::{
+    Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
+    Register as R,
+};
+
+use super::elf::{Architecture, Elf};
+use super::{Emulated, Register, Site};
+
+/// Instructions read in one function. The largest slot function seen has 150, `ssl3_read_bytes` is not read.
+const MAX_INSTRUCTIONS: usize = 600;
+/// Paths that wait to be read at one time.
+const MAX_PATHS: usize = 64;
+/// Instructions passed over in search of a good site; the farthest one seen is the fourth.
+const MAX_BEFORE_SITE: usize = 24;
+/// Words of a frame that are followed.
+const MAX_FRAME: usize = 48;
+
+/// Integer argument registers in order (System V ABI for x86-64, section 3.2.3).
+const ARGUMENTS: [R; 6] = [R::RDI, R::RSI, R::RDX, R::RCX, R::R8, R::R9];
+/// Registers that keep their value over a call (same section, figure 3.4).
+const PRESERVED: [R; 6] = [R::RBX, R::RBP, R::R12, R::R13, R::R14, R::R15];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    Unknown,
+    /// The n-th argument, all 64 bits of it.
+    Argument(u8),
+    /// The low 32 bits of the n-th argument.
+    Low(u8),
+    Constant(u64),
+    /// The low 32 bits of what the call before returned.
+    Result,
+    /// The stack pointer at the function's entry, plus this.
+    Frame(i64),
+    /// The word at this address.
+    Global(u64),
+    /// The word at this offset in what argument 0 points to.
+    Field(u64),
+    /// The word at `slot` in what `Field(field)` points to: a method of a method table, say.
+    Slot {
+        field: u64,
+        slot: u64,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Callee {
+    Address(u64),
+    Value(Value),
+}
+
+/// A call, or a jump that leaves the function with its frame taken down: a call in tail position.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) callee: Callee,
+    pub(super) arguments: [Value; 6],
+    /// The seventh argument, the first that travels on the stack.
+    pub(super) seventh: Value,
+    /// Where it returns to, and what is known there; `None` in tail position.
+    after: Option<(u64, State)>,
+}
+
+pub(super) struct Reading {
+    pub(super) calls: Vec<Call>,
+    /// Where branches inside the function lead.
+    targets: HashSet<u64>,
+    /// Nothing was left unread: no cap was hit, no computed jump was met.
+    pub(super) complete: bool,
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    registers: [Value; 16],
+    frame: Vec<(i64, Value)>,
+}
+
+/// Reads the function at `entry`, called with its own arguments in place: every path once, up to the caps.
+pub(super) fn read(elf: &Elf<'_>, entry: u64) -> Reading {
+    read_from(elf, entry, State::at_entry())
+}
+
+/// Reads the function that `call` calls, with the values that it is given there.
+pub(super) fn read_callee(elf: &Elf<'_>, call: &Call) -> Option<Reading> {
+    let Callee::Address(entry) = call.callee else { return None };
+    let mut state = State::at_entry();
+    for (register, value) in ARGUMENTS.into_iter().zip(call.arguments) {
+        // Addresses in the caller's frame would be taken for those of its own.
+        state.set(register, if matches!(value, Value::Frame(_)) { Value::Unknown } else { value });
+    }
+    Some(read_from(elf, entry, state))
+}
+
+fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
+    let mut reading = Reading { calls: Vec::new(), targets: HashSet::new(), complete: true };
+    let mut seen = HashSet::new();
+    let mut waiting = vec![(entry, start)];
+    let mut budget = MAX_INSTRUCTIONS;
+    let mut factory = InstructionInfoFactory::new();
+    while let Some((address, mut state)) = waiting.pop() {
+        let Some(code) = elf.code(address) else {
+            reading.complete = false;
+            continue;
+        };
+        for instruction in &mut Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
+            if budget == 0 || instruction.is_invalid() {
+                reading.complete = false;
+                break;
+            }
+            if !seen.insert(instruction.ip()) {
+                break;
+            }
+            budget -= 1;
+            match instruction.flow_control() {
+                FlowControl::Next => state.step(&instruction, &mut factory),
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    let callee = match instruction.flow_control() {
+                        FlowControl::Call => Callee::Address(instruction.near_branch_target()),
+                        _ => Callee::Value(state.operand(&instruction, 0)),
+                    };
+                    let mut call = state.call(callee, 0);
+                    state.after_call();
+                    call.after = Some((instruction.next_ip(), state.clone()));
+                    reading.calls.push(call);
+                }
+                FlowControl::ConditionalBranch if is_near(&instruction) => {
+                    reading.targets.insert(instruction.near_branch_target());
+                    if waiting.len() < MAX_PATHS {
+                        waiting.push((instruction.near_branch_target(), state.clone()));
+                    } else {
+                        reading.complete = false;
+                    }
+                }
+                FlowControl::UnconditionalBranch if is_near(&instruction) => {
+                    let target = instruction.near_branch_target();
+                    if state.frame_is_down() {
+                        reading.calls.push(state.call(Callee::Address(target), 8));
+                    }
+                    reading.targets.insert(target);
+                    // A jump with the frame down may still be one inside a function that has none: follow it.
+                    waiting.push((target, state));
+                    break;
+                }
+                FlowControl::IndirectBranch => {
+                    // With the frame up it is a switch, whose cases stay unread.
+                    if state.frame_is_down() {
+                        reading.calls.push(state.call(Callee::Value(state.operand(&instruction, 0)), 8));
+                    } else {
+                        reading.complete = false;
+                    }
+                    break;
+                }
+                FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => break,
+                _ => {
+                    reading.complete = false;
+                    break;
+                }
+            }
+        }
+    }
+    reading
+}
+
+/// The place for a probe in the function at `entry`: the first instruction that the kernel emulates, if it comes on
+/// every path, has the stack pointer where it was at entry, and the first `arguments` arguments in registers. Else the
+/// entry itself.
+///
+/// No site is taken that a branch of the function leads to, or over: it would fire twice, or be overwritten in the
+/// middle of what another path runs.
+pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> {
+    let arguments = arguments.min(ARGUMENTS.len());
+    let offset = elf.offset(entry)?;
+    if elf.architecture == Architecture::Aarch64 {
+        return Some(Site { offset, registers: aarch64_arguments(arguments), emulated: None });
+    }
+    let at_entry = State::at_entry().located(arguments)?;
+    let reading = read(elf, entry);
+    let fallback = Site { offset, registers: at_entry, emulated: None };
+    let better = || {
+        let mut state = State::at_entry();
+        let mut factory = InstructionInfoFactory::new();
+        let code = elf.code(entry)?;
+        for instruction in Decoder::with_ip(64, code, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+            if instruction.is_invalid() {
+                return None;
+            }
+            let stack_intact = state.register(R::RSP) == Value::Frame(0);
+            if let (Some(kind), true) = (emulated(&instruction, elf), stack_intact) {
+                let clear =
+                    reading.complete && !reading.targets.iter().any(|t| (entry..instruction.next_ip()).contains(t));
+                if let (true, Some(registers)) = (clear, state.located(arguments)) {
+                    return Some(Site { offset: elf.offset(instruction.ip())?, registers, emulated: Some(kind) });
+                }
+            }
+            if instruction.flow_control() != FlowControl::Next {
+                return None;
+            }
+            state.step(&instruction, &mut factory);
+        }
+        None
+    };
+    Some(better().unwrap_or(fallback))
+}
+
+/// The place that every return of `call` passes first: an instruction that the kernel emulates, with the result in
+/// `eax` and each of `wanted` in a register. Nothing else may lead there.
+pub(super) fn after<const N: usize>(
+    elf: &Elf<'_>,
+    reading: &Reading,
+    call: &Call,
+    wanted: [Value; N],
+) -> Option<(u64, Emulated, [Register; N])> {
+    let (from, state) = call.after.as_ref()?;
+    let mut state = state.clone();
+    state.set(R::EAX, Value::Result);
+    let mut factory = InstructionInfoFactory::new();
+    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+        if instruction.is_invalid() {
+            return None;
+        }
+        let holders = wanted.map(|value| state.holder(value));
+        if let (Some(kind), Value::Result, true) =
+            (emulated(&instruction, elf), state.register(R::EAX), holders.iter().all(Option::is_some))
+        {
+            let clear = !reading.targets.iter().any(|target| (*from..instruction.next_ip()).contains(target));
+            let holders = holders.map(|holder| holder.unwrap_or(Register::Rax));
+            return clear.then_some((elf.offset(instruction.ip())?, kind, holders));
+        }
+        match instruction.flow_control() {
+            FlowControl::Next => state.step(&instruction, &mut factory),
+            FlowControl::Call | FlowControl::IndirectCall => state.after_call(),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The address that a function without arguments returns, if it does nothing else: what `TLS_method` compiles to.
+/// Through a global offset table it is the word at the address, as the dynamic linker leaves it.
+pub(super) fn returned_address(elf: &Elf<'_>, entry: u64) -> Option<u64> {
+    let mut state = State::at_entry();
+    let mut factory = InstructionInfoFactory::new();
+    for instruction in Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
+        match instruction.flow_control() {
+            FlowControl::Return => {
+                return match state.register(R::RAX) {
+                    Value::Constant(address) => Some(address),
+                    Value::Global(address) => elf.pointers::<1>(address)[0],
+                    _ => None,
+                };
+            }
+            FlowControl::Next if !instruction.is_invalid() => {}
+            _ => return None,
+        }
+        state.step(&instruction, &mut factory);
+    }
+    None
+}
+
+/// What the kernel does in place of a single step (`arch/x86/kernel/uprobes.c`): branches without prefixes, one-byte
+/// `nop`, `push` of a register. `call` is left out: no function can have its stack pointer untouched there, as the
+/// ABI asks for 16-byte alignment, and older kernels break user shadow stacks with a probed `call`. Longer `nop`s are
+/// emulated by new kernels only.
+fn emulated(instruction: &Instruction, elf: &Elf<'_>) -> Option<Emulated> {
+    let code = elf.code(instruction.ip())?.get(..instruction.len())?;
+    match code {
+        [0x50..=0x57] | [0x41, 0x50..=0x57] => Some(Emulated::Push),
+        [0x70..=0x7f, _] | [0x0f, 0x80..=0x8f, _, _, _, _] => Some(Emulated::ConditionalJump),
+        [0xeb, _] | [0xe9, _, _, _, _] => Some(Emulated::Jump),
+        [0x90] => Some(Emulated::Nop),
+        _ => None,
+    }
+}
+
+/// At entry (Procedure Call Standard for the Arm 64-bit Architecture, section 6.8.2).
+fn aarch64_arguments(arguments: usize) -> [Option<Register>; 6] {
+    let mut registers = [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
+    registers.iter_mut().skip(arguments).for_each(|register| *register = None);
+    registers
+}
+
+fn is_near(instruction: &Instruction) -> bool {
+    matches!(instruction.op0_kind(), OpKind::NearBranch64)
+}
+
+impl State {
+    fn at_entry() -> Self {
+        let mut state = Self { registers: [Value::Unknown; 16], frame: Vec::new() };
+        for (index, register) in (0..).zip(ARGUMENTS) {
+            state.set(register, Value::Argument(index));
+        }
+        state.set(R::RSP, Value::Frame(0));
+        state
+    }
+
+    fn register(&self, register: R) -> Value {
+        let full = register.full_register();
+        let value = if full.is_gpr64() { self.registers[full.number()] } else { Value::Unknown };
+        match (register.size(), value) {
+            (8, value) => value,
+            (4, Value::Argument(index) | Value::Low(index)) => Value::Low(index),
+            (4, Value::Constant(constant)) => Value::Constant(constant & u64::from(u32::MAX)),
+            (4, Value::Result) => Value::Result,
+            _ => Value::Unknown,
+        }
+    }
+
+    fn set(&mut self, register: R, value: Value) {
+        let full = register.full_register();
+        if !full.is_gpr64() {
+            return;
+        }
+        // A write of 32 bits clears the upper half, a shorter one keeps the rest.
+        self.registers[full.number()] = match (register.size(), value) {
+            (8, value) | (4, value @ (Value::Low(_) | Value::Constant(_) | Value::Result)) => value,
+            (4, Value::Argument(index)) => Value::Low(index),
+            _ => Value::Unknown,
+        };
+    }
+
+    /// Which registers hold the first arguments; the one that an argument came in is preferred.
+    fn located(&self, arguments: usize) -> Option<[Option<Register>; 6]> {
+        let mut located = [None; 6];
+        for (index, (slot, home)) in (0..).zip(located.iter_mut().zip(ARGUMENTS)).take(arguments) {
+            let wanted = Value::Argument(index);
+            let holder = if self.register(home) == wanted {
+                home.number()
+            } else {
+                self.registers.iter().position(|value| *value == wanted)?
+            };
+            *slot = Some(Register::from_number(holder)?);
+        }
+        Some(located)
+    }
+
+    fn frame_is_down(&self) -> bool {
+        self.register(R::RSP) == Value::Frame(0)
+    }
+
+    /// The call made from here. `skip` is what lies on the stack below the seventh argument: in tail position the
+    /// return address.
+    fn call(&self, callee: Callee, skip: i64) -> Call {
+        let seventh = match self.register(R::RSP) {
+            Value::Frame(at) => self.load_frame(at.wrapping_add(skip)),
+            _ => Value::Unknown,
+        };
+        Call { callee, arguments: ARGUMENTS.map(|register| self.register(register)), seventh, after: None }
+    }
+
+    /// Which register holds the value, a preserved one first.
+    fn holder(&self, wanted: Value) -> Option<Register> {
+        let holds = |number: &usize| self.registers[*number] == wanted;
+        let preserved = PRESERVED.iter().map(|register| register.number());
+        Register::from_number(preserved.chain(0..self.registers.len()).find(holds)?)
+    }
+
+    fn after_call(&mut self) {
+        for number in 0..self.registers.len() {
+            let kept = PRESERVED.iter().any(|register| register.number() == number) || number == R::RSP.number();
+            if !kept {
+                self.registers[number] = Value::Unknown;
+            }
+        }
+    }
+
+    fn load_frame(&self, at: i64) -> Value {
+        self.frame.iter().find(|(slot, _)| *slot == at).map_or(Value::Unknown, |(_, value)| *value)
+    }
+
+    /// Stores `size` bytes in the frame. Words that it only partly covers are forgotten.
+    fn store_frame(&mut self, at: i64, size: usize, value: Value) {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        self.frame.retain(|(slot, _)| *slot >= at.saturating_add(size) || slot.saturating_add(8) <= at);
+        let kept = match (size, value) {
+            (8, value) | (4, value @ (Value::Low(_) | Value::Result)) => value,
+            (4, Value::Argument(index)) => Value::Low(index),
+            (4, Value::Constant(constant)) => Value::Constant(constant & u64::from(u32::MAX)),
+            _ => return,
+        };
+        if kept != Value::Unknown && self.frame.len() < MAX_FRAME {
+            self.frame.push((at, kept));
+        }
+    }
+
+    /// The address of a memory operand, as far as it is one that is followed.
+    fn address(&self, instruction: &Instruction) -> Option<(Value, u64)> {
+        if instruction.memory_index() != R::None || instruction.segment_prefix() != R::None {
+            return None;
+        }
+        let displacement = instruction.memory_displacement64();
+        match instruction.memory_base() {
+            R::RIP => Some((Value::Constant(instruction.ip_rel_memory_address()), 0)),
+            base if base.is_gpr64() => Some((self.register(base), displacement)),
+            _ => None,
+        }
+    }
+
+    fn load(&self, instruction: &Instruction) -> Value {
+        let size = instruction.memory_size().size();
+        match (self.address(instruction), size) {
+            (Some((Value::Frame(at), displacement)), 4 | 8) => {
+                match (self.load_frame(at.wrapping_add(displacement.cast_signed())), size) {
+                    (Value::Argument(index), 4) => Value::Low(index),
+                    (Value::Low(_) | Value::Result, 8) => Value::Unknown,
+                    (value, _) => value,
+                }
+            }
+            (Some((Value::Argument(0), field)), 8) => Value::Field(field),
+            (Some((Value::Constant(address), displacement)), 8) => Value::Global(address.wrapping_add(displacement)),
+            (Some((Value::Field(field), slot)), 8) => Value::Slot { field, slot },
+            _ => Value::Unknown,
+        }
+    }
+
+    fn operand(&self, instruction: &Instruction, index: u32) -> Value {
+        match instruction.op_kind(index) {
+            OpKind::Register => self.register(instruction.op_register(index)),
+            OpKind::Memory => self.load(instruction),
+            OpKind::Immediate8
+            | OpKind::Immediate32
+            | OpKind::Immediate64
+            | OpKind::Immediate8to32
+            | OpKind::Immediate8to64
+            | OpKind::Immediate32to64 => Value::Constant(instruction.immediate(index)),
+            _ => Value::Unknown,
+        }
+    }
+
+    /// Carries the state over an instruction that is no branch.
+    fn step(&mut self, instruction: &Instruction, factory: &mut InstructionInfoFactory) {
+        let destination = instruction.op0_register();
+        let result = match instruction.mnemonic() {
+            Mnemonic::Mov => Some(self.operand(instruction, 1)),
+            Mnemonic::Lea => Some(match self.address(instruction) {
+                Some((Value::Frame(at), displacement)) => Value::Frame(at.wrapping_add(displacement.cast_signed())),
+                Some((Value::Constant(address), displacement)) => Value::Constant(address.wrapping_add(displacement)),
+                Some((value, 0)) => value,
+                _ => Value::Unknown,
+            }),
+            Mnemonic::Xor | Mnemonic::Sub
+                if instruction.op1_kind() == OpKind::Register && destination == instruction.op1_register() =>
+            {
+                Some(Value::Constant(0))
+            }
+            Mnemonic::Add | Mnemonic::Sub => match (self.operand(instruction, 0), self.operand(instruction, 1)) {
+                (Value::Frame(at), Value::Constant(by)) if instruction.mnemonic() == Mnemonic::Add => {
+                    Some(Value::Frame(at.wrapping_add(by.cast_signed())))
+                }
+                (Value::Frame(at), Value::Constant(by)) => Some(Value::Frame(at.wrapping_sub(by.cast_signed()))),
+                _ => None,
+            },
+            Mnemonic::Push => return self.push(instruction),
+            Mnemonic::Pop if instruction.op0_kind() == OpKind::Register => return self.pop(destination),
+            Mnemonic::Leave => {
+                self.set(R::RSP, self.register(R::RBP));
+                return self.pop(R::RBP);
+            }
+            _ => None,
+        };
+        match (result, instruction.op0_kind()) {
+            (Some(value), OpKind::Register) => self.set(destination, value),
+            (Some(value), OpKind::Memory) if matches!(instruction.mnemonic(), Mnemonic::Mov) => {
+                if let Some((Value::Frame(at), displacement)) = self.address(instruction) {
+                    let at = at.wrapping_add(displacement.cast_signed());
+                    self.store_frame(at, instruction.memory_size().size(), value);
+                }
+            }
+            _ => self.forget_writes(instruction, factory),
+        }
+    }
+
+    fn push(&mut self, instruction: &Instruction) {
+        let value = self.operand(instruction, 0);
+        let size = instruction.stack_pointer_increment().unsigned_abs();
+        let at = match self.register(R::RSP) {
+            Value::Frame(at) => at.wrapping_sub(i64::from(size)),
+            _ => return self.set(R::RSP, Value::Unknown),
+        };
+        self.set(R::RSP, Value::Frame(at));
+        self.store_frame(at, size as usize, value);
+    }
+
+    fn pop(&mut self, destination: R) {
+        let Value::Frame(at) = self.register(R::RSP) else {
+            self.set(R::RSP, Value::Unknown);
+            return self.set(destination, Value::Unknown);
+        };
+        let value = self.load_frame(at);
+        self.set(R::RSP, Value::Frame(at.wrapping_add(destination.size() as i64)));
+        self.set(destination, value);
+    }
+
+    /// What an instruction that is not followed writes is unknown after it.
+    fn forget_writes(&mut self, instruction: &Instruction, factory: &mut InstructionInfoFactory) {
+        let writes = |access| {
+            matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
+        };
+        let info = factory.info(instruction);
+        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+            let full = used.register().full_register();
+            if full.is_gpr64() {
+                self.registers[full.number()] = Value::Unknown;
+            }
+        }
+        for used in info.used_memory().iter().filter(|used| writes(used.access())) {
+            if let Value::Frame(at) = self.register(used.base()) {
+                let at = at.wrapping_add(used.displacement().cast_signed());
+                self.store_frame(at, used.memory_size().size().max(8), Value::Unknown);
+            }
+        }
+    }
+}

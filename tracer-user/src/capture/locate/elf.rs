@@ -1,0 +1,194 @@
+//! What the search needs of an ELF file: bytes by address, symbols by name, pointers after relocation.
+//!
+//! The file belongs to a traced process and may say anything. Every read is checked, and every loop is bounded by
+//! the size of the file.
+
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, RelrIterator, SectionHeader, Sym};
+
+use super::Reason;
+
+type Header = elf::FileHeader64<LittleEndian>;
+type Segment = elf::ProgramHeader64<LittleEndian>;
+type Section = elf::SectionHeader64<LittleEndian>;
+type Symbol = elf::Sym64<LittleEndian>;
+type Relocation = elf::Rela64<LittleEndian>;
+
+const LE: LittleEndian = LittleEndian;
+
+/// More loadable segments than any linker writes (the largest seen has 7).
+const MAX_SEGMENTS: usize = 64;
+
+/// Instruction sets that a hook can be placed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Architecture {
+    X86_64,
+    Aarch64,
+}
+
+pub(super) struct Elf<'a> {
+    data: &'a [u8],
+    pub(super) architecture: Architecture,
+    /// An executable linked to a fixed address: its data needs no relocation.
+    fixed: bool,
+    loads: Vec<&'a Segment>,
+    dynamic: &'a [elf::Dyn64<LittleEndian>],
+    sections: &'a [Section],
+}
+
+impl<'a> Elf<'a> {
+    pub(super) fn parse(data: &'a [u8]) -> Result<Self, Reason> {
+        if !data.starts_with(&elf::ELFMAG) {
+            return Err(Reason::NotElf);
+        }
+        // Class 64, little-endian: the two bytes after the magic (System V ABI, "ELF Identification").
+        if data.get(4..6) != Some(&[2, 1]) {
+            return Err(Reason::Architecture);
+        }
+        let header = Header::parse(data).map_err(|_| Reason::Malformed)?;
+        let architecture = match header.e_machine(LE) {
+            elf::EM_X86_64 => Architecture::X86_64,
+            elf::EM_AARCH64 => Architecture::Aarch64,
+            _ => return Err(Reason::Architecture),
+        };
+        let kind = header.e_type(LE);
+        if kind != elf::ET_EXEC && kind != elf::ET_DYN {
+            return Err(Reason::Malformed);
+        }
+        let segments = header.program_headers(LE, data).map_err(|_| Reason::Malformed)?;
+        let loads: Vec<_> = segments.iter().filter(|s| s.p_type(LE) == elf::PT_LOAD).take(MAX_SEGMENTS).collect();
+        if loads.is_empty() {
+            return Err(Reason::Malformed);
+        }
+        let dynamic = segments.iter().find_map(|s| s.dynamic(LE, data).ok().flatten()).unwrap_or(&[]);
+        // A file without section headers still loads: what needs them is then not found.
+        let sections = header.section_headers(LE, data).unwrap_or(&[]);
+        Ok(Self { data, architecture, fixed: kind == elf::ET_EXEC, loads, dynamic, sections })
+    }
+
+    /// The bytes from `address` to the end of what the file holds of its segment.
+    pub(super) fn bytes(&self, address: u64) -> Option<&'a [u8]> {
+        self.within(address, |_| true)
+    }
+
+    /// The same, for code only.
+    pub(super) fn code(&self, address: u64) -> Option<&'a [u8]> {
+        self.within(address, |s| s.p_flags(LE).0 & elf::PF_X.0 != 0)
+    }
+
+    fn within(&self, address: u64, wanted: impl Fn(&Segment) -> bool) -> Option<&'a [u8]> {
+        self.loads.iter().filter(|s| wanted(s)).find_map(|s| {
+            let skip = address.checked_sub(s.p_vaddr(LE))?;
+            let rest = s.p_filesz(LE).checked_sub(skip).filter(|rest| *rest > 0)?;
+            let start = usize::try_from(s.p_offset(LE).checked_add(skip)?).ok()?;
+            let end = start.checked_add(usize::try_from(rest).ok()?)?.min(self.data.len());
+            self.data.get(start..end).filter(|bytes| !bytes.is_empty())
+        })
+    }
+
+    /// Where code at `address` stands in the file: what a uprobe is attached by.
+    pub(super) fn offset(&self, address: u64) -> Option<u64> {
+        let code = self.code(address)?;
+        u64::try_from(code.as_ptr().addr() - self.data.as_ptr().addr()).ok()
+    }
+
+    /// The read-only data that is no code: where a library keeps its strings.
+    pub(super) fn constants(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0).filter_map(|s| s.data(LE, self.data).ok())
+    }
+
+    pub(super) fn has_section(&self, name: &[u8]) -> bool {
+        let Ok(header) = Header::parse(self.data) else { return false };
+        let Ok(table) = header.sections(LE, self.data) else { return false };
+        table.section_by_name(LE, name).is_some()
+    }
+
+    /// The addresses of the functions that this file defines under `names`, in their order.
+    ///
+    /// `.dynsym` first, `.symtab` for the names that it lacks. A name may carry a version there (`name@@VERSION`).
+    pub(super) fn functions<const N: usize>(&self, names: [&[u8]; N]) -> [Option<u64>; N] {
+        let mut found = [None; N];
+        for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            let Some((symbols, strings)) = self.symbols(kind) else { continue };
+            for symbol in symbols {
+                let Some(rest) = usize::try_from(symbol.st_name(LE)).ok().and_then(|at| strings.get(at..)) else {
+                    continue;
+                };
+                let matches =
+                    |name: &[u8]| rest.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')));
+                let Some(index) = names.iter().position(|name| matches(name)) else { continue };
+                let address = symbol.st_value(LE);
+                let defined = !symbol.is_undefined(LE) && symbol.st_type() == elf::STT_FUNC;
+                if defined && found[index].is_none() && self.code(address).is_some() {
+                    found[index] = Some(address);
+                }
+            }
+        }
+        found
+    }
+
+    fn symbols(&self, kind: elf::SectionType) -> Option<(&'a [Symbol], &'a [u8])> {
+        let section = self.sections.iter().find(|s| s.sh_type(LE) == kind)?;
+        let symbols = section.data_as_array(LE, self.data).ok()?;
+        let strings = self.sections.get(usize::try_from(section.sh_link(LE)).ok()?)?;
+        Some((symbols, strings.data(LE, self.data).ok()?))
+    }
+
+    /// The `N` pointers from `address` on, as the dynamic linker leaves them on x86-64. `None` for what it writes from elsewhere
+    /// (an undefined symbol) and for what is no pointer.
+    pub(super) fn pointers<const N: usize>(&self, address: u64) -> [Option<u64>; N] {
+        let mut found = [None; N];
+        let stored = |index: usize| -> Option<u64> {
+            let bytes = self.bytes(address.checked_add(8 * index as u64)?)?;
+            Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?))
+        };
+        let index_of = |at: u64| -> Option<usize> {
+            let distance = at.checked_sub(address)?;
+            let index = usize::try_from(distance / 8).ok()?;
+            (distance % 8 == 0 && index < N).then_some(index)
+        };
+        if self.fixed {
+            for (index, slot) in found.iter_mut().enumerate() {
+                *slot = stored(index);
+            }
+        }
+        let relocations = self.table::<Relocation>(elf::DT_RELA, elf::DT_RELASZ).iter();
+        for relocation in relocations.chain(self.table(elf::DT_JMPREL, elf::DT_PLTRELSZ)) {
+            let Some(index) = index_of(relocation.r_offset(LE)) else { continue };
+            let addend = relocation.r_addend(LE).cast_unsigned();
+            found[index] = match relocation.r_type(LE, false) {
+                elf::R_X86_64_RELATIVE => Some(addend),
+                elf::R_X86_64_64 | elf::R_X86_64_GLOB_DAT | elf::R_X86_64_JUMP_SLOT => {
+                    self.dynamic_symbol(relocation.r_sym(LE, false)).map(|at| at.wrapping_add(addend))
+                }
+                _ => None,
+            };
+        }
+        for at in RelrIterator::<Header>::new(LE, self.table(elf::DT_RELR, elf::DT_RELRSZ)) {
+            if let Some(index) = index_of(at) {
+                found[index] = stored(index);
+            }
+        }
+        found
+    }
+
+    fn dynamic_symbol(&self, index: u32) -> Option<u64> {
+        let (symbols, _) = self.symbols(elf::SHT_DYNSYM)?;
+        let symbol = symbols.get(usize::try_from(index).ok()?)?;
+        (!symbol.is_undefined(LE)).then(|| symbol.st_value(LE))
+    }
+
+    fn table<T: object::Pod>(&self, start: elf::DynamicTag, size: elf::DynamicTag) -> &'a [T] {
+        let value = |tag| self.dynamic.iter().find(|d| d.d_tag(LE) == tag).map(|d| d.d_val(LE));
+        let read = || {
+            let bytes = self.bytes(value(start)?)?;
+            let bytes = bytes.get(..usize::try_from(value(size)?).ok()?)?;
+            object::slice_from_all_bytes(&bytes[..bytes.len() / size_of::<T>() * size_of::<T>()]).ok()
+        };
+        read().unwrap_or(&[])
+    }
+}

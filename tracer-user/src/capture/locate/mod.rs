@@ -1,0 +1,292 @@
+//! Where to hook: from the bytes of an ELF file to the file offsets of probes.
+//!
+//! A pure function. It opens nothing and asks no kernel, so that it is tested on any library anywhere, and it takes the
+//! file for hostile: it never panics, and its work is bounded by the size of the file.
+//!
+//! The cost of a probe is the instruction under it. The kernel emulates `push`, jumps and one-byte `nop`s within the
+//! first trap (0.7 µs a hit); any other instruction is stepped out of line under a second trap (9.2 µs). The exported
+//! functions begin with the costly kind. So the preferred hooks stand in the functions behind the `ssl_read` and
+//! `ssl_write` slots of the method table that `TLS_method` returns. `SSL_read`, `SSL_read_ex`, `SSL_write`,
+//! `SSL_write_ex` and `SSL_write_ex2` all pass through them, `SSL_peek` does not, and each has an instruction of the
+//! cheap kind where the return address is still on top of the stack, as a return probe demands.
+
+mod disasm;
+mod elf;
+mod method;
+mod openssl;
+mod unsupported;
+
+/// Where the hooks of one file go. Offsets are those of the file, as uprobes take them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// `openssl 3.0.15`; without the version where the file does not hold it (`libssl` 3 leaves it to `libcrypto`: see
+    /// [`version`]).
+    pub library: String,
+    /// The functions of the method table, where they were found and proven.
+    pub method: Option<Method>,
+    /// The exported functions, always: the fallback for `method`, never used together with it, since each call passes
+    /// through both.
+    pub exported: Vec<Entry>,
+    /// `SSL_free(ssl)`: drops a reference.
+    pub free: Option<Site>,
+    /// `SSL_shutdown(ssl)`.
+    pub shutdown: Option<Site>,
+    /// `SSL_clear(ssl)`: the object is used for another connection.
+    pub clear: Option<Site>,
+    /// `SSL_ctrl(ssl, command, larg, parg)`: command 55, type 0 sets the server name to the string `parg`.
+    pub ctrl: Option<Site>,
+    /// `SSL_sendfile(ssl, fd, offset, size, flags)`: sends bytes that pass no buffer of the process. The result is
+    /// their number.
+    pub sendfile: Option<Site>,
+}
+
+/// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
+/// positive on success, and only then `*done` is the number of bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Method {
+    pub read: Site,
+    /// Where finished reads pass: with all of these hooked by ordinary probes, `read` needs neither an entry probe nor
+    /// a return probe. Empty where not proven: then `read` takes both.
+    pub read_returns: Vec<ReadReturn>,
+    pub write: Site,
+}
+
+/// A place that a read passes when it has ended, with everything that there is to know in registers. The result is in
+/// `eax`; it is positive on success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadReturn {
+    /// In the file.
+    pub offset: u64,
+    pub ssl: Register,
+    pub buf: Register,
+    /// Holds the address of the number of bytes.
+    pub done: Register,
+    pub peek: Peek,
+    pub emulated: Emulated,
+}
+
+/// How to tell an `SSL_peek` from a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peek {
+    /// It does not pass here.
+    Never,
+    /// The low 32 bits of this register are not 0 if it was one.
+    Flag(Register),
+    /// The compiler has dropped the flag by then. Only reads and peeks during which a TLS 1.2 server renegotiated come
+    /// by such a place; take them for reads.
+    Lost,
+}
+
+/// An exported function that reads or writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    pub function: Function,
+    pub site: Site,
+}
+
+/// The exported functions and the meaning of their arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// `int SSL_read(ssl, buf, int len)`: the result is the number of bytes.
+    Read,
+    /// `int SSL_read_ex(ssl, buf, size_t len, size_t *done)`: the result is 1 on success.
+    ReadEx,
+    /// `int SSL_write(ssl, buf, int len)`: the result is the number of bytes.
+    Write,
+    /// `int SSL_write_ex(ssl, buf, size_t len, size_t *done)`: the result is 1 on success.
+    WriteEx,
+    /// `int SSL_write_ex2(ssl, buf, size_t len, uint64_t flags, size_t *done)`: the result is 1 on success.
+    WriteEx2,
+}
+
+/// A place for a probe at or shortly after a function's entry, passed once by every call. The stack pointer is that of
+/// the entry, so that a return probe may stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// In the file.
+    pub offset: u64,
+    /// Which register holds the n-th integer argument of the function when the probe fires. `None` for arguments that
+    /// the function does not have.
+    pub registers: [Option<Register>; 6],
+    /// What the kernel emulates there; `None`: the instruction is stepped (or not known, outside x86-64).
+    pub emulated: Option<Emulated>,
+}
+
+/// Instructions that every kernel since 5.10 emulates under a uprobe on x86-64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulated {
+    Push,
+    Jump,
+    ConditionalJump,
+    Nop,
+}
+
+/// A general register of x86-64, or one of those that carry arguments on aarch64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Register {
+    Rax,
+    Rcx,
+    Rdx,
+    Rbx,
+    Rbp,
+    Rsi,
+    Rdi,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    X0,
+    X1,
+    X2,
+    X3,
+    X4,
+    X5,
+}
+
+impl Register {
+    /// By its number in instruction encodings of x86-64. The stack pointer holds no argument.
+    fn from_number(number: usize) -> Option<Self> {
+        const ORDER: [Option<Register>; 16] = [
+            Some(Register::Rax),
+            Some(Register::Rcx),
+            Some(Register::Rdx),
+            Some(Register::Rbx),
+            None,
+            Some(Register::Rbp),
+            Some(Register::Rsi),
+            Some(Register::Rdi),
+            Some(Register::R8),
+            Some(Register::R9),
+            Some(Register::R10),
+            Some(Register::R11),
+            Some(Register::R12),
+            Some(Register::R13),
+            Some(Register::R14),
+            Some(Register::R15),
+        ];
+        ORDER.get(number).copied().flatten()
+    }
+
+    /// Its byte offset in the kernel's `struct pt_regs`, which a uprobe program gets as its context
+    /// (`arch/x86/include/uapi/asm/ptrace.h`, `arch/arm64/include/uapi/asm/ptrace.h`).
+    pub fn pt_regs_offset(self) -> u16 {
+        match self {
+            Self::R15 => 0,
+            Self::R14 => 8,
+            Self::R13 => 16,
+            Self::R12 => 24,
+            Self::Rbp => 32,
+            Self::Rbx => 40,
+            Self::R11 => 48,
+            Self::R10 => 56,
+            Self::R9 => 64,
+            Self::R8 => 72,
+            Self::Rax => 80,
+            Self::Rcx => 88,
+            Self::Rdx => 96,
+            Self::Rsi => 104,
+            Self::Rdi => 112,
+            Self::X0 => 0,
+            Self::X1 => 8,
+            Self::X2 => 16,
+            Self::X3 => 24,
+            Self::X4 => 32,
+            Self::X5 => 40,
+        }
+    }
+}
+
+/// Why a file gets no hooks. The text is the second half of a sentence about the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    #[error("is not an ELF file")]
+    NotElf,
+    #[error("is not a well-formed ELF executable or library")]
+    Malformed,
+    #[error("is built for an architecture that llmtap does not trace (x86-64 and aarch64, 64-bit little-endian)")]
+    Architecture,
+    #[error("holds no TLS library that llmtap knows")]
+    NotTls,
+    #[error("holds OpenSSL without its symbols")]
+    StrippedOpenSsl,
+    #[error("holds BoringSSL without its symbols")]
+    StrippedBoringSsl,
+    #[error("is an OpenSSL older than 1.1.1")]
+    OldOpenSsl,
+    #[error("is LibreSSL")]
+    LibreSsl,
+    #[error("is GnuTLS")]
+    GnuTls,
+    #[error("is a Go program, whose TLS is Go's own")]
+    Go,
+    #[error("holds rustls")]
+    Rustls,
+}
+
+impl Reason {
+    /// A short stable name, for metrics and for `doctor`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NotElf => "not_elf",
+            Self::Malformed => "malformed_elf",
+            Self::Architecture => "architecture",
+            Self::NotTls => "no_tls",
+            Self::StrippedOpenSsl => "openssl_stripped",
+            Self::StrippedBoringSsl => "boringssl_stripped",
+            Self::OldOpenSsl => "openssl_old",
+            Self::LibreSsl => "libressl",
+            Self::GnuTls => "gnutls",
+            Self::Go => "go",
+            Self::Rustls => "rustls",
+        }
+    }
+
+    /// What the user can do, as a sentence; `None` where there is nothing to be done.
+    pub fn fix(self) -> Option<&'static str> {
+        match self {
+            Self::NotElf | Self::Malformed | Self::NotTls => None,
+            Self::Architecture => Some("Run the program in a 64-bit build."),
+            Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
+            Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
+            Self::StrippedBoringSsl | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+                Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
+            }
+        }
+    }
+
+    /// Whether the file does speak TLS: such a process is told of, the others are not.
+    pub fn is_tls(self) -> bool {
+        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::NotTls)
+    }
+}
+
+/// Finds the hooks in the ELF file whose bytes are `file`.
+pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
+    let elf = elf::Elf::parse(file)?;
+    match openssl::hooks(&elf) {
+        Some(found) => found,
+        None => Err(unsupported::recognise(&elf)),
+    }
+}
+
+/// The version that a file's own text tells, as `3.0.15`: for a `libcrypto` that a `libssl` of the same process uses.
+pub fn version(file: &[u8]) -> Option<String> {
+    openssl::version(&elf::Elf::parse(file).ok()?)
+}
+
+/// What the fuzzer runs.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    if let Ok(hooks) = locate(data) {
+        let sites = hooks.exported.iter().map(|entry| entry.site);
+        let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
+        for site in sites {
+            assert!(site.offset < data.len() as u64, "a site lies inside the file");
+        }
+    }
+    let _ = version(data);
+}

@@ -1,0 +1,84 @@
+//! OpenSSL, and what keeps its exported functions.
+
+use memchr::memmem;
+
+use super::disasm::{self, Callee, Value};
+use super::elf::{Architecture, Elf};
+use super::{Entry, Function, Hooks, Reason, method};
+
+/// The hooks of a file with OpenSSL's symbols; `None` if it has none.
+pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+    let [read, read_ex, write, write_ex, write_ex2] =
+        elf.functions([b"SSL_read", b"SSL_read_ex", b"SSL_write", b"SSL_write_ex", b"SSL_write_ex2"]);
+    let (Some(_), Some(_)) = (read, write) else { return None };
+    let [free, shutdown, clear, ctrl, sendfile, table] =
+        elf.functions([b"SSL_free", b"SSL_shutdown", b"SSL_clear", b"SSL_ctrl", b"SSL_sendfile", b"TLS_method"]);
+    // Functions that only the one fork has.
+    let [boring, libre] = elf.functions([b"SSL_CTX_set_custom_verify", b"SSL_CTX_load_verify_mem"]);
+    let library = match (boring, libre, read_ex) {
+        (Some(_), ..) => "boringssl".to_owned(),
+        (_, Some(_), _) => return Some(Err(Reason::LibreSsl)),
+        (.., None) => return Some(Err(Reason::OldOpenSsl)),
+        _ => version(elf).map_or_else(|| "openssl".to_owned(), |version| format!("openssl {version}")),
+    };
+    let table = table.filter(|_| boring.is_none() && elf.architecture == Architecture::X86_64);
+    let site = |address: Option<u64>, arguments| address.and_then(|address| disasm::site(elf, address, arguments));
+    let exported = [
+        (Function::Read, read, 3),
+        (Function::ReadEx, read_ex, 4),
+        (Function::Write, write, 3),
+        (Function::WriteEx, write_ex, 4),
+        (Function::WriteEx2, write_ex2, 5),
+    ];
+    Some(Ok(Hooks {
+        library,
+        method: table.and_then(|entry| method::hooks(elf, entry)),
+        exported: exported
+            .into_iter()
+            .filter(|(_, address, _)| !exported.iter().any(|(_, outer, _)| passes_on(elf, *address, *outer)))
+            .filter_map(|(function, address, arguments)| Some(Entry { function, site: site(address, arguments)? }))
+            .collect(),
+        free: site(free, 1),
+        shutdown: site(shutdown, 1),
+        clear: site(clear, 1),
+        ctrl: site(ctrl, 4),
+        sendfile: site(sendfile, 5),
+    }))
+}
+
+/// Whether the function at `from` is only a way into the one at `to`: `SSL_write_ex` calls `SSL_write_ex2` in most
+/// builds of OpenSSL 3.3 and later, through the procedure linkage table or not. With both hooked, each call would count
+/// twice.
+fn passes_on(elf: &Elf<'_>, from: Option<u64>, to: Option<u64>) -> bool {
+    let (Some(from), Some(to)) = (from, to) else { return false };
+    elf.architecture == Architecture::X86_64
+        && from != to
+        && disasm::read(elf, from).calls.iter().any(|call| {
+            let callee = match call.callee {
+                Callee::Address(address) => Some(address),
+                Callee::Value(Value::Global(at)) => elf.pointers::<1>(at)[0],
+                Callee::Value(_) => None,
+            };
+            callee == Some(to)
+        })
+}
+
+/// The version in the text `OpenSSL 3.0.15 3 Sep 2024`. The date tells it from other texts that begin so.
+pub(super) fn version(elf: &Elf<'_>) -> Option<String> {
+    const BEFORE: &[u8] = b"OpenSSL ";
+    /// `3.0.15+quic 3 Sep 2024`, with room.
+    const MAX: usize = 48;
+    let finder = memmem::Finder::new(BEFORE);
+    elf.constants().find_map(|bytes| {
+        finder.find_iter(bytes).find_map(|at| {
+            let text = bytes.get(at + BEFORE.len()..)?;
+            let text = text.get(..text.iter().take(MAX).position(|byte| *byte == 0)?)?;
+            let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
+            let [version, day, month, year] = [words.next()?, words.next()?, words.next()?, words.next()?];
+            let dated = day.parse::<u8>().is_ok() && month.len() == 3 && year.parse::<u16>().is_ok();
+            let numbered = version.bytes().filter(|byte| *byte == b'.').count() == 2
+                && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(&byte));
+            (dated && numbered).then(|| version.to_owned())
+        })
+    })
+}
