@@ -339,7 +339,9 @@ impl RawOffPeak {
             }
             for span in raw.utc {
                 let parsed = Hours::parse(days, &span);
-                hours.push(parsed.ok_or_else(|| format!("`off_peak.hours.utc` has {span:?}: give it like 00:00-06:00"))?);
+                hours.push(
+                    parsed.ok_or_else(|| format!("`off_peak.hours.utc` has {span:?}: give it like 00:00-06:00"))?,
+                );
             }
         }
         Ok(OffPeak { rates: self.rates, hours })
