@@ -110,8 +110,10 @@ impl Half<'_> {
             self.adopt(pid);
         }
         if self.selection.all {
-            for pid in running().into_iter().filter(|pid| !self.selection.excludes(*pid)) {
-                self.adopt(pid);
+            for pid in running() {
+                if !self.selection.excludes(pid) {
+                    self.adopt(pid);
+                }
             }
         }
     }
