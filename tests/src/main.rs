@@ -89,7 +89,8 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     if let Some(path) = &arguments.url_file {
         // Whoever waits for the file must never see half of it.
         let partial = path.with_extension("partial");
-        std::fs::write(&partial, mock.url()).and_then(|()| std::fs::rename(&partial, path))
+        std::fs::write(&partial, mock.url())
+            .and_then(|()| std::fs::rename(&partial, path))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     wait_for_signal()?;
