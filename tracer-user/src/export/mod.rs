@@ -2,5 +2,7 @@
 
 pub mod convert;
 pub mod jsonl;
+pub mod otlp;
 
 pub use jsonl::Jsonl;
+pub use otlp::{ExportHandle, ExportStats, Otlp};

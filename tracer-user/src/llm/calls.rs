@@ -29,10 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            open_calls: 4096,
-            call: CallLimits::default(),
-        }
+        Self { open_calls: 4096, call: CallLimits::default() }
     }
 }
 
@@ -54,12 +51,7 @@ pub struct Calls {
 
 impl Calls {
     pub fn new(limits: Limits, options: Options) -> Self {
-        Self {
-            limits,
-            options,
-            open: HashMap::new(),
-            counts: Counts::default(),
-        }
+        Self { limits, options, open: HashMap::new(), counts: Counts::default() }
     }
 
     pub fn counts(&self) -> Counts {
@@ -73,26 +65,12 @@ impl Calls {
 
     pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) {
         match event {
-            Event::Request {
-                id,
-                at,
-                connection,
-                head,
-            } => self.begin(*id, *at, connection, head.as_ref()),
-            Event::RequestPiece { id, at, piece } => {
-                self.on(id, |open| open.request_piece(*at, piece))
-            }
+            Event::Request { id, at, connection, head } => self.begin(*id, *at, connection, head.as_ref()),
+            Event::RequestPiece { id, at, piece } => self.on(id, |open| open.request_piece(*at, piece)),
             Event::RequestEnd { id, at, end } => self.on(id, |open| open.request_end(*at, *end)),
             Event::Response { id, at, head } => self.on(id, |open| open.response(*at, head)),
-            Event::ResponsePiece { id, at, piece } => {
-                self.on(id, |open| open.response_piece(*at, piece))
-            }
-            Event::Lost {
-                id,
-                at,
-                request,
-                bytes,
-            } => self.on(id, |open| open.lost(*at, *request, *bytes)),
+            Event::ResponsePiece { id, at, piece } => self.on(id, |open| open.response_piece(*at, piece)),
+            Event::Lost { id, at, request, bytes } => self.on(id, |open| open.lost(*at, *request, *bytes)),
             Event::End { id, at, outcome } => {
                 if let Some(open) = self.open.remove(id) {
                     self.end(*id, *open, *at, *outcome, calls);
@@ -111,13 +89,7 @@ impl Calls {
         }
     }
 
-    fn begin(
-        &mut self,
-        id: ExchangeId,
-        at: u64,
-        connection: &Arc<Connection>,
-        head: Option<&Arc<RequestHead>>,
-    ) {
+    fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
         // Without its head nothing says what a request was.
         let Some(head) = head else { return };
         if head.method != "POST" || (connection.role == Role::Server && !self.options.server_side) {
@@ -130,11 +102,7 @@ impl Calls {
                 let claim = dialect.claim(head, Some(&target));
                 (claim != Claim::None).then(|| {
                     let decoder = dialect.decoder(&target, self.limits.call);
-                    Candidate {
-                        dialect: *dialect,
-                        claim,
-                        decoder,
-                    }
+                    Candidate { dialect: *dialect, claim, decoder }
                 })
             })
             .collect();
@@ -157,10 +125,7 @@ impl Calls {
             head: head.clone(),
             candidates,
             response_head: None,
-            times: Times {
-                start: at,
-                ..Times::default()
-            },
+            times: Times { start: at, ..Times::default() },
             pace: Pace::default(),
             last_at: at,
             request_bytes: 0,
@@ -179,14 +144,7 @@ impl Calls {
         }
     }
 
-    fn end(
-        &mut self,
-        id: ExchangeId,
-        open: Open,
-        at: u64,
-        outcome: Outcome,
-        calls: &mut Vec<LlmCall>,
-    ) {
+    fn end(&mut self, id: ExchangeId, open: Open, at: u64, outcome: Outcome, calls: &mut Vec<LlmCall>) {
         if let Some((call, dropped)) = open.end(id, at, outcome) {
             self.counts.dropped_values += dropped;
             calls.push(call);
@@ -250,8 +208,7 @@ impl Open {
         self.undecodable |= matches!(end, End::Undecodable(_));
         // What the request refutes need not be read further.
         self.candidates.retain_mut(|candidate| {
-            candidate.claim == Claim::Sure
-                || candidate.decoder.request_evidence() != Evidence::Contradicts
+            candidate.claim == Claim::Sure || candidate.decoder.request_evidence() != Evidence::Contradicts
         });
     }
 
@@ -300,14 +257,7 @@ impl Open {
         self.last_at = at;
         self.lost = Some(match (self.lost, bytes) {
             (None, bytes) => Lost { bytes },
-            (
-                Some(Lost {
-                    bytes: Some(before),
-                }),
-                Some(bytes),
-            ) => Lost {
-                bytes: Some(before.saturating_add(bytes)),
-            },
+            (Some(Lost { bytes: Some(before) }), Some(bytes)) => Lost { bytes: Some(before.saturating_add(bytes)) },
             _ => Lost { bytes: None },
         });
         for candidate in &mut self.candidates {
@@ -317,24 +267,16 @@ impl Open {
 
     fn end(mut self, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(LlmCall, u64)> {
         let index = (0..self.candidates.len()).find(|index| self.is_model_call(*index))?;
-        let Candidate {
-            dialect,
-            mut decoder,
-            ..
-        } = self.candidates.swap_remove(index);
+        let Candidate { dialect, mut decoder, .. } = self.candidates.swap_remove(index);
         self.times.end = at;
         let mut call = self.call(id, dialect, outcome);
-        let Finish {
-            response, dropped, ..
-        } = decoder.finish(&mut call);
+        let Finish { response, dropped, .. } = decoder.finish(&mut call);
         call.response.streamed = self.streamed;
         let whole = self.terminated || (!self.streamed && response == Ending::Complete);
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();
         if cut && call.error.is_none() {
-            call.error = self.transport_error(outcome).map(|kind| CallError {
-                kind: Cow::Borrowed(kind),
-            });
+            call.error = self.transport_error(outcome).map(|kind| CallError { kind: Cow::Borrowed(kind) });
         }
         Some((call, dropped))
     }
@@ -346,12 +288,9 @@ impl Open {
         let unseen = self.request_bytes == 0 || self.lost.is_some() || self.undecodable;
         match claim {
             Claim::None => false,
-            Claim::Sure => {
-                self.known || unseen || request == Evidence::Fits || response == Evidence::Fits
-            }
+            Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
             Claim::ByBody => {
-                response == Evidence::Fits
-                    && (request == Evidence::Fits || (unseen && request == Evidence::None))
+                response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
         }
     }
@@ -362,8 +301,7 @@ impl Open {
         if let Some(head) = &self.response_head {
             facts::of_response(head, &mut response);
         }
-        let partial =
-            self.lost.is_some() || self.undecodable || matches!(outcome, Outcome::Undecodable(_));
+        let partial = self.lost.is_some() || self.undecodable || matches!(outcome, Outcome::Undecodable(_));
         let completeness = match partial {
             false => Completeness::Full,
             true if self.request_bytes == 0 && !self.has_response_body => Completeness::HeadersOnly,
@@ -382,16 +320,10 @@ impl Open {
                 Version::Http11 => "1.1",
                 Version::Http2 => "2",
             },
-            request: Request {
-                body_bytes: self.request_bytes,
-                ..Request::default()
-            },
+            request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
-            provider_cost: self
-                .response_head
-                .as_ref()
-                .and_then(|head| facts::cost(&head.headers)),
+            provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
             error: None,
             times: self.times,
             chunks: self.pace.chunks(),
@@ -408,36 +340,22 @@ impl Open {
         if let Some(provider) = &self.provider {
             return provider.clone();
         }
-        let is_litellm = self
-            .response_head
-            .as_ref()
-            .is_some_and(|head| has_header(&head.headers, "x-litellm-call-id"));
-        Cow::Borrowed(if is_litellm {
-            "litellm"
-        } else {
-            dialect.provider()
-        })
+        let is_litellm = self.response_head.as_ref().is_some_and(|head| has_header(&head.headers, "x-litellm-call-id"));
+        Cow::Borrowed(if is_litellm { "litellm" } else { dialect.provider() })
     }
 
     /// Why there is no answer, or only a part of one, that neither the status nor a body explains.
     fn transport_error(&self, outcome: Outcome) -> Option<&'static str> {
         let answered = self.response_head.is_some();
         match outcome {
-            Outcome::Cut {
-                by: ClosedBy::Reset | ClosedBy::Peer,
-                ..
+            Outcome::Cut { by: ClosedBy::Reset | ClosedBy::Peer, .. } | Outcome::Reset { by_peer: true } => {
+                Some("connection_reset")
             }
-            | Outcome::Reset { by_peer: true } => Some("connection_reset"),
             // Whoever reads a part of an answer and goes away has what it wanted.
             _ if answered => None,
-            Outcome::Cut {
-                by: ClosedBy::Local | ClosedBy::Exit,
-                ..
-            }
-            | Outcome::Reset { by_peer: false } => {
+            Outcome::Cut { by: ClosedBy::Local | ClosedBy::Exit, .. } | Outcome::Reset { by_peer: false } => {
                 let waited = self.times.end.saturating_sub(self.times.start);
-                let gave_up = facts::client_timeout(&self.head.headers)
-                    .is_some_and(|timeout| waited >= timeout);
+                let gave_up = facts::client_timeout(&self.head.headers).is_some_and(|timeout| waited >= timeout);
                 Some(if gave_up { "timeout" } else { "cancelled" })
             }
             _ => Some("_OTHER"),

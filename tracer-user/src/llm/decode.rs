@@ -17,10 +17,7 @@ pub struct CallLimits {
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self {
-            text_bytes: 64 << 10,
-            entries: 256,
-        }
+        Self { text_bytes: 64 << 10, entries: 256 }
     }
 }
 
@@ -35,11 +32,7 @@ pub struct Keep {
 
 impl Keep {
     pub fn new(limits: CallLimits) -> Self {
-        Self {
-            left: limits.text_bytes,
-            entries: limits.entries,
-            dropped: 0,
-        }
+        Self { left: limits.text_bytes, entries: limits.entries, dropped: 0 }
     }
 
     pub fn text(&mut self, text: &str) -> Option<String> {
@@ -175,10 +168,7 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         }
         if data.trim_ascii() == b"[DONE]" {
             self.response_ending = Some(Ending::Complete);
-            return Seen {
-                end: true,
-                ..Seen::default()
-            };
+            return Seen { end: true, ..Seen::default() };
         }
         if !self.response.begin_event(name) {
             return Seen::default();
@@ -188,8 +178,7 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         self.response_ending = Some(ending);
         seen.data &= ending == Ending::Complete;
         if seen.data && seen.content && !seen.news {
-            self.repeat
-                .learn(name, data, self.response_scanner.passed(), seen);
+            self.repeat.learn(name, data, self.response_scanner.passed(), seen);
         }
         seen
     }
@@ -217,10 +206,6 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
             None => self.response_scanner.finish(&mut self.response),
         };
         let dropped = self.request.finish(&mut call.request) + self.response.finish(call);
-        Finish {
-            request,
-            response,
-            dropped,
-        }
+        Finish { request, response, dropped }
     }
 }

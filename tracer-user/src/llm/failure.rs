@@ -48,8 +48,7 @@ impl Failure {
 
     pub fn scalar(&mut self, part: Part, value: Scalar<'_>) {
         if let (Part::Code | Part::TopCode, Scalar::Number(number)) = (part, value) {
-            self.number
-                .get_or_insert_with(|| number.chars().take(CODE_BYTES).collect());
+            self.number.get_or_insert_with(|| number.chars().take(CODE_BYTES).collect());
             return;
         }
         let place = match part {

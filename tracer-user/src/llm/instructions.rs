@@ -42,11 +42,7 @@ impl Instructions {
             if state.parts > 0 {
                 state.hasher.update(b"\n");
             }
-            Part {
-                state,
-                head: [0; HEAD_BYTES],
-                head_length: 0,
-            }
+            Part { state, head: [0; HEAD_BYTES], head_length: 0 }
         });
         let room = &mut part.head[part.head_length..];
         let length = room.len().min(piece.len());

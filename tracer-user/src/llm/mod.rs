@@ -70,10 +70,7 @@ static ALL: &[&dyn Dialect] = &[&openai_chat::OpenAiChat, &anthropic::Anthropic]
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and
 /// the path of most other traffic is refused here.
 pub fn could_be_model_call(head: &RequestHead) -> bool {
-    head.method == "POST"
-        && ALL
-            .iter()
-            .any(|dialect| dialect.claim(head, None) != Claim::None)
+    head.method == "POST" && ALL.iter().any(|dialect| dialect.claim(head, None) != Claim::None)
 }
 
 /// Names of all dialects, in the order in which they are asked.

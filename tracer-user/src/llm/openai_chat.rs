@@ -48,14 +48,8 @@ impl Dialect for OpenAiChat {
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        let reasoning = target
-            .service
-            .map_or(Reasoning::Included, |service| service.reasoning);
-        let request =
-            OpenAiRequest::new(Prompt::Messages, limits).with_path_model(&target.head.path);
-        Box::new(JsonDecoder::new(
-            request,
-            OpenAiResponse::new(Body::Choices, reasoning, limits),
-        ))
+        let reasoning = target.service.map_or(Reasoning::Included, |service| service.reasoning);
+        let request = OpenAiRequest::new(Prompt::Messages, limits).with_path_model(&target.head.path);
+        Box::new(JsonDecoder::new(request, OpenAiResponse::new(Body::Choices, reasoning, limits)))
     }
 }

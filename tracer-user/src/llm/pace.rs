@@ -33,10 +33,7 @@ impl Pace {
 
     pub fn chunks(&self) -> Chunks {
         let Some(histogram) = &self.histogram else {
-            return Chunks {
-                count: self.count,
-                ..Chunks::default()
-            };
+            return Chunks { count: self.count, ..Chunks::default() };
         };
         let total: u64 = histogram.iter().map(|count| u64::from(*count)).sum();
         // Nearest rank.
@@ -47,11 +44,7 @@ impl Pace {
             seen >= rank
         });
         let p95 = reached.map_or(self.max, |index| middle(index).min(self.max));
-        Chunks {
-            count: self.count,
-            gap_max: Some(self.max),
-            gap_p95: Some(p95),
-        }
+        Chunks { count: self.count, gap_max: Some(self.max), gap_p95: Some(p95) }
     }
 }
 
@@ -89,14 +82,7 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.chunks(), Chunks::default());
         pace.event(5);
-        assert_eq!(
-            pace.chunks(),
-            Chunks {
-                count: 1,
-                gap_max: None,
-                gap_p95: None
-            }
-        );
+        assert_eq!(pace.chunks(), Chunks { count: 1, gap_max: None, gap_p95: None });
     }
 
     proptest! {

@@ -33,29 +33,13 @@ impl<'a> Target<'a> {
         let authority = head.authority.as_deref().map(split_authority);
         let (host, stated_port) = match authority {
             Some((host, port)) if !host.is_empty() => (Some(host), port),
-            _ => (
-                connection.sni.as_deref().or(connection
-                    .peer
-                    .as_deref()
-                    .map(|peer| split_authority(peer).0)),
-                None,
-            ),
+            _ => (connection.sni.as_deref().or(connection.peer.as_deref().map(|peer| split_authority(peer).0)), None),
         };
         let host = host.map(str::to_ascii_lowercase);
         let port = stated_port.or_else(|| default_port(connection));
-        let service = host
-            .as_deref()
-            .and_then(|host| service_at(host, &head.path));
-        let configured = host
-            .as_deref()
-            .and_then(|host| configured(host, port, options));
-        Self {
-            head,
-            host,
-            port,
-            service,
-            configured,
-        }
+        let service = host.as_deref().and_then(|host| service_at(host, &head.path));
+        let configured = host.as_deref().and_then(|host| configured(host, port, options));
+        Self { head, host, port, service, configured }
     }
 
     /// The provider's name as host or path tell it.
@@ -70,9 +54,7 @@ impl<'a> Target<'a> {
             return Some("ollama");
         }
         // No other service has this path.
-        azure_deployment(&self.head.path)
-            .is_some()
-            .then_some("azure.ai.openai")
+        azure_deployment(&self.head.path).is_some().then_some("azure.ai.openai")
     }
 
     /// Whether host or configuration say that models are served here.
@@ -84,27 +66,14 @@ impl<'a> Target<'a> {
 fn configured<'a>(host: &str, port: Option<u16>, options: &'a Options) -> Option<&'a str> {
     let with_port = port.map(|port| format!("{host}:{port}"));
     let fits = |name: &str| name == host || Some(name) == with_port.as_deref();
-    options
-        .hosts
-        .iter()
-        .find(|(name, _)| fits(name))
-        .map(|(_, provider)| provider.as_str())
+    options.hosts.iter().find(|(name, _)| fits(name)).map(|(_, provider)| provider.as_str())
 }
 
 /// Host without brackets, and port, of `host`, `host:port`, `[v6]:port`.
 fn split_authority(authority: &str) -> (&str, Option<u16>) {
-    let authority = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host)
-        .trim();
-    if let Some((host, rest)) = authority
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        return (
-            host,
-            rest.strip_prefix(':').and_then(|port| port.parse().ok()),
-        );
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host).trim();
+    if let Some((host, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
     }
     match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') => (host, port.parse().ok()),
@@ -118,10 +87,7 @@ fn default_port(connection: &Connection) -> Option<u16> {
         Some("none") => Some(80),
         Some(_) => Some(443),
         None if connection.sni.is_some() => Some(443),
-        None => connection
-            .peer
-            .as_deref()
-            .and_then(|peer| split_authority(peer).1),
+        None => connection.peer.as_deref().and_then(|peer| split_authority(peer).1),
     }
 }
 
@@ -133,24 +99,15 @@ pub fn segments(path: &str) -> impl Iterator<Item = &str> {
 /// Whether the path ends in these segments; letters' case does not matter.
 pub fn ends_with(path: &str, last: &[&str]) -> bool {
     let mut segments = segments(path);
-    last.iter().rev().all(|want| {
-        segments
-            .next()
-            .is_some_and(|segment| segment.eq_ignore_ascii_case(want))
-    })
+    last.iter().rev().all(|want| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(want)))
 }
 
 /// `{d}` of `…/openai/deployments/{d}/…`, percent-decoded.
 pub fn azure_deployment(path: &str) -> Option<String> {
     let mut segments = path.split('/');
     while let Some(segment) = segments.next() {
-        if segment.eq_ignore_ascii_case("openai")
-            && segments.next()?.eq_ignore_ascii_case("deployments")
-        {
-            return segments
-                .next()
-                .filter(|name| !name.is_empty())
-                .map(percent_decoded);
+        if segment.eq_ignore_ascii_case("openai") && segments.next()?.eq_ignore_ascii_case("deployments") {
+            return segments.next().filter(|name| !name.is_empty()).map(percent_decoded);
         }
     }
     None
@@ -161,11 +118,7 @@ pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let digit = |at: usize| {
-            after
-                .get(at)
-                .and_then(|digit| char::from(*digit).to_digit(16))
-        };
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
         match (first, digit(0), digit(1)) {
             (b'%', Some(high), Some(low)) => {
                 bytes.push((high << 4 | low) as u8);
@@ -200,73 +153,37 @@ mod tests {
 
     #[test]
     fn decodes_percent_encoding() {
-        assert_eq!(
-            percent_decoded("anthropic.claude-v2%3A1"),
-            "anthropic.claude-v2:1"
-        );
+        assert_eq!(percent_decoded("anthropic.claude-v2%3A1"), "anthropic.claude-v2:1");
         assert_eq!(percent_decoded("100%"), "100%");
         assert_eq!(percent_decoded("%ff"), "%ff");
     }
 
     #[test]
     fn finds_azure_deployments() {
-        assert_eq!(
-            azure_deployment("/openai/deployments/gpt-x/chat/completions").as_deref(),
-            Some("gpt-x")
-        );
-        assert_eq!(
-            azure_deployment("/gateway/openai/deployments/a%20b/embeddings").as_deref(),
-            Some("a b")
-        );
+        assert_eq!(azure_deployment("/openai/deployments/gpt-x/chat/completions").as_deref(), Some("gpt-x"));
+        assert_eq!(azure_deployment("/gateway/openai/deployments/a%20b/embeddings").as_deref(), Some("a b"));
         assert_eq!(azure_deployment("/openai/v1/chat/completions"), None);
         assert_eq!(azure_deployment("/openai"), None);
     }
 
     #[test]
     fn the_host_header_names_the_server_and_the_scheme_its_port() {
-        let head = RequestHead {
-            authority: Some("API.openai.com".into()),
-            ..RequestHead::default()
-        };
-        let connection = Connection {
-            peer: Some("10.0.0.1:3128".into()),
-            tls: Some("openssl".into()),
-            ..Connection::default()
-        };
+        let head = RequestHead { authority: Some("API.openai.com".into()), ..RequestHead::default() };
+        let connection =
+            Connection { peer: Some("10.0.0.1:3128".into()), tls: Some("openssl".into()), ..Connection::default() };
         let options = Options::default();
         let target = Target::new(&head, &connection, &options);
-        assert_eq!(
-            (target.host.as_deref(), target.port),
-            (Some("api.openai.com"), Some(443))
-        );
+        assert_eq!((target.host.as_deref(), target.port), (Some("api.openai.com"), Some(443)));
         let head = RequestHead::default();
-        let connection = Connection {
-            sni: Some("api.openai.com".into()),
-            ..connection
-        };
-        assert_eq!(
-            Target::new(&head, &connection, &options).provider(),
-            Some("openai")
-        );
+        let connection = Connection { sni: Some("api.openai.com".into()), ..connection };
+        assert_eq!(Target::new(&head, &connection, &options).provider(), Some("openai"));
     }
 
     #[test]
     fn configuration_goes_first() {
-        let head = RequestHead {
-            authority: Some("api.openai.com".into()),
-            ..RequestHead::default()
-        };
-        let connection = Connection {
-            tls: Some("openssl".into()),
-            ..Connection::default()
-        };
-        let options = Options {
-            hosts: vec![("api.openai.com:443".into(), "my_gateway".into())],
-            ..Options::default()
-        };
-        assert_eq!(
-            Target::new(&head, &connection, &options).provider(),
-            Some("my_gateway")
-        );
+        let head = RequestHead { authority: Some("api.openai.com".into()), ..RequestHead::default() };
+        let connection = Connection { tls: Some("openssl".into()), ..Connection::default() };
+        let options = Options { hosts: vec![("api.openai.com:443".into(), "my_gateway".into())], ..Options::default() };
+        assert_eq!(Target::new(&head, &connection, &options).provider(), Some("my_gateway"));
     }
 }

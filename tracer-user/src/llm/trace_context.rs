@@ -8,10 +8,7 @@ use crate::proto::Headers;
 const STATE_BYTES: usize = 512;
 
 pub fn trace_parent(headers: &Headers) -> Option<TraceParent> {
-    let mut values = headers
-        .0
-        .iter()
-        .filter(|(name, _)| &**name == "traceparent");
+    let mut values = headers.0.iter().filter(|(name, _)| &**name == "traceparent");
     let (Some((_, value)), None) = (values.next(), values.next()) else {
         return None;
     };
@@ -36,12 +33,7 @@ pub fn trace_parent(headers: &Headers) -> Option<TraceParent> {
     if trace_id == [0; 16] || span_id == [0; 8] {
         return None;
     }
-    Some(TraceParent {
-        trace_id,
-        span_id,
-        flags,
-        state: trace_state(headers),
-    })
+    Some(TraceParent { trace_id, span_id, flags, state: trace_state(headers) })
 }
 
 /// Several header fields are one list (RFC 9110 section 5.3).
@@ -57,9 +49,7 @@ fn trace_state(headers: &Headers) -> Option<String> {
         }
         state.push_str(value);
     }
-    let printable = state
-        .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+    let printable = state.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     (!state.is_empty() && state.len() <= STATE_BYTES && printable).then_some(state)
 }
 
@@ -86,12 +76,7 @@ mod tests {
     use bytes::Bytes;
 
     fn headers(fields: &[(&str, &str)]) -> Headers {
-        Headers(
-            fields
-                .iter()
-                .map(|(name, value)| ((*name).into(), Bytes::copy_from_slice(value.as_bytes())))
-                .collect(),
-        )
+        Headers(fields.iter().map(|(name, value)| ((*name).into(), Bytes::copy_from_slice(value.as_bytes()))).collect())
     }
 
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -107,10 +92,7 @@ mod tests {
         assert_eq!(parent.trace_id[..2], [0x0a, 0xf7]);
         assert_eq!(parent.span_id[7], 0x31);
         assert_eq!(parent.flags, 1);
-        assert_eq!(
-            parent.state.as_deref(),
-            Some("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE")
-        );
+        assert_eq!(parent.state.as_deref(), Some("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"));
     }
 
     #[test]
@@ -127,26 +109,10 @@ mod tests {
         let longer = format!("{GOOD}-extra");
         let later_without_dash = format!("cc{}what", &GOOD[2..]);
         let upper = GOOD.to_uppercase();
-        for bad in [
-            "",
-            "00",
-            &GOOD[..54],
-            &zero_trace,
-            &zero_span,
-            &version_255,
-            &longer,
-            &later_without_dash,
-            &upper,
-        ] {
-            assert_eq!(
-                trace_parent(&headers(&[("traceparent", bad)])),
-                None,
-                "{bad}"
-            );
+        for bad in ["", "00", &GOOD[..54], &zero_trace, &zero_span, &version_255, &longer, &later_without_dash, &upper]
+        {
+            assert_eq!(trace_parent(&headers(&[("traceparent", bad)])), None, "{bad}");
         }
-        assert_eq!(
-            trace_parent(&headers(&[("traceparent", GOOD), ("traceparent", GOOD)])),
-            None
-        );
+        assert_eq!(trace_parent(&headers(&[("traceparent", GOOD), ("traceparent", GOOD)])), None);
     }
 }

@@ -31,11 +31,7 @@ impl Dialect for Anthropic {
             return Claim::None;
         }
         let versioned = has_header(&head.headers, "anthropic-version");
-        let known = target.is_some_and(|target| {
-            target
-                .service
-                .is_some_and(|service| service.provider == "anthropic")
-        });
+        let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"));
         match ends_with(&head.path, &["v1", "messages"]) {
             true if versioned || known => Claim::Sure,
             // Other services have paths like this, too.

@@ -34,8 +34,7 @@ use Field as F;
 const STOP: Shape<F> = Shape::value(F::Stop);
 const SYSTEM_BLOCK: Shape<F> = Shape::through().members(&[("text", Shape::text(F::SystemText))]);
 const BLOCK: Shape<F> = Shape::through().members(&[("tool_use_id", Shape::value(F::ToolUseId))]);
-const MESSAGE: Shape<F> =
-    Shape::container(F::Message).members(&[("content", Shape::through().items(&BLOCK))]);
+const MESSAGE: Shape<F> = Shape::container(F::Message).members(&[("content", Shape::through().items(&BLOCK))]);
 const TOOL: Shape<F> = Shape::container(F::Tool);
 const FORMAT: Shape<F> = Shape::through().members(&[("type", Shape::value(F::FormatType))]);
 
@@ -51,10 +50,7 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("service_tier", Shape::value(F::ServiceTier)),
     ("system", Shape::text(F::System).items(&SYSTEM_BLOCK)),
     ("tools", Shape::container(F::Tools).items(&TOOL)),
-    (
-        "output_config",
-        Shape::through().members(&[("effort", Shape::value(F::Effort)), ("format", FORMAT)]),
-    ),
+    ("output_config", Shape::through().members(&[("effort", Shape::value(F::Effort)), ("format", FORMAT)])),
     ("output_format", FORMAT),
 ]);
 
@@ -99,9 +95,7 @@ impl Sink<Field> for AnthropicRequest {
             F::Stream => request.stream = value.bool(),
             F::Effort => keep.first(&mut request.reasoning_level, value),
             F::ServiceTier => keep.first(&mut request.service_tier, value),
-            F::FormatType if value.str() == Some("json_schema") => {
-                request.output_type = Some("json")
-            }
+            F::FormatType if value.str() == Some("json_schema") => request.output_type = Some("json"),
             F::System | F::SystemText => self.instructions.end_part(),
             F::ToolUseId => {
                 if let Some(id) = value.str()
@@ -119,9 +113,7 @@ impl Sink<Field> for AnthropicRequest {
         match (field, container) {
             (F::Root, Container::Object) => self.is_object = true,
             (F::Messages, Container::Array) => request.messages = Some(0),
-            (F::Message, Container::Object) => {
-                request.messages = request.messages.map(|count| count + 1)
-            }
+            (F::Message, Container::Object) => request.messages = request.messages.map(|count| count + 1),
             (F::Tools, Container::Array) => request.tools = Some(0),
             (F::Tool, Container::Object) => request.tools = request.tools.map(|count| count + 1),
             _ => {}

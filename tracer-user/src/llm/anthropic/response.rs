@@ -39,19 +39,10 @@ const USAGE: Shape<F> = Shape::container(F::Usage).members(&[
     ("input_tokens", Shape::value(F::InputTokens)),
     ("cache_read_input_tokens", Shape::value(F::CacheRead)),
     ("cache_creation_input_tokens", Shape::value(F::CacheWrite)),
-    (
-        "cache_creation",
-        Shape::through().members(&[("ephemeral_1h_input_tokens", Shape::value(F::CacheWrite1h))]),
-    ),
+    ("cache_creation", Shape::through().members(&[("ephemeral_1h_input_tokens", Shape::value(F::CacheWrite1h))])),
     ("output_tokens", Shape::value(F::OutputTokens)),
-    (
-        "output_tokens_details",
-        Shape::through().members(&[("thinking_tokens", Shape::value(F::ThinkingTokens))]),
-    ),
-    (
-        "server_tool_use",
-        Shape::through().members(&[("web_search_requests", Shape::value(F::WebSearches))]),
-    ),
+    ("output_tokens_details", Shape::through().members(&[("thinking_tokens", Shape::value(F::ThinkingTokens))])),
+    ("server_tool_use", Shape::through().members(&[("web_search_requests", Shape::value(F::WebSearches))])),
     ("service_tier", Shape::value(F::ServiceTier)),
 ]);
 const BLOCK: Shape<F> = Shape::container(F::Block).members(&[
@@ -74,10 +65,8 @@ const MESSAGE: Shape<F> = Shape::through().members(&[
     ("content", Shape::container(F::Content).items(&BLOCK)),
     ("usage", USAGE),
 ]);
-const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error)).members(&[
-    ("type", Shape::value(F::Failure(Part::Type))),
-    ("code", Shape::value(F::Failure(Part::Code))),
-]);
+const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error))
+    .members(&[("type", Shape::value(F::Failure(Part::Type))), ("code", Shape::value(F::Failure(Part::Code)))]);
 const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("type", Shape::value(F::Type)),
     ("delta", DELTA),
@@ -167,10 +156,7 @@ impl AnthropicResponse {
         let block = std::mem::take(&mut self.block);
         self.seen.content |= block.kind != BlockKind::Other;
         if block.kind == BlockKind::ToolUse && self.keep.entry(self.calls.len()) {
-            let name = block
-                .name
-                .and_then(|name| self.keep.text(&name))
-                .unwrap_or_default();
+            let name = block.name.and_then(|name| self.keep.text(&name)).unwrap_or_default();
             let id = block.id.and_then(|id| self.keep.text(&id));
             self.calls.push(ToolCall { name, id });
             self.seen.news = true;
@@ -181,9 +167,7 @@ impl AnthropicResponse {
         let mut usage = self.usage;
         // The service states the input without what came from or went to the cache.
         usage.input = usage.input.map(|input| {
-            input
-                .saturating_add(usage.cache_read.unwrap_or(0))
-                .saturating_add(usage.cache_write.unwrap_or(0))
+            input.saturating_add(usage.cache_read.unwrap_or(0)).saturating_add(usage.cache_write.unwrap_or(0))
         });
         if !self.output_is_final {
             usage.output = None;
@@ -197,10 +181,8 @@ impl Sink<Field> for AnthropicResponse {
         match field {
             F::Type => {
                 let kind = value.str().unwrap_or_default();
-                self.fits |= matches!(
-                    kind,
-                    "message" | "message_start" | "message_delta" | "content_block_delta" | "error"
-                );
+                self.fits |=
+                    matches!(kind, "message" | "message_start" | "message_delta" | "content_block_delta" | "error");
                 self.event = match kind {
                     "message_start" => EventKind::MessageStart,
                     "message_stop" => EventKind::MessageStop,
@@ -229,9 +211,7 @@ impl Sink<Field> for AnthropicResponse {
             F::BlockType => {
                 self.block.kind = match value.str() {
                     Some("tool_use") => BlockKind::ToolUse,
-                    Some("server_tool_use" | "mcp_tool_use" | "redacted_thinking") => {
-                        BlockKind::Silent
-                    }
+                    Some("server_tool_use" | "mcp_tool_use" | "redacted_thinking") => BlockKind::Silent,
                     _ => BlockKind::Other,
                 }
             }
@@ -284,10 +264,7 @@ impl ResponseReader for AnthropicResponse {
     const SHAPE: &'static Shape<Field> = &RESPONSE;
 
     fn begin_event(&mut self, name: &[u8]) -> bool {
-        self.seen = Seen {
-            data: true,
-            ..Seen::default()
-        };
+        self.seen = Seen { data: true, ..Seen::default() };
         // The name repeats the `type` of the data, which may stand after what depends on it.
         self.event = match name {
             b"message_start" => EventKind::MessageStart,
@@ -302,19 +279,9 @@ impl ResponseReader for AnthropicResponse {
     }
 
     fn end_event(&mut self) -> Seen {
-        let Seen {
-            data,
-            content,
-            news,
-            ..
-        } = self.seen;
+        let Seen { data, content, news, .. } = self.seen;
         self.output_is_final &= self.event != EventKind::MessageStart;
-        Seen {
-            data: data && self.event != EventKind::Ping,
-            content,
-            news,
-            end: self.event == EventKind::MessageStop,
-        }
+        Seen { data: data && self.event != EventKind::Ping, content, news, end: self.event == EventKind::MessageStop }
     }
 
     fn evidence(&self) -> Evidence {

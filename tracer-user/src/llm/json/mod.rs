@@ -46,13 +46,7 @@ pub struct Shape<F: 'static> {
 
 impl<F: Copy + 'static> Shape<F> {
     const fn place(field: Option<F>, take: Take) -> Self {
-        Self {
-            field,
-            take,
-            members: &[],
-            lengths: 0,
-            items: None,
-        }
+        Self { field, take, members: &[], lengths: 0, items: None }
     }
 
     /// A place that is only passed through on the way to its members or items.
@@ -85,29 +79,19 @@ impl<F: Copy + 'static> Shape<F> {
             lengths |= 1 << (members[index].0.len() % 64);
             index += 1;
         }
-        Self {
-            members,
-            lengths,
-            ..self
-        }
+        Self { members, lengths, ..self }
     }
 
     /// Adds the shape of the items for the case that the value is an array.
     pub const fn items(self, items: &'static Shape<F>) -> Self {
-        Self {
-            items: Some(items),
-            ..self
-        }
+        Self { items: Some(items), ..self }
     }
 
     fn member(&self, key: &[u8]) -> Option<&'static Shape<F>> {
         if self.lengths & (1 << (key.len() % 64)) == 0 {
             return None;
         }
-        self.members
-            .iter()
-            .find(|(name, _)| name.as_bytes() == key)
-            .map(|(_, shape)| shape)
+        self.members.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, shape)| shape)
     }
 }
 
@@ -153,8 +137,7 @@ impl Scalar<'_> {
         }
         let number: f64 = number.parse().ok()?;
         // 2^53: above it a float no longer names each whole number.
-        (number >= 0.0 && number.fract() == 0.0 && number <= 9_007_199_254_740_992.0)
-            .then_some(number as u64)
+        (number >= 0.0 && number.fract() == 0.0 && number <= 9_007_199_254_740_992.0).then_some(number as u64)
     }
 
     pub fn signed(&self) -> Option<i64> {
@@ -168,10 +151,7 @@ impl Scalar<'_> {
         let Self::Number(number) = self else {
             return None;
         };
-        number
-            .parse()
-            .ok()
-            .filter(|number: &f64| number.is_finite())
+        number.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     pub fn bool(&self) -> Option<bool> {

@@ -159,6 +159,11 @@ impl<F: Copy + 'static> Scanner<F> {
         self.passed_all.then_some(&self.passed)
     }
 
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity() + self.passed.capacity() * size_of::<(u32, u32)>()
+    }
+
     pub fn push(&mut self, input: &[u8], sink: &mut impl Sink<F>) {
         let mut at = 0;
         while at < input.len() {
@@ -214,23 +219,12 @@ impl<F: Copy + 'static> Scanner<F> {
         self.started = true;
         match input[at] {
             b'"' => {
-                let (take, field) = self
-                    .shape
-                    .map_or((Take::Skip, None), |shape| (shape.take, shape.field));
+                let (take, field) = self.shape.map_or((Take::Skip, None), |shape| (shape.take, shape.field));
                 self.held.clear();
                 self.state = match (take, field) {
-                    (Take::Value(cap), _) => State::Take {
-                        escaped: false,
-                        cap,
-                        cut: false,
-                    },
-                    (Take::Text, Some(field)) if sink.wants_text(field) => {
-                        State::Pieces { empty: true }
-                    }
-                    _ => State::Pass {
-                        escaped: false,
-                        empty: true,
-                    },
+                    (Take::Value(cap), _) => State::Take { escaped: false, cap, cut: false },
+                    (Take::Text, Some(field)) if sink.wants_text(field) => State::Pieces { empty: true },
+                    _ => State::Pass { escaped: false, empty: true },
                 };
                 at + 1
             }
@@ -282,11 +276,7 @@ impl<F: Copy + 'static> Scanner<F> {
     }
 
     fn end_value(&mut self) {
-        self.state = if self.frames.is_empty() {
-            State::Done
-        } else {
-            State::After
-        };
+        self.state = if self.frames.is_empty() { State::Done } else { State::After };
     }
 
     fn after(&mut self, input: &[u8], at: usize, sink: &mut impl Sink<F>) -> usize {
@@ -319,10 +309,7 @@ impl<F: Copy + 'static> Scanner<F> {
                     return at + length + 2;
                 }
                 self.held.clear();
-                self.state = State::KeyText {
-                    escaped: false,
-                    long: false,
-                };
+                self.state = State::KeyText { escaped: false, long: false };
                 at + 1
             }
             b'}' if end => self.close(sink, at),
@@ -359,28 +346,15 @@ impl<F: Copy + 'static> Scanner<F> {
         let whole = self.held.is_empty().then_some(length).flatten();
         if let Some(length) = whole {
             self.end_atom(wanted, Some(&rest[..length]), sink);
-            return if self.state == State::Invalid {
-                input.len()
-            } else {
-                at + length
-            };
+            return if self.state == State::Invalid { input.len() } else { at + length };
         }
-        if !hold(
-            &mut self.held,
-            &rest[..length.unwrap_or(rest.len())],
-            ATOM_BYTES,
-        ) && wanted
-        {
+        if !hold(&mut self.held, &rest[..length.unwrap_or(rest.len())], ATOM_BYTES) && wanted {
             return self.fail(input);
         }
         match length {
             Some(length) => {
                 self.end_atom(wanted, None, sink);
-                if self.state == State::Invalid {
-                    input.len()
-                } else {
-                    at + length
-                }
+                if self.state == State::Invalid { input.len() } else { at + length }
             }
             None => input.len(),
         }
@@ -404,14 +378,7 @@ impl<F: Copy + 'static> Scanner<F> {
         }
     }
 
-    fn pass(
-        &mut self,
-        input: &[u8],
-        at: usize,
-        escaped: bool,
-        empty: bool,
-        sink: &mut impl Sink<F>,
-    ) -> usize {
+    fn pass(&mut self, input: &[u8], at: usize, escaped: bool, empty: bool, sink: &mut impl Sink<F>) -> usize {
         match string_end(input, at, escaped) {
             Ok(end) => {
                 if self.passed.len() < PASSED && end <= u32::MAX as usize {
@@ -420,45 +387,23 @@ impl<F: Copy + 'static> Scanner<F> {
                     self.passed_all = false;
                 }
                 if self.shape.is_some_and(|shape| shape.take != Take::Skip) {
-                    self.scalar(
-                        Scalar::Opaque {
-                            empty: empty && end == at,
-                        },
-                        sink,
-                    );
+                    self.scalar(Scalar::Opaque { empty: empty && end == at }, sink);
                 }
                 self.end_value();
                 end + 1
             }
             Err(escaped) => {
-                self.state = State::Pass {
-                    escaped,
-                    empty: false,
-                };
+                self.state = State::Pass { escaped, empty: false };
                 input.len()
             }
         }
     }
 
-    fn take(
-        &mut self,
-        input: &[u8],
-        at: usize,
-        escaped: bool,
-        cap: u32,
-        cut: bool,
-        sink: &mut impl Sink<F>,
-    ) -> usize {
+    fn take(&mut self, input: &[u8], at: usize, escaped: bool, cap: u32, cut: bool, sink: &mut impl Sink<F>) -> usize {
         let (end, done, escaped) = bounds(input, at, escaped);
         let piece = &input[at..end];
         if done && self.held.is_empty() && !cut && piece.len() <= cap as usize {
-            self.scalar(
-                Scalar::Text {
-                    value: &text::decode(piece, false),
-                    cut: false,
-                },
-                sink,
-            );
+            self.scalar(Scalar::Text { value: &text::decode(piece, false), cut: false }, sink);
             self.end_value();
             return end + 1;
         }
@@ -467,13 +412,7 @@ impl<F: Copy + 'static> Scanner<F> {
             self.state = State::Take { escaped, cap, cut };
             return end;
         }
-        self.scalar(
-            Scalar::Text {
-                value: &text::decode(&self.held, cut),
-                cut,
-            },
-            sink,
-        );
+        self.scalar(Scalar::Text { value: &text::decode(&self.held, cut), cut }, sink);
         self.end_value();
         end + 1
     }
@@ -491,12 +430,7 @@ impl<F: Copy + 'static> Scanner<F> {
                     sink.text(field, &input[at..at + length]);
                 }
                 if input[at + length] == b'"' {
-                    sink.scalar(
-                        field,
-                        Scalar::Opaque {
-                            empty: empty && length == 0,
-                        },
-                    );
+                    sink.scalar(field, Scalar::Opaque { empty: empty && length == 0 });
                     self.end_value();
                 } else {
                     self.state = State::Pieces { empty: false };
@@ -514,21 +448,12 @@ impl<F: Copy + 'static> Scanner<F> {
     }
 
     /// Adds bytes to the escape that is being read until it is whole.
-    fn held_escape(
-        &mut self,
-        input: &[u8],
-        mut at: usize,
-        field: F,
-        sink: &mut impl Sink<F>,
-    ) -> usize {
+    fn held_escape(&mut self, input: &[u8], mut at: usize, field: F, sink: &mut impl Sink<F>) -> usize {
         let mut out = [0; 4];
         loop {
             let (held, length) = (&mut self.escape.0, &mut self.escape.1);
             // A quote ends the string, except as the second byte of an escape.
-            let ends = at < input.len()
-                && input[at] == b'"'
-                && *length != 1
-                && !(*length == 7 && held[6] == b'\\');
+            let ends = at < input.len() && input[at] == b'"' && *length != 1 && !(*length == 7 && held[6] == b'\\');
             match text::escape(&held[..*length], ends, &mut out) {
                 Escape::Done(used, text) => {
                     sink.text(field, &out[..text]);
@@ -539,10 +464,7 @@ impl<F: Copy + 'static> Scanner<F> {
                     if rest == 0 || held[0] == b'\\' {
                         return at;
                     }
-                    let plain = held[..rest]
-                        .iter()
-                        .position(|byte| *byte == b'\\')
-                        .unwrap_or(rest);
+                    let plain = held[..rest].iter().position(|byte| *byte == b'\\').unwrap_or(rest);
                     sink.text(field, &held[..plain]);
                     held.copy_within(plain..rest, 0);
                     *length = rest - plain;
@@ -558,18 +480,9 @@ impl<F: Copy + 'static> Scanner<F> {
         }
     }
 
-    fn skip(
-        &mut self,
-        input: &[u8],
-        mut at: usize,
-        mut depth: u32,
-        sink: &mut impl Sink<F>,
-    ) -> usize {
+    fn skip(&mut self, input: &[u8], mut at: usize, mut depth: u32, sink: &mut impl Sink<F>) -> usize {
         loop {
-            let Some(length) = input[at..]
-                .iter()
-                .position(|byte| STRUCTURE[usize::from(*byte)])
-            else {
+            let Some(length) = input[at..].iter().position(|byte| STRUCTURE[usize::from(*byte)]) else {
                 self.state = State::Skip { depth };
                 return input.len();
             };
@@ -611,13 +524,14 @@ static STRUCTURE: [bool; 256] = {
 
 fn next(input: &[u8], at: usize) -> Option<usize> {
     // Most documents are written without white space.
-    if !input[at].is_ascii_whitespace() {
+    if !is_space(&input[at]) {
         return Some(at);
     }
-    input[at..]
-        .iter()
-        .position(|byte| !byte.is_ascii_whitespace())
-        .map(|length| at + length)
+    input[at..].iter().position(|byte| !is_space(byte)).map(|length| at + length)
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 fn is_delimiter(byte: u8) -> bool {
@@ -671,15 +585,10 @@ fn bounds(input: &[u8], at: usize, escaped: bool) -> (usize, bool, bool) {
 
 /// See [`super::fuzz`].
 pub(super) fn fuzz(data: &[u8]) {
-    const ITEM: Shape<u8> = Shape::value(3)
-        .members(&[("a", Shape::value(4)), ("b", Shape::text(5))])
-        .items(&Shape::value(6));
+    const ITEM: Shape<u8> =
+        Shape::value(3).members(&[("a", Shape::value(4)), ("b", Shape::text(5))]).items(&Shape::value(6));
     const ROOT: Shape<u8> = Shape::value(0)
-        .members(&[
-            ("a", Shape::text(1)),
-            ("b", Shape::container(2).items(&ITEM)),
-            ("c", ITEM),
-        ])
+        .members(&[("a", Shape::text(1)), ("b", Shape::container(2).items(&ITEM)), ("c", ITEM)])
         .items(&ITEM);
     #[derive(Default, PartialEq, Debug)]
     struct Log(Vec<u8>);
@@ -704,18 +613,10 @@ pub(super) fn fuzz(data: &[u8]) {
             self.0.extend_from_slice(piece);
         }
     }
-    let (step, document) = data.split_first().map_or((1, data), |(step, rest)| {
-        (usize::from(*step % 32) + 1, rest)
-    });
+    let (step, document) = data.split_first().map_or((1, data), |(step, rest)| (usize::from(*step % 32) + 1, rest));
     let (mut whole, mut cut) = (Log::default(), Log::default());
     let ending = Scanner::new(&ROOT).document(document, &mut whole);
     let mut scanner = Scanner::new(&ROOT);
-    document
-        .chunks(step)
-        .for_each(|piece| scanner.push(piece, &mut cut));
-    assert_eq!(
-        (ending, whole),
-        (scanner.finish(&mut cut), cut),
-        "cutting changes the result"
-    );
+    document.chunks(step).for_each(|piece| scanner.push(piece, &mut cut));
+    assert_eq!((ending, whole), (scanner.finish(&mut cut), cut), "cutting changes the result");
 }

@@ -17,11 +17,7 @@ pub const ESCAPE_BYTES: usize = 12;
 /// `last` says that no more bytes of this string follow.
 pub fn escape(bytes: &[u8], last: bool, out: &mut [u8; 4]) -> Escape {
     let Some(&kind) = bytes.get(1) else {
-        return if last {
-            put('\u{fffd}', 1, out)
-        } else {
-            Escape::More
-        };
+        return if last { put('\u{fffd}', 1, out) } else { Escape::More };
     };
     let plain = match kind {
         b'"' => '"',
@@ -71,9 +67,7 @@ fn unicode(bytes: &[u8], last: bool, out: &mut [u8; 4]) -> Escape {
 }
 
 fn hex(digits: Option<&[u8]>) -> Option<u32> {
-    digits?.iter().try_fold(0, |number, &digit| {
-        Some(number << 4 | char::from(digit).to_digit(16)?)
-    })
+    digits?.iter().try_fold(0, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))
 }
 
 fn put(text: char, used: usize, out: &mut [u8; 4]) -> Escape {

@@ -65,10 +65,7 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("prompt", Shape::presence(F::Prompt)),
     ("input", Shape::presence(F::Input)),
     ("max_tokens", Shape::value(F::MaxTokens)),
-    (
-        "max_completion_tokens",
-        Shape::value(F::MaxCompletionTokens),
-    ),
+    ("max_completion_tokens", Shape::value(F::MaxCompletionTokens)),
     ("temperature", Shape::value(F::Temperature)),
     ("top_p", Shape::value(F::TopP)),
     ("top_k", Shape::value(F::TopK)),
@@ -82,15 +79,9 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("stream", Shape::value(F::Stream)),
     ("reasoning_effort", Shape::value(F::ReasoningEffort)),
     // OpenRouter's form.
-    (
-        "reasoning",
-        Shape::through().members(&[("effort", Shape::value(F::ReasoningEffort))]),
-    ),
+    ("reasoning", Shape::through().members(&[("effort", Shape::value(F::ReasoningEffort))])),
     ("service_tier", Shape::value(F::ServiceTier)),
-    (
-        "response_format",
-        Shape::through().members(&[("type", Shape::value(F::FormatType))]),
-    ),
+    ("response_format", Shape::through().members(&[("type", Shape::value(F::FormatType))])),
     ("dimensions", Shape::value(F::Dimensions)),
     ("tools", TOOLS),
     // The older form of tools.
@@ -131,10 +122,7 @@ impl OpenAiRequest {
 
     /// Takes the model from the deployment of an Azure path.
     pub fn with_path_model(self, path: &str) -> Self {
-        Self {
-            path_model: azure_deployment(path),
-            ..self
-        }
+        Self { path_model: azure_deployment(path), ..self }
     }
 }
 
@@ -153,9 +141,7 @@ impl Sink<Field> for OpenAiRequest {
             F::Stop => {
                 let stops = request.stop_sequences.get_or_insert_default();
                 match value {
-                    Scalar::Text { value, cut: false } if keep.entry(stops.len()) => {
-                        stops.extend(keep.text(value))
-                    }
+                    Scalar::Text { value, cut: false } if keep.entry(stops.len()) => stops.extend(keep.text(value)),
                     Scalar::Null if stops.is_empty() => request.stop_sequences = None,
                     _ => {}
                 }
@@ -210,9 +196,7 @@ impl Sink<Field> for OpenAiRequest {
             (F::Tools, Container::Array) => {
                 self.request.tools.get_or_insert(0);
             }
-            (F::Tool, Container::Object) => {
-                self.request.tools = self.request.tools.map(|count| count + 1)
-            }
+            (F::Tool, Container::Object) => self.request.tools = self.request.tools.map(|count| count + 1),
             _ => {}
         }
     }

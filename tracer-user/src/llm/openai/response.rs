@@ -71,25 +71,13 @@ const USAGE: Shape<F> = Shape::container(F::Usage).members(&[
     ("prompt_token_details", PROMPT_DETAILS),
     ("completion_token_details", COMPLETION_DETAILS),
     // DeepSeek, Together and Moonshot, gateways before Anthropic's models.
-    (
-        "prompt_cache_hit_tokens",
-        Shape::value(F::CachedTokensAbove),
-    ),
+    ("prompt_cache_hit_tokens", Shape::value(F::CachedTokensAbove)),
     ("cached_tokens", Shape::value(F::CachedTokensAbove)),
-    (
-        "cache_read_input_tokens",
-        Shape::value(F::CachedTokensAbove),
-    ),
-    (
-        "cache_creation_input_tokens",
-        Shape::value(F::CacheWriteTokens),
-    ),
+    ("cache_read_input_tokens", Shape::value(F::CachedTokensAbove)),
+    ("cache_creation_input_tokens", Shape::value(F::CacheWriteTokens)),
     ("reasoning_tokens", Shape::value(F::ReasoningTokens)),
     // OpenRouter states a number; Perplexity an object.
-    (
-        "cost",
-        Shape::value(F::Cost).members(&[("total_cost", Shape::value(F::Cost))]),
-    ),
+    ("cost", Shape::value(F::Cost).members(&[("total_cost", Shape::value(F::Cost))])),
 ]);
 
 const FUNCTION: Shape<F> = Shape::through().members(&[("name", Shape::value(F::FunctionName))]);
@@ -107,19 +95,10 @@ const MESSAGE: Shape<F> = Shape::through().members(&[
     ("refusal", Shape::presence(F::Content)),
     (
         "audio",
-        Shape::through().members(&[
-            ("transcript", Shape::presence(F::Content)),
-            ("data", Shape::presence(F::Content)),
-        ]),
+        Shape::through().members(&[("transcript", Shape::presence(F::Content)), ("data", Shape::presence(F::Content))]),
     ),
-    (
-        "tool_calls",
-        Shape::container(F::ToolCalls).items(&TOOL_CALL),
-    ),
-    (
-        "function_call",
-        Shape::container(F::FunctionCall).members(&[("name", Shape::value(F::FunctionName))]),
-    ),
+    ("tool_calls", Shape::container(F::ToolCalls).items(&TOOL_CALL)),
+    ("function_call", Shape::container(F::FunctionCall).members(&[("name", Shape::value(F::FunctionName))])),
 ]);
 const CHOICE: Shape<F> = Shape::container(F::Choice).members(&[
     ("index", Shape::value(F::ChoiceIndex)),
@@ -243,23 +222,15 @@ impl OpenAiResponse {
     }
 
     fn end_choice(&mut self) {
-        let Choice {
-            index,
-            finish_reason,
-            calls,
-        } = std::mem::take(&mut self.choice);
+        let Choice { index, finish_reason, calls } = std::mem::take(&mut self.choice);
         let choice = index.unwrap_or(self.choices);
         self.choices += 1;
         if let Some(reason) = finish_reason {
             self.seen.news = true;
-            match self
-                .finish_reasons
-                .binary_search_by_key(&choice, |(choice, _)| *choice)
-            {
+            match self.finish_reasons.binary_search_by_key(&choice, |(choice, _)| *choice) {
                 Ok(at) => self.finish_reasons[at].1 = reason,
                 Err(at) if self.keep.entry(self.finish_reasons.len()) => {
-                    self.finish_reasons
-                        .extend(self.keep.text(&reason).map(|reason| (choice, reason)));
+                    self.finish_reasons.extend(self.keep.text(&reason).map(|reason| (choice, reason)));
                     self.finish_reasons[at..].rotate_right(1);
                 }
                 Err(_) => {}
@@ -273,17 +244,10 @@ impl OpenAiResponse {
     fn add_call(&mut self, choice: u64, part: CallPart) {
         // A fragment belongs to the latest call of its index. Services that leave the index out or at 0 start a new call
         // by a new id together with a name; an id alone is not enough, since some make one up for each fragment.
-        let known = self
-            .calls
-            .iter_mut()
-            .rev()
-            .find(|call| call.choice == choice && call.index == part.index);
+        let known = self.calls.iter_mut().rev().find(|call| call.choice == choice && call.index == part.index);
         let (part_id, part_name) = (part.id.as_deref(), part.name.as_deref());
         if let Some(Call { call, .. }) = known
-            && (part_name.is_none()
-                || part_id.is_none()
-                || call.id.is_none()
-                || call.id.as_deref() == part_id)
+            && (part_name.is_none() || part_id.is_none() || call.id.is_none() || call.id.as_deref() == part_id)
         {
             if let (None, Some(id)) = (&call.id, part_id) {
                 call.id = self.keep.text(id);
@@ -296,18 +260,9 @@ impl OpenAiResponse {
             return;
         }
         if self.keep.entry(self.calls.len()) {
-            let name = part_name
-                .and_then(|name| self.keep.text(name))
-                .unwrap_or_default();
-            let call = ToolCall {
-                name,
-                id: part_id.and_then(|id| self.keep.text(id)),
-            };
-            self.calls.push(Call {
-                choice,
-                index: part.index,
-                call,
-            });
+            let name = part_name.and_then(|name| self.keep.text(name)).unwrap_or_default();
+            let call = ToolCall { name, id: part_id.and_then(|id| self.keep.text(id)) };
+            self.calls.push(Call { choice, index: part.index, call });
         }
         self.seen.news = true;
     }
@@ -315,9 +270,7 @@ impl OpenAiResponse {
     fn usage(&mut self) -> Usage {
         let mut usage = self.usage;
         usage.cache_read = usage.cache_read.or(self.cached_above);
-        if let (Some(input), Some(output), Some(reasoning @ 1..)) =
-            (usage.input, usage.output, usage.reasoning)
-        {
+        if let (Some(input), Some(output), Some(reasoning @ 1..)) = (usage.input, usage.output, usage.reasoning) {
             let on_top = input.saturating_add(output).saturating_add(reasoning);
             // The stated total proves whether the output includes reasoning; the service's habit decides without it.
             let additional = match self.total {
@@ -394,10 +347,7 @@ impl Sink<Field> for OpenAiResponse {
             (F::ToolCall, Container::Object) => {
                 self.seen.content = true;
                 if self.keep.entry(self.choice.calls.len()) {
-                    self.choice.calls.push(CallPart {
-                        index: Some(self.position),
-                        ..CallPart::default()
-                    });
+                    self.choice.calls.push(CallPart { index: Some(self.position), ..CallPart::default() });
                 }
                 self.position += 1;
             }
@@ -427,10 +377,7 @@ impl ResponseReader for OpenAiResponse {
     const SHAPE: &'static Shape<Field> = &RESPONSE;
 
     fn begin_event(&mut self, name: &[u8]) -> bool {
-        self.seen = Seen {
-            data: true,
-            ..Seen::default()
-        };
+        self.seen = Seen { data: true, ..Seen::default() };
         if name == b"error" {
             self.failure.begin();
             self.seen.news = true;
@@ -461,17 +408,8 @@ impl ResponseReader for OpenAiResponse {
         response.model = self.model.take();
         response.service_tier = self.service_tier.take();
         response.system_fingerprint = self.system_fingerprint.take();
-        response.finish_reasons = self
-            .finish_reasons
-            .drain(..)
-            .map(|(_, reason)| reason)
-            .collect();
-        response.tool_calls = self
-            .calls
-            .drain(..)
-            .map(|call| call.call)
-            .filter(|call| !call.name.is_empty())
-            .collect();
+        response.finish_reasons = self.finish_reasons.drain(..).map(|(_, reason)| reason).collect();
+        response.tool_calls = self.calls.drain(..).map(|call| call.call).filter(|call| !call.name.is_empty()).collect();
         self.keep.dropped
     }
 }
