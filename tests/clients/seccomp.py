@@ -2,7 +2,8 @@
 """openai_sync.py under a seccomp filter like a container's: seccomp.py [SCENARIO[=COUNT]…]
 
 The filter kills the process for the system calls that return probes and optimised probes make on x86-64
-(uretprobe 335, uprobe 336), as filters do that were written before these calls existed. Everything else may pass."""
+(uretprobe 335, uprobe 336), as filters do that were written before these calls existed; newer kernels let the calls
+pass by any filter. Everything else may pass."""
 
 import ctypes
 import runpy

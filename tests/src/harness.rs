@@ -27,7 +27,8 @@ pub const SECRET: &str = "sk-mock-0123456789-secret";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn workspace() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
 pub fn clients() -> PathBuf {
