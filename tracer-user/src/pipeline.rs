@@ -1,4 +1,4 @@
-//! The whole line, top down: capture → flow → proto → exchange → llm → span → output.
+//! The whole line, top down: capture → flow → proto → exchange → llm → agent → span → output.
 
 use std::{
     collections::HashMap,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    agent::{self, Concluded, Turns},
     capture::{self, ConnectionKey, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
@@ -30,6 +31,8 @@ pub struct Seen {
     /// Losses of unknown size.
     pub unknown_losses: u64,
     pub evicted_connections: u64,
+    /// Requests of any kind.
+    pub exchanges: u64,
     pub calls: u64,
 }
 
@@ -40,6 +43,7 @@ pub struct Pipeline {
     exchanges: Exchanges,
     calls: Calls,
     prices: Prices,
+    turns: Turns,
     synth: Synth,
     output: Output,
     recorder: Option<Recorder<Box<dyn Write + Send>>>,
@@ -49,6 +53,7 @@ pub struct Pipeline {
     decoded: Vec<proto::Event>,
     exchanged: Vec<exchange::Event>,
     ended: Vec<LlmCall>,
+    concluded: Vec<Concluded>,
 }
 
 impl Pipeline {
@@ -65,6 +70,7 @@ impl Pipeline {
             exchanges: Exchanges::new(),
             calls,
             prices,
+            turns: Turns::new(agent::Limits::default()),
             synth,
             output,
             recorder,
@@ -73,6 +79,7 @@ impl Pipeline {
             decoded: Vec::new(),
             exchanged: Vec::new(),
             ended: Vec::new(),
+            concluded: Vec::new(),
         }
     }
 
@@ -102,6 +109,8 @@ impl Pipeline {
         self.exchanges.finish(&mut self.exchanged);
         self.tell()?;
         self.calls.finish(&mut self.ended);
+        self.emit()?;
+        self.turns.finish(&mut self.concluded);
         self.emit()?;
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
@@ -136,6 +145,7 @@ impl Pipeline {
                     let Some(protocol) = self.protocols.get_mut(&key) else { continue };
                     protocol.push(at, direction, bytes, &mut self.decoded);
                     for event in self.decoded.drain(..) {
+                        self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                         self.exchanges.push(key, event, &mut self.exchanged);
                     }
                 }
@@ -181,13 +191,21 @@ impl Pipeline {
         self.emit()
     }
 
-    /// llm → span → output
+    /// llm → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
         for call in self.ended.drain(..) {
             self.seen.calls += 1;
+            let turn = self.turns.push(&call, &mut self.concluded);
             let cost = self.prices.cost(&call);
-            let span = self.synth.call(&call, None, cost.as_ref());
+            let span = self.synth.call(&call, turn.as_ref(), cost.as_ref());
             self.output.call(&call, cost.as_ref(), span)?;
+        }
+        for concluded in self.concluded.drain(..) {
+            let span = match concluded {
+                Concluded::Tool(run) => self.synth.tool(&run),
+                Concluded::Turn(turn) => self.synth.turn(&turn),
+            };
+            self.output.span(span)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rates::{Band, Prices, Rates};
+use rates::{Band, Hours, Prices, Rates};
 use serde_json::{Map, Value};
 
 /// Reads the wheels without running anything in them and prints both price lists as one JSON object.
@@ -343,6 +343,14 @@ fn write_table(rows: &Rows, lists: &Value, today: &str) -> String {
             }
             text.push('}');
         }
+        if let Some(quiet) = &prices.off_peak {
+            let _ = write!(text, ",\"off_peak\":{{\"hours\":[{}]", hours(&quiet.hours));
+            write_rates(&mut text, &quiet.rates);
+            text.push('}');
+        }
+        if let Some(factor) = prices.regional {
+            let _ = write!(text, ",\"regional\":{factor}");
+        }
         groups.entry((provider, text)).or_default().push(model);
     }
     let mut lines: Vec<String> = Vec::new();
@@ -362,6 +370,19 @@ fn write_table(rows: &Rows, lists: &Value, today: &str) -> String {
         quote(&format!("and genai-prices {} (MIT, Pydantic Services Inc.), both on PyPI", version("genai"))),
         lines.join(",\n")
     )
+}
+
+fn hours(hours: &[Hours]) -> String {
+    let spans: Vec<String> = hours
+        .iter()
+        .map(|hours| {
+            let days: Vec<String> = (0..7).filter(|day| hours.days & (1 << day) != 0).map(|day| (day + 1).to_string()).collect();
+            let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+            let span = format!("{}-{}", clock(hours.from), clock(hours.to));
+            format!("{{\"weekdays\":[{}],\"utc\":[{}]}}", days.join(","), quote(&span))
+        })
+        .collect();
+    spans.join(",")
 }
 
 fn write_band(text: &mut String, band: &Band) {
