@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
+mod demo;
 mod prices;
 mod setup;
 mod test;
@@ -19,6 +20,8 @@ struct Arguments {
 enum Task {
     /// Prepare what a build needs: checks the toolchain, builds bpf-linker into target/tools
     Setup,
+    /// Trace real programs against a mock provider and compare the trace with what it sent
+    Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
         /// Only these tiers: unit, data, kernel, e2e
@@ -37,6 +40,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Demo => setup::run().and_then(|()| demo::run()),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Prices { wheels } => prices::run(wheels),
         Task::Ci => setup::run().and_then(|()| test::ci()),
