@@ -123,8 +123,7 @@ impl Counters {
 
     /// What was lost, by cause.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let is_loss = |counter: &Counter| !matches!(counter, Counter::Records | Counter::Bytes);
-        let lost = Counter::ALL.into_iter().filter(is_loss).map(|counter| (counter.name(), self.value(counter)));
+        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
         lost.filter(|(_, count)| *count > 0)
     }
 
