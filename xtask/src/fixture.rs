@@ -36,6 +36,16 @@ pub struct Libraries {
     pub missing: Vec<String>,
 }
 
+/// Fetches them into `target/fixtures` and says what is missing, and why.
+pub fn run() -> Result<()> {
+    let libraries = libssl(&setup::root().join("target/fixtures"))?;
+    println!("fixture: {} builds are in target/fixtures", libraries.present.len());
+    for missing in &libraries.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
+}
+
 /// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.
 pub fn libssl(dir: &Path) -> Result<Libraries> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

@@ -1,7 +1,6 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
 mod demo;
-mod demo;
 mod fixture;
 mod prices;
 mod setup;
@@ -24,8 +23,6 @@ enum Task {
     Setup,
     /// Trace real programs against a mock provider and compare the trace with what it sent
     Demo,
-    /// Trace real programs against the mock provider and compare the trace with the truth
-    Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
         /// Only these tiers: unit, data, kernel, e2e
@@ -47,8 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Demo => setup::run().and_then(|()| demo::run()),
-        Task::Demo => setup::run().and_then(|()| demo::run()),
-        Task::Fixture => fixture::libssl(&setup::root().join("target/fixtures")).map(drop),
+        Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Prices { wheels } => prices::run(wheels),
         Task::Ci => setup::run().and_then(|()| test::ci()),
