@@ -10,6 +10,7 @@ use std::{
     process::Command,
 };
 
+use crate::setup;
 use anyhow::{Context as _, Result, bail};
 
 use crate::setup::{output, which};
