@@ -1,1 +1,8 @@
-//! Mock provider and end-to-end tests.
+//! What the end-to-end tests and the demo stand on: a mock provider that knows exactly what it said and when, the
+//! comparison of traced spans with that truth, and the harness that runs real clients under `llmtap`.
+
+pub mod compare;
+pub mod harness;
+pub mod mock;
+pub mod receiver;
+pub mod spans;

@@ -1,1 +1,59 @@
-fn main() {}
+//! Chores of the project: `cargo xtask help` says each in one line.
+
+mod demo;
+mod fixture;
+mod prices;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the llmtap project", disable_help_subcommand = false)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Prepare what a build needs: checks the toolchain, builds bpf-linker into target/tools
+    Setup,
+    /// Trace real programs against a mock provider and compare the trace with what it sent
+    Demo,
+    /// Run every test tier and say how many tests of each ran
+    Test {
+        /// Only these tiers: unit, data, kernel, e2e
+        tiers: Vec<String>,
+    },
+    /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
+    Fixture,
+    /// Make the built-in price table anew from published price lists
+    Prices {
+        /// A folder with the downloaded packages, instead of a download
+        #[arg(long)]
+        wheels: Option<std::path::PathBuf>,
+    },
+    /// What CI runs: format, lints, licences, every test tier, a smoke run of each fuzzer
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup => setup::run(),
+        Task::Demo => setup::run().and_then(|()| demo::run()),
+        Task::Fixture => fixture::run(),
+        Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
+        Task::Prices { wheels } => prices::run(wheels),
+        Task::Ci => setup::run().and_then(|()| test::ci()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// Names one connection's life within one run of llmtap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +60,7 @@ pub struct Connection {
 }
 
 /// What later stages need of a traced process. Absent means not known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub pid: u32,
     pub ppid: Option<u32>,
@@ -78,13 +79,36 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A traced process was seen, or has replaced its image.
-    Process { at: u64, process: Arc<Process> },
+    Process {
+        at: u64,
+        process: Arc<Process>,
+    },
     /// A connection was first seen. It comes before every other event of its connection.
-    Open { at: u64, key: ConnectionKey, connection: Arc<Connection> },
+    Open {
+        at: u64,
+        key: ConnectionKey,
+        connection: Arc<Connection>,
+    },
     /// Plaintext bytes at byte offset `offset` of their direction. Sent bytes carry the time when they were handed to
     /// the TLS library, received bytes the time when the application got them.
-    Data { at: u64, key: ConnectionKey, direction: Direction, offset: u64, bytes: Bytes },
+    Data {
+        at: u64,
+        key: ConnectionKey,
+        direction: Direction,
+        offset: u64,
+        bytes: Bytes,
+    },
     /// `lost` bytes from `offset` on were not captured; 0 means an unknown number.
-    Gap { at: u64, key: ConnectionKey, direction: Direction, offset: u64, lost: u64 },
-    Close { at: u64, key: ConnectionKey, by: ClosedBy },
+    Gap {
+        at: u64,
+        key: ConnectionKey,
+        direction: Direction,
+        offset: u64,
+        lost: u64,
+    },
+    Close {
+        at: u64,
+        key: ConnectionKey,
+        by: ClosedBy,
+    },
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -148,8 +148,8 @@ impl MappingWatch {
     }
 
     /// Readable when something was mapped.
-    pub fn fd(&self) -> RawFd {
-        self.event.as_raw_fd()
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 
     /// Takes what was mapped. The result is false when records were lost.

@@ -239,6 +239,7 @@ impl Run {
         let mut fds: Vec<libc::pollfd> = tracer
             .poll_fds()
             .into_iter()
+            .map(|fd| fd.as_raw_fd())
             .chain([reader.as_fd().as_raw_fd()])
             .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
             .collect();

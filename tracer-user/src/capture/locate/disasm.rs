@@ -37,6 +37,8 @@ pub(super) enum Value {
     /// The low 32 bits of the n-th argument.
     Low(u8),
     Constant(u64),
+    /// The low 32 bits of what the call before returned.
+    Result,
     /// The stack pointer at the function's entry, plus this.
     Frame(i64),
     /// The word at this address.
@@ -63,17 +65,19 @@ pub(super) struct Call {
     pub(super) arguments: [Value; 6],
     /// The seventh argument, the first that travels on the stack.
     pub(super) seventh: Value,
+    /// Where it returns to, and what is known there; `None` in tail position.
+    after: Option<(u64, State)>,
 }
 
 pub(super) struct Reading {
     pub(super) calls: Vec<Call>,
     /// Where branches inside the function lead.
     targets: HashSet<u64>,
-    /// Nothing was left unread for a cap.
-    complete: bool,
+    /// Nothing was left unread: no cap was hit, no computed jump was met.
+    pub(super) complete: bool,
 }
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct State {
     registers: [Value; 16],
     frame: Vec<(i64, Value)>,
@@ -117,13 +121,15 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
             budget -= 1;
             match instruction.flow_control() {
                 FlowControl::Next => state.step(&instruction, &mut factory),
-                FlowControl::Call => {
-                    reading.calls.push(state.call(Callee::Address(instruction.near_branch_target()), 0));
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    let callee = match instruction.flow_control() {
+                        FlowControl::Call => Callee::Address(instruction.near_branch_target()),
+                        _ => Callee::Value(state.operand(&instruction, 0)),
+                    };
+                    let mut call = state.call(callee, 0);
                     state.after_call();
-                }
-                FlowControl::IndirectCall => {
-                    reading.calls.push(state.call(Callee::Value(state.operand(&instruction, 0)), 0));
-                    state.after_call();
+                    call.after = Some((instruction.next_ip(), state.clone()));
+                    reading.calls.push(call);
                 }
                 FlowControl::ConditionalBranch if is_near(&instruction) => {
                     reading.targets.insert(instruction.near_branch_target());
@@ -188,8 +194,8 @@ pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> 
             }
             let stack_intact = state.register(R::RSP) == Value::Frame(0);
             if let (Some(kind), true) = (emulated(&instruction, elf), stack_intact) {
-                let clear = reading.complete
-                    && !reading.targets.iter().any(|t| (entry..instruction.next_ip()).contains(t));
+                let clear =
+                    reading.complete && !reading.targets.iter().any(|t| (entry..instruction.next_ip()).contains(t));
                 if let (true, Some(registers)) = (clear, state.located(arguments)) {
                     return Some(Site { offset: elf.offset(instruction.ip())?, registers, emulated: Some(kind) });
                 }
@@ -204,12 +210,47 @@ pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> 
     Some(better().unwrap_or(fallback))
 }
 
+/// The place that every return of `call` passes first: an instruction that the kernel emulates, with the result in
+/// `eax` and each of `wanted` in a register. Nothing else may lead there.
+pub(super) fn after<const N: usize>(
+    elf: &Elf<'_>,
+    reading: &Reading,
+    call: &Call,
+    wanted: [Value; N],
+) -> Option<(u64, Emulated, [Register; N])> {
+    let (from, state) = call.after.as_ref()?;
+    let mut state = state.clone();
+    state.set(R::EAX, Value::Result);
+    let mut factory = InstructionInfoFactory::new();
+    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
+        if instruction.is_invalid() {
+            return None;
+        }
+        let holders = wanted.map(|value| state.holder(value));
+        if let (Some(kind), Value::Result, true) =
+            (emulated(&instruction, elf), state.register(R::EAX), holders.iter().all(Option::is_some))
+        {
+            let clear = !reading.targets.iter().any(|target| (*from..instruction.next_ip()).contains(target));
+            let holders = holders.map(|holder| holder.unwrap_or(Register::Rax));
+            return clear.then_some((elf.offset(instruction.ip())?, kind, holders));
+        }
+        match instruction.flow_control() {
+            FlowControl::Next => state.step(&instruction, &mut factory),
+            FlowControl::Call | FlowControl::IndirectCall => state.after_call(),
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// The address that a function without arguments returns, if it does nothing else: what `TLS_method` compiles to.
 /// Through a global offset table it is the word at the address, as the dynamic linker leaves it.
 pub(super) fn returned_address(elf: &Elf<'_>, entry: u64) -> Option<u64> {
     let mut state = State::at_entry();
     let mut factory = InstructionInfoFactory::new();
-    for instruction in Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+    for instruction in Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
         match instruction.flow_control() {
             FlowControl::Return => {
                 return match state.register(R::RAX) {
@@ -243,8 +284,7 @@ fn emulated(instruction: &Instruction, elf: &Elf<'_>) -> Option<Emulated> {
 
 /// At entry (Procedure Call Standard for the Arm 64-bit Architecture, section 6.8.2).
 fn aarch64_arguments(arguments: usize) -> [Option<Register>; 6] {
-    let mut registers =
-        [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
+    let mut registers = [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
     registers.iter_mut().skip(arguments).for_each(|register| *register = None);
     registers
 }
@@ -270,6 +310,7 @@ impl State {
             (8, value) => value,
             (4, Value::Argument(index) | Value::Low(index)) => Value::Low(index),
             (4, Value::Constant(constant)) => Value::Constant(constant & u64::from(u32::MAX)),
+            (4, Value::Result) => Value::Result,
             _ => Value::Unknown,
         }
     }
@@ -281,7 +322,7 @@ impl State {
         }
         // A write of 32 bits clears the upper half, a shorter one keeps the rest.
         self.registers[full.number()] = match (register.size(), value) {
-            (8, value) | (4, value @ (Value::Low(_) | Value::Constant(_))) => value,
+            (8, value) | (4, value @ (Value::Low(_) | Value::Constant(_) | Value::Result)) => value,
             (4, Value::Argument(index)) => Value::Low(index),
             _ => Value::Unknown,
         };
@@ -313,7 +354,14 @@ impl State {
             Value::Frame(at) => self.load_frame(at.wrapping_add(skip)),
             _ => Value::Unknown,
         };
-        Call { callee, arguments: ARGUMENTS.map(|register| self.register(register)), seventh }
+        Call { callee, arguments: ARGUMENTS.map(|register| self.register(register)), seventh, after: None }
+    }
+
+    /// Which register holds the value, a preserved one first.
+    fn holder(&self, wanted: Value) -> Option<Register> {
+        let holds = |number: &usize| self.registers[*number] == wanted;
+        let preserved = PRESERVED.iter().map(|register| register.number());
+        Register::from_number(preserved.chain(0..self.registers.len()).find(holds)?)
     }
 
     fn after_call(&mut self) {
@@ -334,8 +382,8 @@ impl State {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         self.frame.retain(|(slot, _)| *slot >= at.saturating_add(size) || slot.saturating_add(8) <= at);
         let kept = match (size, value) {
-            (8, value) => value,
-            (4, Value::Argument(index) | Value::Low(index)) => Value::Low(index),
+            (8, value) | (4, value @ (Value::Low(_) | Value::Result)) => value,
+            (4, Value::Argument(index)) => Value::Low(index),
             (4, Value::Constant(constant)) => Value::Constant(constant & u64::from(u32::MAX)),
             _ => return,
         };
@@ -363,7 +411,7 @@ impl State {
             (Some((Value::Frame(at), displacement)), 4 | 8) => {
                 match (self.load_frame(at.wrapping_add(displacement.cast_signed())), size) {
                     (Value::Argument(index), 4) => Value::Low(index),
-                    (Value::Low(_), 8) => Value::Unknown,
+                    (Value::Low(_) | Value::Result, 8) => Value::Unknown,
                     (value, _) => value,
                 }
             }
@@ -394,9 +442,7 @@ impl State {
         let result = match instruction.mnemonic() {
             Mnemonic::Mov => Some(self.operand(instruction, 1)),
             Mnemonic::Lea => Some(match self.address(instruction) {
-                Some((Value::Frame(at), displacement)) => {
-                    Value::Frame(at.wrapping_add(displacement.cast_signed()))
-                }
+                Some((Value::Frame(at), displacement)) => Value::Frame(at.wrapping_add(displacement.cast_signed())),
                 Some((Value::Constant(address), displacement)) => Value::Constant(address.wrapping_add(displacement)),
                 Some((value, 0)) => value,
                 _ => Value::Unknown,

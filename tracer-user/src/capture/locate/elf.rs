@@ -3,9 +3,9 @@
 //! The file belongs to a traced process and may say anything. Every read is checked, and every loop is bounded by
 //! the size of the file.
 
+use object::LittleEndian;
 use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, RelrIterator, SectionHeader, Sym};
-use object::LittleEndian;
 
 use super::Reason;
 
@@ -93,9 +93,15 @@ impl<'a> Elf<'a> {
         u64::try_from(code.as_ptr().addr() - self.data.as_ptr().addr()).ok()
     }
 
-    /// The read-only data that is no code: where a library keeps its strings.
+    /// The segments that are not writable: where a library keeps its strings. Together at most the size of the file,
+    /// though hostile segments may overlap.
     pub(super) fn constants(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0).filter_map(|s| s.data(LE, self.data).ok())
+        let mut left = self.data.len();
+        let constant = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0);
+        constant.filter_map(|s| s.data(LE, self.data).ok()).map_while(move |bytes| {
+            left = left.checked_sub(bytes.len())?;
+            Some(bytes)
+        })
     }
 
     pub(super) fn has_section(&self, name: &[u8]) -> bool {
@@ -118,9 +124,8 @@ impl<'a> Elf<'a> {
                 let Some(rest) = usize::try_from(symbol.st_name(LE)).ok().and_then(|at| strings.get(at..)) else {
                     continue;
                 };
-                let matches = |name: &[u8]| {
-                    rest.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
-                };
+                let matches =
+                    |name: &[u8]| rest.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')));
                 let Some(index) = names.iter().position(|name| matches(name)) else { continue };
                 let address = symbol.st_value(LE);
                 let defined = !symbol.is_undefined(LE) && symbol.st_type() == elf::STT_FUNC;

@@ -12,6 +12,7 @@
 
 mod disasm;
 mod elf;
+mod method;
 mod openssl;
 mod unsupported;
 
@@ -41,10 +42,39 @@ pub struct Hooks {
 
 /// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
 /// positive on success, and only then `*done` is the number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Method {
     pub read: Site,
+    /// Where finished reads pass: with all of these hooked by ordinary probes, `read` needs neither an entry probe nor
+    /// a return probe. Empty where not proven: then `read` takes both.
+    pub read_returns: Vec<ReadReturn>,
     pub write: Site,
+}
+
+/// A place that a read passes when it has ended, with everything that there is to know in registers. The result is in
+/// `eax`; it is positive on success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadReturn {
+    /// In the file.
+    pub offset: u64,
+    pub ssl: Register,
+    pub buf: Register,
+    /// Holds the address of the number of bytes.
+    pub done: Register,
+    pub peek: Peek,
+    pub emulated: Emulated,
+}
+
+/// How to tell an `SSL_peek` from a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peek {
+    /// It does not pass here.
+    Never,
+    /// The low 32 bits of this register are not 0 if it was one.
+    Flag(Register),
+    /// The compiler has dropped the flag by then. Only reads and peeks during which a TLS 1.2 server renegotiated come
+    /// by such a place; take them for reads.
+    Lost,
 }
 
 /// An exported function that reads or writes.
@@ -253,10 +283,13 @@ pub fn version(file: &[u8]) -> Option<String> {
 pub fn fuzz(data: &[u8]) {
     if let Ok(hooks) = locate(data) {
         let sites = hooks.exported.iter().map(|entry| entry.site);
-        let sites = sites.chain(hooks.method.into_iter().flat_map(|method| [method.read, method.write]));
+        let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
         for site in sites {
             assert!(site.offset < data.len() as u64, "a site lies inside the file");
         }
     }
     let _ = version(data);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! Accepts connections and answers their requests.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::BytesMut;
+use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    anthropic::Messages,
+    certificate,
+    directive::Directive,
+    failure::{self, Provider},
+    http1::{self, Request, Wire},
+    openai::Chat,
+    plan::{Body, Plan, Stated, Step, event},
+    play::{self, Afterwards},
+    truth::{Log, Truth, now},
+};
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where to write the certificate authority for clients to trust.
+    pub authority_file: Option<PathBuf>,
+    /// Where to write the log of exchanges.
+    pub log: Option<PathBuf>,
+    /// Plain HTTP instead of TLS, as local inference servers have it.
+    pub plaintext: bool,
+    /// Worker threads of its own runtime.
+    pub workers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            authority_file: None,
+            log: None,
+            plaintext: false,
+            workers: 2,
+        }
+    }
+}
+
+/// A running mock with a runtime of its own; dropping it stops everything.
+pub struct MockProvider {
+    address: SocketAddr,
+    scheme: &'static str,
+    authority_pem: String,
+    shared: Arc<Shared>,
+    // Dropped in the background: `Runtime`'s own drop must not run inside another runtime.
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+struct Shared {
+    log: Log,
+    exchanges: AtomicU64,
+    connections: AtomicU64,
+    /// Requests read and not yet recorded.
+    open: AtomicU64,
+    /// Makes ids differ from those of an earlier mock.
+    epoch: u64,
+}
+
+impl MockProvider {
+    pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let identity = certificate::generate()?;
+        if let Some(path) = &options.authority_file {
+            write_public(path, &identity.authority_pem)?;
+        }
+        let listener =
+            TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            log: Log::new(options.log.as_deref())?,
+            exchanges: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            epoch: now() / 1000,
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.workers.max(1))
+            .thread_name("mock-provider")
+            .enable_all()
+            .build()?;
+        let acceptor = (!options.plaintext).then(|| TlsAcceptor::from(identity.server));
+        let task = accept(listener, acceptor, Arc::clone(&shared));
+        runtime.spawn(async move {
+            if let Err(error) = task.await {
+                eprintln!("mock-provider: {error}");
+            }
+        });
+        let scheme = if options.plaintext { "http" } else { "https" };
+        Ok(Self { address, scheme, authority_pem: identity.authority_pem, shared, runtime: Some(runtime) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `https://localhost:PORT`, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.address.port())
+    }
+
+    pub fn authority_pem(&self) -> &str {
+        &self.authority_pem
+    }
+
+    /// All finished exchanges. Waits up to `patience` for those that are still open: a client can be done before the
+    /// mock has written its record.
+    pub fn truth(&self, patience: Duration) -> Vec<Truth> {
+        let end = Instant::now() + patience;
+        while self.shared.open.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.log.all()
+    }
+}
+
+impl Drop for MockProvider {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Readable by everyone: clients may run as another user.
+fn write_public(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let context = || format!("cannot write {}", path.display());
+    std::fs::write(path, text).with_context(context)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).with_context(context)
+}
+
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let Ok((tcp, peer)) = listener.accept().await else {
+            // Out of descriptors, or a connection that died in the queue.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let _ = tcp.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let connection = shared.connections.fetch_add(1, Ordering::Relaxed);
+            match acceptor {
+                None => converse(tcp, peer, connection, &shared).await,
+                // A failed handshake is the client's matter: it may be testing its own trust.
+                Some(acceptor) => {
+                    if let Ok(tls) = acceptor.accept(tcp).await {
+                        converse(tls, peer, connection, &shared).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared: &Shared) {
+    let mut inbound = BytesMut::with_capacity(16 * 1024);
+    for index in 0.. {
+        let request = match http1::read_request(&mut wire, &mut inbound).await {
+            Ok(Some(request)) => request,
+            Ok(None) | Err(_) => return play::close(&mut wire).await,
+        };
+        shared.open.fetch_add(1, Ordering::SeqCst);
+        let exchange = shared.exchanges.fetch_add(1, Ordering::Relaxed);
+        let mut truth = Truth {
+            exchange,
+            connection,
+            index,
+            client_port: peer.port(),
+            method: request.method.clone(),
+            path: request.path().to_owned(),
+            host: request.header("host").map(str::to_owned),
+            user_agent: request.header("user-agent").map(str::to_owned),
+            retry: request.header("x-stainless-retry-count").and_then(|count| count.parse().ok()),
+            request_bytes: request.wire_bytes,
+            ..Truth::default()
+        };
+        truth.times.request_first = request.first;
+        truth.times.request_last = request.last;
+        let serial = format!("{:x}{exchange:06x}", shared.epoch);
+        let (directive, plan) = answer(&request, &serial, &mut truth);
+        let afterwards = play::play(&mut wire, &mut inbound, &request, &directive, plan, &mut truth).await;
+        if let Err(error) = shared.log.record(truth) {
+            eprintln!("mock-provider: log: {error}");
+        }
+        shared.open.fetch_sub(1, Ordering::SeqCst);
+        match afterwards {
+            Afterwards::KeepAlive => {}
+            Afterwards::Close => return play::close(&mut wire).await,
+            Afterwards::Drop => return,
+        }
+    }
+}
+
+fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Plan) {
+    let path = request.path();
+    let post = request.method == "POST";
+    let provider = if post && path.ends_with("/chat/completions") {
+        Provider::OpenAi
+    } else if post && path.ends_with("/messages") {
+        Provider::Anthropic
+    } else {
+        return (Directive::default(), other(request, path));
+    };
+    let deployment = path.split("/deployments/").nth(1).and_then(|rest| rest.split('/').next());
+    let azure = deployment.is_some();
+    truth.provider = Some(
+        match provider {
+            Provider::OpenAi if azure => "azure.ai.openai",
+            Provider::OpenAi => "openai",
+            Provider::Anthropic => "anthropic",
+        }
+        .to_owned(),
+    );
+    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
+        return (Directive::default(), refuse(provider, serial, "the body is not JSON", truth));
+    };
+    truth.stream = body.get("stream").and_then(Value::as_bool) == Some(true);
+    truth.request_model = body.get("model").and_then(Value::as_str).or(deployment).map(str::to_owned);
+    let directive = match Directive::of(request.header("x-mock"), &body) {
+        Ok(directive) => directive,
+        Err(error) => {
+            return (Directive::default(), refuse(provider, serial, &format!("mock directive: {error}"), truth));
+        }
+    };
+    if directive.fails(truth.retry.unwrap_or(0)) {
+        let plan = failure::plan(provider, &directive, serial);
+        return (directive, plan);
+    }
+    let Some(model) = truth.request_model.clone() else {
+        return (directive, refuse(provider, serial, "the request names no model", truth));
+    };
+    let body_bytes = request.body.len();
+    let plan = match provider {
+        Provider::OpenAi => {
+            Chat { directive: &directive, request: &body, body_bytes, model: &model, serial, azure }.plan()
+        }
+        Provider::Anthropic => {
+            Messages { directive: &directive, request: &body, body_bytes, model: &model, serial }.plan()
+        }
+    };
+    (directive, plan)
+}
+
+/// The provider's own 400, with a reason of ours on stderr and in a header.
+fn refuse(provider: Provider, serial: &str, why: &str, truth: &Truth) -> Plan {
+    eprintln!("mock-provider: exchange {}: {why}", truth.exchange);
+    let mut plan = failure::plan(provider, &Directive { status: 400, ..Directive::default() }, serial);
+    plan.headers.push(("x-mock-refused", why.replace(['\r', '\n'], " ")));
+    plan
+}
+
+/// Endpoints that are no model calls.
+fn other(request: &Request, path: &str) -> Plan {
+    let json = |status: u16, body: Value| Plan {
+        status,
+        headers: Vec::new(),
+        body: Body::Whole { bytes: body.to_string().into_bytes(), states: Stated::default() },
+    };
+    match (request.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
+        ("GET" | "HEAD", "models") => json(
+            200,
+            json!({"object": "list", "data": [
+                {"id": "gpt-5", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
+                {"id": "gpt-5-mini", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
+            ]}),
+        ),
+        ("POST", "count_tokens") => json(200, json!({"input_tokens": request.body.len() / 4})),
+        ("POST", "ingest") => json(200, json!({"ok": true, "object": "traces.ingest"})),
+        ("POST", "files") => json(200, json!({"id": "file-mock", "object": "file", "bytes": request.body.len()})),
+        ("POST", "token") => json(200, json!({"access_token": "mock", "token_type": "bearer", "expires_in": 3600})),
+        ("GET" | "HEAD", "healthz") => json(200, json!({"status": "ok"})),
+        ("GET", "events") => Plan {
+            status: 200,
+            headers: Vec::new(),
+            body: Body::Stream {
+                steps: (0..20)
+                    .map(|tick| Step::silent(event(Some("tick"), &json!({"tick": tick, "model": "weather"}))))
+                    .collect(),
+                keep_alive_event: ": keep-alive\n\n".to_owned(),
+                failure: Box::new(Step::silent(event(Some("error"), &json!({"error": "over"})))),
+            },
+        },
+        _ => json(
+            404,
+            json!({"error": {"message": "Invalid URL", "type": "invalid_request_error", "param": null, "code": null}}),
+        ),
+    }
+}

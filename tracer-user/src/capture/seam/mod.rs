@@ -1,0 +1,17 @@
+//! The seam between the two halves of llmtap.
+//!
+//! One process holds the privileges: it loads programs, discovers processes, attaches hooks, starts the command. The
+//! other parses other people's bytes: it reads the ring, and does all that stands right of capture; it has no
+//! privilege, cannot open files and cannot start programs. Nothing right of capture knows of this.
+
+mod channel;
+mod confine;
+mod launch;
+mod user;
+mod wait;
+
+pub use channel::{Channel, ToParser, ToTracer, Totals};
+pub use confine::confine;
+pub use launch::{Command, Held, LaunchError, Status, fork_parser, reap};
+pub use user::{User, as_user};
+pub use wait::{Signals, ignore, local_offset, poll, process_end, send_signal, terminal_columns};

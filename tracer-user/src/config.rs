@@ -1,0 +1,253 @@
+//! The command line, as docs/ and `--help` tell it.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use globset::{Glob, GlobMatcher};
+
+use crate::capture::program::AttachMode;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "llmtap",
+    version,
+    about = "Traces the LLM calls of unmodified programs: model, tokens, time to first token, cost",
+    after_help = "Try it:\n  sudo llmtap run -- python3 agent.py     trace a program of yours\n  sudo llmtap doctor                      what this \
+                  machine allows, and what each process uses",
+    max_term_width = 110
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// More diagnostics on stderr; repeat for more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// How diagnostics are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a program and trace it and all its descendants
+    #[command(
+        after_help = "Exit status: CMD's own (128+n when signal n ended it); 125 when llmtap itself failed, 126 when \
+                            CMD cannot be executed, 127 when it is not found."
+    )]
+    Run(Run),
+    /// Trace programs that already run, until Ctrl-C
+    Trace(Trace),
+    /// Read a capture file as if it happened now: no privileges, the same output every time
+    Replay(Replay),
+    /// Say what this machine and each process allow
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub shared: Shared,
+    #[command(flatten)]
+    pub live: Live,
+    /// Write calls at once, although CMD shares the terminal
+    #[arg(long = "live")]
+    pub at_once: bool,
+    /// Under sudo: keep root for CMD instead of the user who called sudo
+    #[arg(long)]
+    pub as_root: bool,
+    /// The program and its arguments, after `--`
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    #[command(flatten)]
+    pub shared: Shared,
+    #[command(flatten)]
+    pub live: Live,
+    #[command(flatten)]
+    pub select: Select,
+    /// Leave out what matches: pid=N, comm=GLOB, exe=GLOB or cgroup=PATH
+    #[arg(long, value_name = "SELECTOR", value_parser = Exclude::parse)]
+    pub exclude: Vec<Exclude>,
+    /// Stop after this time: 30s, 5m, 1h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Select {
+    /// A process and its descendants
+    #[arg(long, value_name = "N")]
+    pub pid: Vec<u32>,
+    /// All processes of a cgroup and its subtree (a path, or its part below the mount)
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<PathBuf>,
+    /// Processes whose command name matches
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
+    pub comm: Vec<GlobMatcher>,
+    /// Processes whose executable's path matches
+    #[arg(long, value_name = "GLOB", value_parser = parse_glob)]
+    pub exe: Vec<GlobMatcher>,
+    /// Every process
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    #[command(flatten)]
+    pub shared: Shared,
+    /// The capture file; `-` reads standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Only this process
+    #[arg(long, value_name = "N")]
+    pub pid: Option<u32>,
+    /// One JSON document instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of every command that gives telemetry.
+#[derive(Debug, Args)]
+pub struct Shared {
+    /// What to write: a line a call with a tree and a total, OTLP/JSON, or nothing
+    #[arg(long, value_enum, default_value_t = Output::Pretty)]
+    pub output: Output,
+    /// Where to write it [default: stdout; for run stderr, after CMD has ended if it shares the terminal]
+    #[arg(short, long, value_name = "FILE")]
+    pub output_file: Option<PathBuf>,
+    /// Export spans by OTLP to this endpoint [else the standard OTEL_EXPORTER_OTLP_* variables]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Also write a capture file, for `llmtap replay` (`.zst` compresses)
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Own prices over the built-in table (llmtap's format, or LiteLLM's JSON)
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+}
+
+/// Options of live tracing.
+#[derive(Debug, Args)]
+pub struct Live {
+    /// Memory between the kernel and llmtap, MiB, a power of two
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = parse_ring)]
+    pub ring: u32,
+    /// Attach by perf events although the kernel has uprobe_multi
+    #[arg(long, hide = true)]
+    pub perf_uprobes: bool,
+}
+
+impl Live {
+    /// The way of attaching that is asked for.
+    pub fn mode(&self) -> Option<AttachMode> {
+        self.perf_uprobes.then_some(AttachMode::Perf)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Pretty,
+    Jsonl,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What `--exclude` names.
+#[derive(Debug, Clone)]
+pub enum Exclude {
+    Pid(u32),
+    Comm(GlobMatcher),
+    Exe(GlobMatcher),
+    Cgroup(PathBuf),
+}
+
+impl Exclude {
+    fn parse(text: &str) -> Result<Self, String> {
+        let usage = "use pid=N, comm=GLOB, exe=GLOB or cgroup=PATH";
+        let (kind, value) = text.split_once('=').ok_or(usage)?;
+        match kind {
+            "pid" => value.parse().map(Self::Pid).map_err(|_| format!("`{value}` is not a PID")),
+            "comm" => parse_glob(value).map(Self::Comm),
+            "exe" => parse_glob(value).map(Self::Exe),
+            "cgroup" => Ok(Self::Cgroup(value.into())),
+            _ => Err(usage.into()),
+        }
+    }
+}
+
+fn parse_glob(text: &str) -> Result<GlobMatcher, String> {
+    Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
+}
+
+fn parse_ring(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(mib) if mib.is_power_of_two() && mib <= 1024 => Ok(mib),
+        _ => Err("a power of two from 1 to 1024".into()),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let usage = || "a number with a unit: 500ms, 30s, 5m or 1h".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| usage())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(usage()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_of_run_keeps_its_own_options() {
+        let cli =
+            Cli::try_parse_from(["llmtap", "run", "--output", "none", "--", "prog", "--output", "x", "-v"]).unwrap();
+        let Command::Run(run) = cli.command else { panic!("not run") };
+        assert_eq!(run.command, ["prog", "--output", "x", "-v"].map(OsString::from));
+        assert_eq!((run.shared.output, cli.verbose), (Output::None, 0));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for arguments in [
+            &["trace"][..],
+            &["trace", "--pid", "x"],
+            &["trace", "--all", "--exclude", "name=x"],
+            &["trace", "--all", "--duration", "5 parsecs"],
+            &["run", "--ring", "3", "--", "true"],
+            &["run"],
+        ] {
+            assert!(Cli::try_parse_from([&["llmtap"], arguments].concat()).is_err(), "{arguments:?}");
+        }
+    }
+}

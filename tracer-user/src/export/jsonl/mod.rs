@@ -1,0 +1,40 @@
+//! Lines of OTLP/JSON: one `TracesData` object a line, as the Collector's file exporter writes it and its OTLP/JSON
+//! receivers read it.
+
+use std::io::{self, Write};
+
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+
+use super::convert;
+use crate::span::SpanRecord;
+
+/// Writes each span as one line and flushes it, so that a reader of a pipe sees a call when it ends.
+#[derive(Debug)]
+pub struct Jsonl<W> {
+    out: W,
+    /// One line; kept so that its memory is used again.
+    line: Vec<u8>,
+}
+
+impl<W: Write> Jsonl<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, line: Vec::new() }
+    }
+
+    /// Also writes spans that the traced program's own sampling left out: their flags say so.
+    pub fn write(&mut self, record: SpanRecord) -> io::Result<()> {
+        self.line.clear();
+        let data = TracesData { resource_spans: vec![convert::resource_spans(record)] };
+        serde_json::to_writer(&mut self.line, &data)?;
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)?;
+        self.out.flush()
+    }
+
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Event streams by the rules of WHATWG HTML section 9.2.6, "interpreting an event stream".
+//!
+//! Lines end with LF, CRLF or CR; a blank line dispatches the event. `id` and `retry` fields steer reconnection and say
+//! nothing about a model call: they are read over.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Limits, Piece, body::Item};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// An event or a line that lies in one input piece is handed on as a slice of it; only what straddles is copied.
+#[derive(Default)]
+pub(super) struct Sse {
+    /// The line begun by earlier input; without its end.
+    partial: BytesMut,
+    /// The last line ended with CR at the end of the input: a LF that follows belongs to it.
+    skip_line_feed: bool,
+    /// A line was read: a byte order mark can no longer come.
+    begun: bool,
+    event: Bytes,
+    data: Data,
+    recovery: Recovery,
+    /// Bytes of the event that is being dropped.
+    dropped: u64,
+}
+
+/// The `data` field of the event being read.
+#[derive(Default)]
+enum Data {
+    #[default]
+    None,
+    One(Bytes),
+    Joined(BytesMut),
+}
+
+#[derive(Default, PartialEq, Eq, Clone, Copy)]
+enum Recovery {
+    #[default]
+    Reading,
+    /// Bytes were lost: what comes up to the next line end is the rest of some line.
+    InLine,
+    /// Whole lines again, but of an event whose start is lost or that was over the limit: up to the next blank line.
+    InEvent,
+}
+
+impl Sse {
+    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        let mut start = 0;
+        if self.skip_line_feed && !bytes.is_empty() {
+            self.skip_line_feed = false;
+            start = usize::from(bytes[0] == b'\n');
+        }
+        while start < bytes.len() {
+            let rest = &bytes[start..];
+            let Some(length) = memchr::memchr2(b'\n', b'\r', rest) else {
+                self.hold(rest, limits);
+                return;
+            };
+            let end = start + length;
+            let mut next = end + 1;
+            if bytes[end] == b'\r' {
+                match bytes.get(next) {
+                    Some(b'\n') => next += 1,
+                    Some(_) => {}
+                    None => self.skip_line_feed = true,
+                }
+            }
+            if self.partial.is_empty() {
+                self.line(bytes, start, end, limits, sink);
+            } else {
+                self.hold(&bytes[start..end], limits);
+                let line = self.partial.split().freeze();
+                self.line(&line, 0, line.len(), limits, sink);
+            }
+            start = next;
+        }
+    }
+
+    /// Bytes are missing here: no event is provable before the next blank line.
+    pub(super) fn gap(&mut self) {
+        self.dropped += self.partial.len() as u64;
+        self.partial.clear();
+        self.abandon_event();
+        self.skip_line_feed = false;
+        self.begun = true;
+        self.recovery = Recovery::InLine;
+    }
+
+    /// Ends the stream. The standard discards an event that no blank line ends; providers do end a whole body so (the
+    /// last `data: [DONE]` or usage chunk), so that a complete body gives it. Of a body that was cut, the last line may
+    /// be half: only whole lines count.
+    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        let line = self.partial.split().freeze();
+        if complete && !line.is_empty() {
+            self.line(&line, 0, line.len(), limits, sink);
+        }
+        if self.recovery == Recovery::Reading {
+            self.dispatch(sink);
+        } else {
+            self.report_dropped(sink);
+        }
+    }
+
+    /// Keeps the part of a line that this input holds.
+    fn hold(&mut self, part: &[u8], limits: &Limits) {
+        if self.recovery != Recovery::Reading {
+            // Only whether the line is blank matters: one byte is enough to tell.
+            let kept = usize::from(self.partial.is_empty()).min(part.len());
+            self.partial.extend_from_slice(&part[..kept]);
+            self.dropped += (part.len() - kept) as u64;
+            return;
+        }
+        if self.partial.len() + part.len() > limits.sse_event_bytes {
+            self.dropped += (self.partial.len() + part.len()) as u64;
+            self.partial = BytesMut::from(&b":"[..]);
+            self.abandon_event();
+            self.recovery = Recovery::InEvent;
+            return;
+        }
+        self.partial.extend_from_slice(part);
+    }
+
+    fn line(&mut self, source: &Bytes, mut start: usize, end: usize, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        match self.recovery {
+            Recovery::Reading => {}
+            Recovery::InLine => {
+                self.dropped += (end - start) as u64;
+                self.recovery = Recovery::InEvent;
+                return;
+            }
+            Recovery::InEvent => {
+                self.dropped += (end - start) as u64;
+                if start == end {
+                    self.recovery = Recovery::Reading;
+                    self.report_dropped(sink);
+                }
+                return;
+            }
+        }
+        if !self.begun {
+            self.begun = true;
+            if source[start..end].starts_with(BYTE_ORDER_MARK) {
+                start += BYTE_ORDER_MARK.len();
+            }
+        }
+        let line = &source[start..end];
+        match line {
+            [] => self.dispatch(sink),
+            [b':', ..] => sink(Item::Piece(Piece::Comment)),
+            _ => {
+                let colon = memchr::memchr(b':', line);
+                let name = &line[..colon.unwrap_or(line.len())];
+                let value = match colon {
+                    None => end,
+                    Some(colon) => start + colon + 1 + usize::from(line.get(colon + 1) == Some(&b' ')),
+                };
+                match name {
+                    b"data" => self.append(source.slice(value..end), limits),
+                    b"event" => self.event = source.slice(value..end),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, value: Bytes, limits: &Limits) {
+        let held = match &self.data {
+            Data::None => 0,
+            Data::One(first) => first.len() + 1,
+            Data::Joined(joined) => joined.len() + 1,
+        };
+        if held + value.len() > limits.sse_event_bytes {
+            self.dropped += value.len() as u64;
+            self.abandon_event();
+            self.recovery = Recovery::InEvent;
+            return;
+        }
+        self.data = match std::mem::take(&mut self.data) {
+            Data::None => Data::One(value),
+            Data::One(first) => {
+                let mut joined = BytesMut::with_capacity(first.len() + 1 + value.len());
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(b"\n");
+                joined.extend_from_slice(&value);
+                Data::Joined(joined)
+            }
+            Data::Joined(mut joined) => {
+                joined.extend_from_slice(b"\n");
+                joined.extend_from_slice(&value);
+                Data::Joined(joined)
+            }
+        };
+    }
+
+    /// An event without any `data` line is none.
+    fn dispatch(&mut self, sink: &mut impl FnMut(Item)) {
+        let event = std::mem::take(&mut self.event);
+        match std::mem::take(&mut self.data) {
+            Data::None => {}
+            Data::One(data) => sink(Item::Piece(Piece::Sse { event, data })),
+            Data::Joined(data) => sink(Item::Piece(Piece::Sse { event, data: data.freeze() })),
+        }
+    }
+
+    fn abandon_event(&mut self) {
+        self.dropped += match std::mem::take(&mut self.data) {
+            Data::None => 0,
+            Data::One(data) => data.len() as u64,
+            Data::Joined(data) => data.len() as u64,
+        };
+        self.event = Bytes::new();
+    }
+
+    fn report_dropped(&mut self, sink: &mut impl FnMut(Item)) {
+        if self.dropped > 0 {
+            sink(Item::Dropped(std::mem::take(&mut self.dropped)));
+        }
+    }
+}
+
+/// Whether a body whose content type does not say so begins like an event stream.
+pub(super) fn begins_event_stream(start: &[u8]) -> Likeness {
+    let start = match start.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => rest,
+        None if BYTE_ORDER_MARK.starts_with(start) => return Likeness::TooShort,
+        None => start,
+    };
+    let mut likeness = Likeness::No;
+    for prefix in [&b":"[..], b"data:", b"event:", b"id:", b"retry:"] {
+        if start.starts_with(prefix) {
+            return Likeness::Yes;
+        }
+        if prefix.starts_with(start) {
+            likeness = Likeness::TooShort;
+        }
+    }
+    likeness
+}
+
+/// Verdict of a test on the first bytes of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Likeness {
+    Yes,
+    No,
+    TooShort,
+}

@@ -1,0 +1,227 @@
+//! Resources: one per traced process, never the tracer's own.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{record::Value, semconv};
+use crate::capture::{Connection, Process};
+
+/// Processes whose resources are kept. The one first seen longest ago is forgotten first; should it call again, its
+/// resource says what the connection alone tells.
+const PROCESSES_KEPT: usize = 8192;
+
+/// Attributes of one traced process, in a fixed order, each name once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resource {
+    pub attributes: Vec<(Arc<str>, Value)>,
+}
+
+impl Resource {
+    pub fn attribute(&self, name: &str) -> Option<&Value> {
+        self.attributes.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<Value>) {
+        let value = value.into();
+        match self.attributes.iter_mut().find(|(key, _)| &**key == name) {
+            Some((_, old)) => *old = value,
+            None => self.attributes.push((name.into(), value)),
+        }
+    }
+}
+
+/// What is the same for all processes of this machine. Read once, before files can no longer be opened; a replay, whose
+/// output must not depend on the machine, uses the empty default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    pub name: Option<String>,
+    /// `/etc/machine-id`.
+    pub id: Option<String>,
+    /// User names by uid, of this machine; a container's own users can be others.
+    pub users: BTreeMap<u32, String>,
+    /// llmtap's own `OTEL_RESOURCE_ATTRIBUTES`, decoded. They hold for all traced processes, except what names llmtap
+    /// itself (`service.name`, `service.instance.id`).
+    pub attributes: Vec<(String, String)>,
+}
+
+impl Host {
+    /// Reads the machine's facts; what cannot be read is absent.
+    pub fn read(resource_attributes: Option<&str>) -> Self {
+        let line = |path: &str| {
+            let text = std::fs::read_to_string(path).ok()?;
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Self {
+            name: line("/proc/sys/kernel/hostname"),
+            id: line("/etc/machine-id"),
+            users: parse_passwd(&users),
+            attributes: resource_attributes.map(parse_resource_attributes).unwrap_or_default(),
+        }
+    }
+}
+
+/// passwd(5): `name:password:uid:…`. The first name of a uid counts.
+fn parse_passwd(text: &str) -> BTreeMap<u32, String> {
+    let mut users = BTreeMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(uid)) = (fields.next(), fields.nth(1))
+            && let Ok(uid) = uid.parse()
+        {
+            users.entry(uid).or_insert_with(|| name.to_owned());
+        }
+    }
+    users
+}
+
+/// `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs, comma separated, values percent-encoded (OpenTelemetry resource SDK
+/// specification). As it says, one bad pair makes the whole value void.
+pub fn parse_resource_attributes(text: &str) -> Vec<(String, String)> {
+    let mut attributes = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let Some((key, value)) = pair.split_once('=') else { return Vec::new() };
+        let (Some(key), Some(value)) = (percent_decode(key.trim()), percent_decode(value.trim())) else {
+            return Vec::new();
+        };
+        if key.is_empty() {
+            return Vec::new();
+        }
+        attributes.push((key, value));
+    }
+    attributes
+}
+
+/// RFC 3986 section 2.1. `None` when an escape is broken or the result is not UTF-8.
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
+    if !text.contains('%') {
+        return Some(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// The resources of the processes seen, by pid.
+#[derive(Debug, Default)]
+pub struct Resources {
+    host: Host,
+    processes: HashMap<u32, Arc<Process>>,
+    order: VecDeque<u32>,
+    /// The last resource made for a process, with the container it was made for.
+    made: HashMap<u32, (Option<Arc<str>>, Arc<Resource>)>,
+}
+
+impl Resources {
+    pub fn new(host: Host) -> Self {
+        Self { host, ..Self::default() }
+    }
+
+    /// A process was seen, or has replaced its image: what was known of its pid is void.
+    pub fn process(&mut self, process: &Arc<Process>) {
+        self.made.remove(&process.pid);
+        if self.processes.insert(process.pid, Arc::clone(process)).is_none() {
+            self.remember(process.pid);
+        }
+    }
+
+    fn remember(&mut self, pid: u32) {
+        self.order.push_back(pid);
+        if self.order.len() > PROCESSES_KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.processes.remove(&oldest);
+            self.made.remove(&oldest);
+        }
+    }
+
+    /// The resource of the process that holds `connection`.
+    pub fn of(&mut self, connection: &Connection) -> Arc<Resource> {
+        let Some(pid) = connection.pid else { return Arc::new(build(&self.host, None, connection)) };
+        if let Some((container, resource)) = self.made.get(&pid)
+            && *container == connection.container_id
+        {
+            return Arc::clone(resource);
+        }
+        let process = self.processes.get(&pid).cloned();
+        let resource = Arc::new(build(&self.host, process.as_deref(), connection));
+        // Without process facts, another connection of the same pid can know more: not kept.
+        if process.is_some() {
+            self.made.insert(pid, (connection.container_id.clone(), Arc::clone(&resource)));
+        }
+        resource
+    }
+}
+
+fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Resource {
+    let mut resource = Resource::default();
+    let exe = process.and_then(|process| process.exe.as_ref()).or(connection.exe.as_ref());
+    let executable = exe.and_then(|exe| Path::new(&**exe).file_name()?.to_str());
+    let attributes = process.map(|process| process.resource_attributes.as_slice()).unwrap_or_default();
+    let stated = |name: &str| attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+
+    let service = process
+        .and_then(|process| process.service.as_deref())
+        .or_else(|| stated(semconv::SERVICE_NAME))
+        .or(executable)
+        .or(connection.comm.as_deref())
+        // The conventions' own fallback.
+        .unwrap_or("unknown_service");
+    resource.set(semconv::SERVICE_NAME, service.to_owned());
+
+    for (name, value) in &host.attributes {
+        if name != semconv::SERVICE_NAME && name != semconv::SERVICE_INSTANCE_ID {
+            resource.set(name, value.clone());
+        }
+    }
+    for (name, value) in attributes {
+        if name != semconv::SERVICE_NAME {
+            resource.set(name, value.clone());
+        }
+    }
+
+    // Seen facts beat stated ones.
+    if let Some(pid) = connection.pid {
+        resource.set(semconv::PROCESS_PID, pid);
+    }
+    if let Some(executable) = executable {
+        resource.set(semconv::PROCESS_EXECUTABLE_NAME, executable.to_owned());
+    }
+    if let Some(exe) = exe {
+        resource.set(semconv::PROCESS_EXECUTABLE_PATH, Arc::clone(exe));
+    }
+    if let Some(process) = process {
+        if let Some(argv0) = &process.argv0 {
+            resource.set(semconv::PROCESS_COMMAND, Arc::clone(argv0));
+        }
+        if let Some(uid) = process.uid {
+            let owner = host.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string());
+            resource.set(semconv::PROCESS_OWNER, owner);
+        }
+    }
+    if let Some(name) = &host.name {
+        resource.set(semconv::HOST_NAME, name.clone());
+    }
+    if let Some(id) = &host.id {
+        resource.set(semconv::HOST_ID, id.clone());
+    }
+    if let Some(container) = &connection.container_id {
+        resource.set(semconv::CONTAINER_ID, Arc::clone(container));
+    }
+    resource.set(semconv::TELEMETRY_DISTRO_NAME, semconv::SCOPE_NAME);
+    resource.set(semconv::TELEMETRY_DISTRO_VERSION, semconv::SCOPE_VERSION);
+    resource
+}

@@ -1,0 +1,140 @@
+//! Every attribute name that llmtap emits, and where it comes from. No other module spells one out.
+
+/// Where a name is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The OpenTelemetry semantic conventions, core release 1.41.1.
+    Core,
+    /// The additive names of the newer `semantic-conventions-genai` repository.
+    Newer,
+    /// llmtap's own, or (the cost alias) a name that back ends read although no convention has it.
+    Own,
+}
+
+/// Schema that the [`Origin::Core`] names follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.1";
+
+/// Instrumentation scope of every span.
+pub const SCOPE_NAME: &str = "llmtap";
+pub const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $origin:ident $constant:ident = $name:literal;)*) => {
+        $($(#[$doc])* pub const $constant: &str = $name;)*
+
+        /// All names with their origin, for the registry and for tests.
+        pub const ALL: &[(&str, Origin)] = &[$(($name, Origin::$origin),)*];
+    };
+}
+
+names! {
+    Core OPERATION_NAME = "gen_ai.operation.name";
+    Core PROVIDER_NAME = "gen_ai.provider.name";
+    Core REQUEST_MODEL = "gen_ai.request.model";
+    Core REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens";
+    Core REQUEST_TEMPERATURE = "gen_ai.request.temperature";
+    Core REQUEST_TOP_P = "gen_ai.request.top_p";
+    Core REQUEST_TOP_K = "gen_ai.request.top_k";
+    Core REQUEST_FREQUENCY_PENALTY = "gen_ai.request.frequency_penalty";
+    Core REQUEST_PRESENCE_PENALTY = "gen_ai.request.presence_penalty";
+    Core REQUEST_STOP_SEQUENCES = "gen_ai.request.stop_sequences";
+    Core REQUEST_SEED = "gen_ai.request.seed";
+    Core REQUEST_CHOICE_COUNT = "gen_ai.request.choice.count";
+    Core REQUEST_STREAM = "gen_ai.request.stream";
+    Newer REQUEST_REASONING_LEVEL = "gen_ai.request.reasoning.level";
+    Newer REQUEST_PREVIOUS_RESPONSE_ID = "gen_ai.request.previous_response.id";
+    Core OUTPUT_TYPE = "gen_ai.output.type";
+    Core CONVERSATION_ID = "gen_ai.conversation.id";
+    Core EMBEDDINGS_DIMENSION_COUNT = "gen_ai.embeddings.dimension.count";
+
+    Core RESPONSE_ID = "gen_ai.response.id";
+    Core RESPONSE_MODEL = "gen_ai.response.model";
+    Core RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons";
+    /// Seconds from the start of the span to the first data event of the stream.
+    Core RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
+    Core USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
+    Core USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
+    Core USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
+    Core USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
+    Core USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    /// Repeats [`COST_TOTAL`]: the one alias that most back ends read.
+    Own USAGE_COST = "gen_ai.usage.cost";
+
+    Core TOOL_NAME = "gen_ai.tool.name";
+    Core TOOL_CALL_ID = "gen_ai.tool.call.id";
+
+    Core OPENAI_API_TYPE = "openai.api.type";
+    Core OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
+    Core OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
+    Core OPENAI_RESPONSE_SYSTEM_FINGERPRINT = "openai.response.system_fingerprint";
+
+    Core SERVER_ADDRESS = "server.address";
+    Core SERVER_PORT = "server.port";
+    Core HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    Core NETWORK_PROTOCOL_VERSION = "network.protocol.version";
+    Core ERROR_TYPE = "error.type";
+
+    Own COST_TOTAL = "llmtap.cost.total";
+    Own COST_INPUT = "llmtap.cost.input";
+    Own COST_OUTPUT = "llmtap.cost.output";
+    Own COST_CACHE_READ = "llmtap.cost.cache_read";
+    Own COST_CACHE_WRITE = "llmtap.cost.cache_write";
+    /// `provider`, `table`, `override` or `list_price`.
+    Own COST_SOURCE = "llmtap.cost.source";
+    Own PRICE_VERSION = "llmtap.price.version";
+    /// Seconds from the first to the last request byte.
+    Own TIME_UPLOAD = "llmtap.time.upload";
+    /// Seconds from the last request byte to the first response byte.
+    Own TIME_WAIT = "llmtap.time.wait";
+    /// Seconds from the last request byte to the first event that carries content.
+    Own TIME_FIRST_TOKEN = "llmtap.time.first_token";
+    /// Seconds from the first to the last event that carries content.
+    Own TIME_GENERATION = "llmtap.time.generation";
+    /// Data events of the stream.
+    Own CHUNK_COUNT = "llmtap.chunk.count";
+    /// Longest pause between neighbouring data events, in seconds.
+    Own CHUNK_GAP_MAX = "llmtap.chunk.gap.max";
+    Own CHUNK_GAP_P95 = "llmtap.chunk.gap.p95";
+    Own TOKENS_PER_SECOND = "llmtap.tokens_per_second";
+    Own SYSTEM_PROMPT_HASH = "llmtap.system_prompt.hash";
+    Own TOOLS_COUNT = "llmtap.tools.count";
+    Own MESSAGES_COUNT = "llmtap.messages.count";
+    /// Names of the tool calls that the answer asks for; [`TOOL_CALLS_IDS`] stands beside it, `""` where a call has none.
+    Own TOOL_CALLS_NAMES = "llmtap.tool_calls.names";
+    Own TOOL_CALLS_IDS = "llmtap.tool_calls.ids";
+    /// `full`, `partial` or `headers_only`.
+    Own COMPLETENESS = "llmtap.completeness";
+    Own LOST_BYTES = "llmtap.lost.bytes";
+    Own ATTEMPT = "llmtap.attempt";
+    Own ABORTED = "llmtap.aborted";
+    Own RATELIMIT_REQUESTS_LIMIT = "llmtap.ratelimit.requests.limit";
+    Own RATELIMIT_REQUESTS_REMAINING = "llmtap.ratelimit.requests.remaining";
+    Own RATELIMIT_REQUESTS_RESET = "llmtap.ratelimit.requests.reset";
+    Own RATELIMIT_TOKENS_LIMIT = "llmtap.ratelimit.tokens.limit";
+    Own RATELIMIT_TOKENS_REMAINING = "llmtap.ratelimit.tokens.remaining";
+    Own RATELIMIT_TOKENS_RESET = "llmtap.ratelimit.tokens.reset";
+    Own PROVIDER_REQUEST_ID = "llmtap.provider.request_id";
+    Own PROVIDER_PROCESSING_MS = "llmtap.provider.processing_ms";
+    Own CONNECTION_ID = "llmtap.connection.id";
+    /// 0-based on its connection.
+    Own EXCHANGE_INDEX = "llmtap.exchange.index";
+    Own TLS_LIBRARY = "llmtap.tls.library";
+    /// The span was not seen on the wire but concluded from calls that were.
+    Own SYNTHESIZED = "llmtap.synthesized";
+
+    Core SERVICE_NAME = "service.name";
+    Core SERVICE_INSTANCE_ID = "service.instance.id";
+    Core PROCESS_PID = "process.pid";
+    Core PROCESS_EXECUTABLE_NAME = "process.executable.name";
+    Core PROCESS_EXECUTABLE_PATH = "process.executable.path";
+    Core PROCESS_COMMAND = "process.command";
+    Core PROCESS_OWNER = "process.owner";
+    Core HOST_NAME = "host.name";
+    Core HOST_ID = "host.id";
+    Core CONTAINER_ID = "container.id";
+    Core TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
+    Core TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
+}
+
+#[cfg(test)]
+mod tests;

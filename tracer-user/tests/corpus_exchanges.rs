@@ -1,0 +1,181 @@
+//! Recorded traffic through flow, proto and exchange: every exchange pairs, with the right head on either side.
+//!
+//! The recordings are not part of the source. `LLMTAP_CORPUS` names their folder.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::Engine;
+use bytes::Bytes;
+use llmtap::{
+    capture::{self, ClosedBy, Connection, ConnectionKey, Direction, Role},
+    exchange::{self, Exchanges, Outcome},
+    flow::{self, Flows},
+    proto::{self, Piece},
+};
+use serde_json::Value;
+
+#[derive(Default)]
+struct Seen {
+    method: String,
+    path: String,
+    status: u16,
+    encoding: Option<String>,
+    chunked: bool,
+    bytes: Vec<u8>,
+    ended: Option<Outcome>,
+}
+
+#[test]
+fn every_recorded_exchange_pairs() {
+    let folder = std::env::var_os("LLMTAP_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: no corpus");
+        return;
+    };
+    let mut captures: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    captures.retain(|path| path.to_string_lossy().ends_with(".capture.jsonl.zst"));
+    captures.sort();
+    assert!(!captures.is_empty());
+    let mut exchanges = 0;
+    for capture in captures {
+        let expected = capture.to_string_lossy().replace(".capture.jsonl.zst", ".expected.jsonl");
+        exchanges += compare(&run(&capture), Path::new(&expected));
+    }
+    println!("{exchanges} exchanges paired");
+}
+
+fn compare(seen: &BTreeMap<(String, u32), Seen>, expected: &Path) -> usize {
+    let rows = std::fs::read_to_string(expected).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(seen.len(), rows.len(), "number of exchanges");
+    for row in &rows {
+        let id = (row["conn"].as_str().unwrap().to_owned(), row["index"].as_u64().unwrap() as u32);
+        let exchange = seen.get(&id).unwrap_or_else(|| panic!("no exchange {id:?}"));
+        let at = format!("{id:?}");
+        assert_eq!(exchange.method, row["method"].as_str().unwrap(), "{at}");
+        assert_eq!(exchange.path, row["path"].as_str().unwrap(), "{at}");
+        assert_eq!(u64::from(exchange.status), row["status"].as_u64().unwrap(), "{at}");
+        assert_eq!(exchange.encoding.as_deref(), row["content_encoding"].as_str(), "{at}");
+        assert_eq!(exchange.chunked, row["chunked"].as_bool().unwrap(), "{at}");
+        assert_eq!(exchange.ended, Some(Outcome::Complete), "{at}");
+        if let Some(id) = row["response_id"].as_str().filter(|_| row["provider"] != "aws.bedrock") {
+            let body = String::from_utf8_lossy(&exchange.bytes);
+            assert!(body.contains(id), "{at}: the response's id is in its decoded body");
+        }
+    }
+    rows.len()
+}
+
+fn run(capture: &Path) -> BTreeMap<(String, u32), Seen> {
+    let text = zstd::decode_all(std::fs::File::open(capture).unwrap()).unwrap();
+    let mut flows = Flows::new(flow::Limits::default());
+    let mut decoders: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)> = HashMap::new();
+    let mut exchanges = Exchanges::new();
+    let mut keys = HashMap::new();
+    let mut seen = BTreeMap::new();
+    let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
+    for line in text.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
+        let Some(event) = record(&serde_json::from_slice(line).unwrap(), &mut keys) else { continue };
+        flows.push(event, &mut ordered);
+        for event in ordered.drain(..) {
+            let key = match event {
+                flow::Event::Open { key, connection, .. } => {
+                    let decoder = proto::Connection::new(proto::Limits::default(), Role::Client, |_| true);
+                    exchanges.open(key, connection.clone());
+                    decoders.insert(key, (connection, decoder));
+                    key
+                }
+                flow::Event::Bytes { at, key, direction, bytes } => {
+                    decoders.get_mut(&key).unwrap().1.push(at, direction, bytes, &mut decoded);
+                    key
+                }
+                flow::Event::Close { at, key, by } => {
+                    decoders.get_mut(&key).unwrap().1.close(at, by, &mut decoded);
+                    for event in decoded.drain(..) {
+                        exchanges.push(key, event, &mut paired);
+                    }
+                    exchanges.close(key, at, by, &mut paired);
+                    key
+                }
+                other => panic!("{other:?}"),
+            };
+            for event in decoded.drain(..) {
+                exchanges.push(key, event, &mut paired);
+            }
+            for event in paired.drain(..) {
+                note(&mut seen, &decoders, event);
+            }
+        }
+    }
+    seen
+}
+
+fn note(
+    seen: &mut BTreeMap<(String, u32), Seen>,
+    decoders: &HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)>,
+    event: exchange::Event,
+) {
+    let (exchange::Event::Request { id, .. }
+    | exchange::Event::RequestPiece { id, .. }
+    | exchange::Event::RequestEnd { id, .. }
+    | exchange::Event::Response { id, .. }
+    | exchange::Event::ResponsePiece { id, .. }
+    | exchange::Event::Lost { id, .. }
+    | exchange::Event::End { id, .. }) = event;
+    let exchange = seen.entry((decoders[&id.connection].0.id.to_string(), id.index)).or_default();
+    match &event {
+        exchange::Event::Request { head, .. } => {
+            let head = head.as_ref().expect("nothing is lost in these recordings");
+            exchange.method = head.method.clone();
+            exchange.path = head.path.clone();
+        }
+        exchange::Event::Response { head, .. } => {
+            exchange.status = head.status;
+            exchange.encoding = head.headers.get("content-encoding").map(str::to_owned);
+            exchange.chunked = head.headers.get("transfer-encoding") == Some("chunked");
+        }
+        exchange::Event::ResponsePiece { piece, .. } => match piece {
+            Piece::Bytes(bytes) | Piece::Line(bytes) | Piece::Sse { data: bytes, .. } => {
+                exchange.bytes.extend_from_slice(bytes);
+            }
+            Piece::Comment => {}
+        },
+        exchange::Event::End { outcome, .. } => {
+            let previous = exchange.ended.replace(*outcome);
+            assert_eq!(previous, None, "one end");
+        }
+        exchange::Event::RequestPiece { .. } | exchange::Event::RequestEnd { .. } => {}
+        exchange::Event::Lost { .. } => panic!("lost bytes in {id:?}"),
+    }
+}
+
+fn record(value: &Value, keys: &mut HashMap<String, ConnectionKey>) -> Option<capture::Event> {
+    let next = ConnectionKey(keys.len() as u64);
+    let name = value["conn"].as_str()?;
+    let key = *keys.entry(name.to_owned()).or_insert(next);
+    let at = value["ts"].as_u64().unwrap();
+    Some(match value["k"].as_str().unwrap() {
+        "open" => {
+            let connection = Connection { id: name.into(), ..Connection::default() };
+            capture::Event::Open { at, key, connection: Arc::new(connection) }
+        }
+        "data" => {
+            let direction = if value["dir"] == "send" { Direction::Send } else { Direction::Receive };
+            let bytes = match value["text"].as_str() {
+                Some(text) => Bytes::copy_from_slice(text.as_bytes()),
+                None => {
+                    let text = value["b64"].as_str().unwrap();
+                    base64::engine::general_purpose::STANDARD.decode(text).unwrap().into()
+                }
+            };
+            capture::Event::Data { at, key, direction, offset: value["off"].as_u64().unwrap(), bytes }
+        }
+        "close" => capture::Event::Close { at, key, by: ClosedBy::Unknown },
+        other => panic!("{other}"),
+    })
+}

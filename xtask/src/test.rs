@@ -1,0 +1,120 @@
+//! Runs the test tiers, shows each test's output, and closes with counts that cannot hide a skipped tier.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail};
+
+use crate::setup;
+
+/// A tier is one cargo command.
+struct Tier {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    /// Tests that load probes into the kernel or watch times share the machine badly.
+    serial: bool,
+}
+
+const TIERS: [Tier; 4] = [
+    Tier { name: "unit", arguments: &["--workspace", "--exclude", "tracer-ebpf", "--lib", "--bins"], serial: false },
+    Tier { name: "data", arguments: &["--package", "tracer-user", "--test", "[!k]*"], serial: false },
+    Tier { name: "kernel", arguments: &["--package", "tracer-user", "--test", "kernel*"], serial: true },
+    Tier { name: "e2e", arguments: &["--package", "tests", "--test", "e2e*"], serial: true },
+];
+
+#[derive(Default, Clone, Copy)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Runs the named tiers, or all.
+pub fn run(names: &[String]) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !TIERS.iter().any(|tier| tier.name == **name)) {
+        bail!("no tier is called {unknown}; there are {}", TIERS.map(|tier| tier.name).join(", "));
+    }
+    // The end-to-end tests run the program itself.
+    cargo(&["build", "--package", "tracer-user", "--package", "tests", "--bins"])?;
+    let mut total = Count::default();
+    let mut lines = Vec::new();
+    let mut broken = false;
+    for tier in TIERS.iter().filter(|tier| names.is_empty() || names.iter().any(|name| name == tier.name)) {
+        println!("\n== {} tests", tier.name);
+        let (count, ok) = run_tier(tier)?;
+        broken |= !ok;
+        lines.push(format!(
+            "{:8} {} passed, {} failed, {} skipped",
+            tier.name, count.passed, count.failed, count.skipped
+        ));
+        total.passed += count.passed;
+        total.failed += count.failed;
+        total.skipped += count.skipped;
+    }
+    println!("\n{}", lines.join("\n"));
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    if broken || total.failed > 0 {
+        bail!("tests failed");
+    }
+    if total.passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+/// Format, lints, licences, tests, fuzz smoke.
+pub fn ci() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--exclude", "tracer-ebpf", "--all-targets", "--", "-D", "warnings"])?;
+    run(&[])
+}
+
+/// One `cargo test`. A test that cannot run here prints `skipped: why` and returns: such a line takes it out of the
+/// passed ones.
+fn run_tier(tier: &Tier) -> Result<(Count, bool)> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(setup::root()).arg("test").arg("--no-fail-fast").args(tier.arguments);
+    command.args(["--", "--nocapture"]);
+    if tier.serial {
+        command.arg("--test-threads=1");
+    }
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut count = Count::default();
+    let mut said_skipped = 0;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            println!("{line}");
+            said_skipped += u64::from(line.contains("skipped: "));
+            if let Some(result) = line.strip_prefix("test result: ") {
+                count.passed += number_before(result, " passed");
+                count.failed += number_before(result, " failed");
+                count.skipped += number_before(result, " ignored");
+            }
+        }
+    }
+    let ok = child.wait()?.success();
+    count.passed = count.passed.saturating_sub(said_skipped);
+    count.skipped += said_skipped;
+    Ok((count, ok))
+}
+
+fn number_before(text: &str, word: &str) -> u64 {
+    let Some((before, _)) = text.split_once(word) else { return 0 };
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    println!("== cargo {}", arguments.join(" "));
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(setup::root())
+        .args(arguments)
+        .status()?;
+    if !status.success() {
+        bail!("cargo {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
