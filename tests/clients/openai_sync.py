@@ -6,7 +6,7 @@ import threading
 
 import openai
 
-from scenario import CLOCK, WEATHER, chosen, prompt
+from scenario import CLOCK, WEATHER, chosen, prompt, wait
 
 client = openai.OpenAI(max_retries=0)
 TOOLS = [
@@ -166,8 +166,14 @@ def long():
 
 
 def slow():
-    """A stream of about four seconds."""
-    stream(tokens=400, interval_us=10000)
+    """A stream of about three seconds, which tells when it runs."""
+    chunks = client.chat.completions.create(
+        model="gpt-5", messages=user(prompt(tokens=300, interval_us=10000)), stream=True
+    )
+    for index, _ in enumerate(chunks):
+        if index == 20:
+            print("streaming", flush=True)
+    assert index == 302
 
 
 def threads():
@@ -206,6 +212,7 @@ SCENARIOS = {
     for f in (
         plain, stream, stream_without_usage, reasoning, choices, tools, stream_tools, errors, error_in_stream, retry,
         abort, broken, encodings, framings, big, long, slow, threads, others,
+        wait,
     )
 }
 

@@ -9,6 +9,12 @@ def prompt(text="Say something.", **directive):
     return f"mock: {json.dumps(directive)} {text}" if directive else text
 
 
+def wait():
+    """Says that it waits, and goes on when a line comes on stdin: a pause that a test controls."""
+    print("waiting", flush=True)
+    sys.stdin.readline()
+
+
 WEATHER = {"name": "weather", "arguments": {"city": "Köln", "days": 3}}
 CLOCK = {"name": "clock", "arguments": {"zone": "Europe/Berlin"}}
 

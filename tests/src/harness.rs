@@ -3,9 +3,11 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::Read,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -25,7 +27,8 @@ pub const SECRET: &str = "sk-mock-0123456789-secret";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn workspace() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
 pub fn clients() -> PathBuf {
@@ -59,9 +62,17 @@ pub fn python() -> anyhow::Result<PathBuf> {
     }
     eprintln!("making {} with the Python SDKs (once, about half a minute)", folder.display());
     let _ = fs::remove_dir_all(&folder);
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).output().context("python3 is not installed")?;
+    let made =
+        Command::new("python3").args(["-m", "venv"]).arg(&folder).output().context("python3 is not installed")?;
     ensure!(made.status.success(), "python3 -m venv failed (Debian: apt install python3-venv): {}", last_line(&made));
-    let pip = [OsStr::new("-m"), "pip".as_ref(), "install".as_ref(), "--quiet".as_ref(), "--require-hashes".as_ref(), "-r".as_ref()];
+    let pip = [
+        OsStr::new("-m"),
+        "pip".as_ref(),
+        "install".as_ref(),
+        "--quiet".as_ref(),
+        "--require-hashes".as_ref(),
+        "-r".as_ref(),
+    ];
     let installed = Command::new(&python).args(pip).arg(&requirements).output()?;
     ensure!(installed.status.success(), "pip install failed: {}", last_line(&installed));
     fs::write(&stamp, wanted)?;
@@ -75,26 +86,36 @@ fn last_line(output: &Output) -> String {
 
 /// Why a traced test cannot run here, if it cannot.
 pub fn untraceable() -> Option<String> {
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    if !root {
-        return Some("needs root".to_owned());
-    }
-    let binary = match llmtap() {
-        Ok(binary) => binary,
-        Err(error) => return Some(error.to_string()),
+    static REASON: OnceLock<Option<String>> = OnceLock::new();
+    let reason = || {
+        if !is_root() {
+            return Some("needs root".to_owned());
+        }
+        let binary = match llmtap() {
+            Ok(binary) => binary,
+            Err(error) => return Some(error.to_string()),
+        };
+        // The contract: 77 says what this machine or these privileges lack.
+        let own = std::process::id().to_string();
+        match Command::new(binary).args(["trace", "--pid", &own, "--duration", "1ms", "--output", "none"]).output() {
+            Ok(output) if output.status.code() == Some(77) => Some(last_line(&output)),
+            Ok(_) => None,
+            Err(error) => Some(format!("llmtap does not start: {error}")),
+        }
     };
-    // The contract: 77 says what this machine or these privileges lack.
-    match Command::new(binary).args(["trace", "--pid", "1", "--duration", "0s", "--output", "none"]).output() {
-        Ok(output) if output.status.code() == Some(77) => Some(last_line(&output)),
-        Ok(_) => None,
-        Err(error) => Some(format!("llmtap does not start: {error}")),
-    }
+    REASON.get_or_init(reason).clone()
 }
 
-/// A mock and a folder of its own for each test.
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// A mock and a folder of its own for each test. While one exists, other tests wait: they share few cores, and times
+/// are looked at.
 pub struct Bench {
     pub mock: MockProvider,
     folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// What a finished command left.
@@ -117,11 +138,13 @@ impl Bench {
 
     pub fn with(options: Options) -> anyhow::Result<Self> {
         use std::os::unix::fs::PermissionsExt;
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("llmtap-test-").tempdir()?;
         // Clients may run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let mock = MockProvider::start(&Options { authority_file: Some(folder.path().join("ca.pem")), ..options })?;
-        Ok(Self { mock, folder })
+        Ok(Self { mock, folder, _alone: alone })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -134,7 +157,8 @@ impl Bench {
         for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
             command.env(name, &authority);
         }
-        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_DIR"] {
+        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "SSL_CERT_DIR"]
+        {
             command.env_remove(name);
         }
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OTEL_")) {
@@ -169,7 +193,12 @@ impl Bench {
     /// `llmtap run --output jsonl -o FILE OPTIONS -- LINE`, not yet started.
     pub fn traced(&self, options: &[&str], line: &[String]) -> anyhow::Result<Command> {
         let mut command = Command::new(llmtap()?);
-        command.args(["run", "--output", "jsonl", "-o"]).arg(self.path("spans.jsonl")).args(options).arg("--").args(line);
+        command
+            .args(["run", "--output", "jsonl", "-o"])
+            .arg(self.path("spans.jsonl"))
+            .args(options)
+            .arg("--")
+            .args(line);
         self.equip(&mut command);
         Ok(command)
     }
@@ -200,61 +229,85 @@ impl Bench {
 
 /// Runs to the end, with its output, within the harness's patience.
 pub fn finish(command: &mut Command) -> anyhow::Result<Finished> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    Running::new(child).finish()
+    Running::start(command)?.finish()
 }
 
 /// A child with its output read in the background; killed when it is dropped unfinished.
 pub struct Running {
     child: Child,
-    stdout: std::thread::JoinHandle<String>,
-    stderr: std::thread::JoinHandle<String>,
+    stdout: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Running {
     /// Takes a child whose stdout and stderr are pipes, or are not wanted.
     pub fn new(mut child: Child) -> Self {
-        fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-            std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                if let Some(mut pipe) = pipe {
-                    let _ = pipe.read_to_end(&mut bytes);
-                }
-                String::from_utf8_lossy(&bytes).into_owned()
-            })
-        }
-        let stdout = drain(child.stdout.take());
-        let stderr = drain(child.stderr.take());
-        Self { child, stdout, stderr }
+        let (stdout, stderr) = (Arc::default(), Arc::default());
+        let readers = [drain(child.stdout.take(), &stdout), drain(child.stderr.take(), &stderr)];
+        Self { child, stdout, stderr, readers: readers.into_iter().flatten().collect() }
+    }
+
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Ok(Self::new(child.with_context(|| format!("cannot start {:?}", command.get_program()))?))
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn child(&mut self) -> &mut Child {
-        &mut self.child
+    /// What came on stdout so far.
+    pub fn stdout(&self) -> String {
+        text(&self.stdout)
+    }
+
+    pub fn stderr(&self) -> String {
+        text(&self.stderr)
+    }
+
+    /// Writes a line to its stdin.
+    pub fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+        let stdin = self.child.stdin.as_mut().context("stdin is no pipe")?;
+        stdin.write_all(format!("{line}\n").as_bytes())?;
+        Ok(stdin.flush()?)
+    }
+
+    /// Waits until a line of its stdout is `line`.
+    pub fn wait_for_line(&mut self, line: &str) -> anyhow::Result<()> {
+        let stdout = Arc::clone(&self.stdout);
+        let child = &mut self.child;
+        let mut over = false;
+        wait_for(&format!("`{line}`"), || {
+            let seen = text(&stdout).lines().any(|seen| seen == line);
+            // Its last words may come after its end: look once more.
+            let ended = std::mem::replace(&mut over, matches!(child.try_wait(), Ok(Some(_))));
+            (seen || ended).then_some(seen)
+        })
+        .and_then(|seen| {
+            ensure!(seen, "ended without `{line}`: {}", text(&self.stderr));
+            Ok(())
+        })
+    }
+
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        let end = Instant::now() + PATIENCE;
+        drop(self.child.stdin.take());
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < end, "not done after {PATIENCE:?}: {}", text(&self.stderr));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn finish(mut self) -> anyhow::Result<Finished> {
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                // Orphans of a killed tracer would keep the pipes open: do not wait for their output.
-                self.child.kill()?;
-                self.child.wait()?;
-                bail!("not done after {PATIENCE:?}");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let text = |thread: std::thread::JoinHandle<String>| thread.join().map_err(|_| anyhow::anyhow!("reader failed"));
-        let stdout = std::mem::replace(&mut self.stdout, std::thread::spawn(String::new));
-        let stderr = std::mem::replace(&mut self.stderr, std::thread::spawn(String::new));
-        Ok(Finished { status, stdout: text(stdout)?, stderr: text(stderr)? })
+        let status = self.wait()?;
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        Ok(Finished { status, stdout: self.stdout(), stderr: self.stderr() })
     }
 }
 
@@ -263,6 +316,27 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>, into: &Arc<Mutex<Vec<u8>>>) -> Option<JoinHandle<()>> {
+    let (mut pipe, into) = (pipe?, Arc::clone(into));
+    Some(std::thread::spawn(move || {
+        let mut piece = [0; 8192];
+        while let Ok(length @ 1..) = pipe.read(&mut piece) {
+            into.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&piece[..length]);
+        }
+    }))
+}
+
+/// Sends a signal by name, to a process or (negative) to a group.
+pub fn signal(name: &str, pid: i64) -> anyhow::Result<()> {
+    let status = Command::new("sh").args(["-c", &format!("kill -s {name} -- {pid}")]).status()?;
+    ensure!(status.success(), "kill -s {name} {pid} failed");
+    Ok(())
 }
 
 /// Polls until `ready` gives a value.
