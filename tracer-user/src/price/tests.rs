@@ -410,6 +410,7 @@ fn bad_price_files_say_what_and_where() {
         (deep.as_str(), "not valid JSON"),
         ("[]", "not a JSON object"),
         ("{}", "neither"),
+        (r#"{"models": []}"#, "neither"),
         (r#"{"gpt-4o": 3}"#, "neither"),
         ("{\"models\": [\n{\"model\": \"a\", \"inptu\": 3}]}", "`inptu`"),
         ("{\"models\": [\n{\"model\": \"a\", \"input\": \"3\"}]}", "line 2"),
