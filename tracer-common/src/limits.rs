@@ -58,6 +58,9 @@ pub const FILE_NAME: usize = 128;
 /// was woken looks again by itself until [`RING_SETTLE_NS`] have passed without a record.
 pub const WAKE_INTERVAL_NS: u64 = 5_000_000;
 
+/// The same while more than a quarter of the ring waits for its reader.
+pub const URGENT_WAKE_INTERVAL_NS: u64 = 500_000;
+
 /// How long after its last record a reader must keep looking before it may sleep until the next wake-up: five times
 /// the interval, so that a record committed late by a preempted program is not forgotten.
 pub const RING_SETTLE_NS: u64 = 5 * WAKE_INTERVAL_NS;

@@ -5,7 +5,7 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{Connection, Data, End, Lost, Open, kind},
-    limits::{CLASSES, PIECE, PIECES_PER_CALL, WAKE_INTERVAL_NS},
+    limits::{CLASSES, PIECE, PIECES_PER_CALL, URGENT_WAKE_INTERVAL_NS, WAKE_INTERVAL_NS},
 };
 
 use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, count};
@@ -35,10 +35,16 @@ pub struct Payload {
 /// cost the traced thread more than everything else here.
 #[inline(always)]
 pub fn wake(now: u64) -> u64 {
+    wake_after(now, WAKE_INTERVAL_NS)
+}
+
+#[inline(always)]
+fn wake_after(now: u64, interval: u64) -> u64 {
     let Some(last) = LAST_WAKE.get_ptr_mut(0) else { return FORCE_WAKEUP };
     // SAFETY: the map value is 8 bytes, aligned, and lives as long as the program runs.
     let last = unsafe { &mut *last };
-    if now.wrapping_sub(*last) < WAKE_INTERVAL_NS {
+    // Another processor may have written a later time than ours.
+    if now < last.saturating_add(interval) {
         return NO_WAKEUP;
     }
     *last = now;
@@ -65,20 +71,14 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
     };
     let mut address = payload.address;
     let mut left = payload.length;
-    let mut records = 0;
-    let mut copied = 0;
     for _ in 0..PIECES_PER_CALL {
         if left < PIECE as u64 {
             break;
         }
-        // SAFETY: no preconditions.
-        let flags = if EVENTS.query(AVAILABLE) > RING_MARK.load() { FORCE_WAKEUP } else { NO_WAKEUP };
-        match piece::<PIECE>(&head, address, PIECE as u64, flags) {
-            Ok(()) => {
-                records += 1;
-                copied += PIECE as u64;
-            }
-            Err(cause) => count(cause, PIECE as u64),
+        let urgent = EVENTS.query(AVAILABLE) > RING_MARK.load();
+        let flags = wake_after(now, if urgent { URGENT_WAKE_INTERVAL_NS } else { WAKE_INTERVAL_NS });
+        if let Err(cause) = piece::<PIECE>(&head, address, PIECE as u64, flags) {
+            count(cause, PIECE as u64);
         }
         left -= PIECE as u64;
         address += PIECE as u64;
@@ -96,16 +96,10 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
             3 => piece::<{ CLASSES[3] }>(&head, address, left, flags),
             _ => piece::<{ CLASSES[4] }>(&head, address, left, flags),
         };
-        match done {
-            Ok(()) => {
-                records += 1;
-                copied += left;
-            }
-            Err(cause) => count(cause, left),
+        if let Err(cause) = done {
+            count(cause, left);
         }
     }
-    count(Counter::Records, records);
-    count(Counter::Bytes, copied);
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{
-        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, Target,
+        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, Register, Target,
         direction, end, fact, kind, lifecycle,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
@@ -76,7 +76,13 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let cookie = Cookie(cookie(ctx.as_ptr()));
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
-    let call = Call { stack: regs.rsp, time: task::now(), ..arguments(regs, cookie) };
+    let call = Call {
+        stack: regs.rsp,
+        time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
+        incarnation: target.incarnation,
+        cookie: u64::from(cookie.0),
+        ..arguments(regs, cookie)
+    };
     let Some(calls) = calls(pid_tgid) else {
         count(Counter::ThreadsFull, 1);
         return false;
@@ -139,9 +145,11 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
         }
     }
     if session && target.flags & Target::TAME_STACKS == 0 {
-        let current = Task::current();
-        let (top, window) = current.own_stack(pid_tgid >> 32 == pid_tgid & 0xffff_ffff);
-        if !decide::is_below(top, call.stack, window) && current.live_threads() != 1 {
+        if calls.stack_top == 0 {
+            let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
+            (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
+        }
+        if !decide::is_below(calls.stack_top, call.stack, calls.stack_window) && Task::current().live_threads() != 1 {
             return Admission::Refused(Counter::ForeignStack);
         }
     }
@@ -156,17 +164,18 @@ fn note_foreign(tgid: u32, now: u64) {
 #[inline(always)]
 fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
     count(cause, 1);
+    let now = task::now();
     if LOG.load() != 0 {
         debug!(ctx, "call on stack {:x} of thread {} left alone", call.stack, pid_tgid as u32);
     }
     if target.flags & Target::FOREIGN_NOTED == 0 {
         target.flags |= Target::FOREIGN_NOTED;
-        note_foreign((pid_tgid >> 32) as u32, call.time);
+        note_foreign((pid_tgid >> 32) as u32, now);
     }
-    if let Some(connection) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid)
+    if let Some(connection) = connection(target, call.ssl, cookie.library(), now, pid_tgid)
         && connection.flags & (Connection::IGNORED | Connection::ANNOUNCED) == Connection::ANNOUNCED
     {
-        emit::lost(connection, cookie.direction(), call.time);
+        emit::lost(connection, cookie.direction(), now);
     }
 }
 
@@ -195,12 +204,12 @@ pub fn leave(ctx: *mut c_void) {
     }
     calls.depth = depth as u64;
     let call = calls.calls[depth & (NESTED_CALLS - 1)];
-    let cookie = Cookie(cookie(ctx));
+    let cookie = Cookie(call.cookie as u32);
     let result = regs.rax as i32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
-            peer_closed(pid_tgid, call.ssl);
+            peer_closed(&call);
         }
         return;
     }
@@ -219,24 +228,29 @@ pub fn leave(ctx: *mut c_void) {
     if done == 0 || done > call.length {
         return;
     }
-    let Some(target) = target(pid_tgid) else { return };
-    let now = task::now();
-    let Some(connection) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid) else { return };
-    let direction = cookie.direction();
-    let payload = emit::Payload {
-        address: call.buffer,
-        length: done,
-        time: if direction == direction::SEND { call.time } else { now },
-        direction,
-        tid: pid_tgid as u32,
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+    let known = CONNECTIONS.get_ptr_mut(&key);
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let known = known.map(|known| unsafe { &mut *known });
+    let connection = match known {
+        Some(known) if known.flags & (Connection::ANNOUNCED | Connection::IGNORED) != 0 => known,
+        _ => {
+            let Some(target) = target(pid_tgid) else { return };
+            let Some(made) = connection(target, call.ssl, cookie.library(), task::now(), pid_tgid) else { return };
+            made
+        }
     };
+    let direction = cookie.direction();
+    // The clock is read once a call: a send carries the time of its entry anyway.
+    let now = if direction == direction::SEND { call.time } else { task::now() };
+    let payload =
+        emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
 }
 
 #[inline(always)]
-fn peer_closed(pid_tgid: u64, ssl: u64) {
-    let Some(target) = target(pid_tgid) else { return };
-    let key = ConnectionId { incarnation: target.incarnation, ssl };
+fn peer_closed(call: &Call) {
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
@@ -374,16 +388,20 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
     let (ssl, buffer, length, done) = if cookie.is_plain() {
         (regs.rdi, regs.rsi, regs.rdx, regs.rcx)
     } else {
+        // Most sites have moved one argument at most.
+        let other = |number: u32, usual: Register, value: u64| {
+            if number == usual as u32 { value } else { register(regs, number) }
+        };
         (
-            register(regs, cookie.ssl()),
-            register(regs, cookie.buffer()),
-            register(regs, cookie.length()),
-            register(regs, cookie.done()),
+            other(cookie.ssl(), Register::Rdi, regs.rdi),
+            other(cookie.buffer(), Register::Rsi, regs.rsi),
+            other(cookie.length(), Register::Rdx, regs.rdx),
+            other(cookie.done(), Register::R8, regs.r8),
         )
     };
     // An `int` argument leaves the upper half of its register undefined.
     let length = if cookie.result() == CallResult::Count as u32 { length & 0xffff_ffff } else { length };
-    Call { stack: 0, ssl, buffer, done, time: 0, length }
+    Call { ssl, buffer, done, length, ..Call::default() }
 }
 
 /// Fields of the context can only be read at constant offsets.

@@ -14,6 +14,8 @@ pub mod diagnostics;
 pub mod exchange;
 pub mod export;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod live;
 pub mod llm;
 pub mod output;

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     agent::{self, Concluded, Turns},
-    capture::{self, ConnectionKey, record::Recorder},
+    capture::{self, ConnectionKey, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
     llm::{Calls, LlmCall, could_be_model_call},
@@ -47,6 +47,7 @@ pub struct Pipeline {
     synth: Synth,
     output: Output,
     recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    processes: Processes,
     seen: Seen,
     // Between the stages; kept so that their memory is used again.
     ordered: Vec<flow::Event>,
@@ -74,6 +75,7 @@ impl Pipeline {
             synth,
             output,
             recorder,
+            processes: Processes::default(),
             seen: Seen::default(),
             ordered: Vec::new(),
             decoded: Vec::new(),
@@ -85,12 +87,18 @@ impl Pipeline {
 
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.push(&event)?;
-        }
-        if let capture::Event::Process { process, .. } = &event {
+        if let capture::Event::Process { at, process } = &event {
+            if !self.processes.is_news(*at, process) {
+                return Ok(());
+            }
             self.synth.process(process);
             self.output.process(process);
+        }
+        if let capture::Event::Open { connection, .. } = &event {
+            self.processes.speaks_tls(connection.pid);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(&event)?;
         }
         self.flows.push(event, &mut self.ordered);
         self.decode()
@@ -125,6 +133,11 @@ impl Pipeline {
 
     pub fn prices(&self) -> &Prices {
         &self.prices
+    }
+
+    /// Whether plaintext of this process was seen.
+    pub fn has_seen(&self, pid: u32) -> bool {
+        self.processes.0.get(&pid).is_some_and(|known| known.speaks_tls)
     }
 
     pub fn output(&mut self) -> &mut Output {
@@ -208,5 +221,40 @@ impl Pipeline {
             self.output.span(span)?;
         }
         Ok(())
+    }
+}
+
+/// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
+const MAX_PROCESSES: usize = 64 << 10;
+
+/// What was told of processes, by PID.
+#[derive(Default)]
+struct Processes(HashMap<u32, Known>);
+
+#[derive(Default, Clone, Copy)]
+struct Known {
+    at: u64,
+    speaks_tls: bool,
+}
+
+impl Processes {
+    /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
+    /// They come in any order: the poorer must not replace the richer of the same image.
+    fn is_news(&mut self, at: u64, process: &Process) -> bool {
+        if self.0.len() >= MAX_PROCESSES {
+            self.0.clear();
+        }
+        let known = self.0.entry(process.pid).or_default();
+        if process.service.is_none() && at <= known.at {
+            return false;
+        }
+        known.at = known.at.max(at);
+        true
+    }
+
+    fn speaks_tls(&mut self, pid: Option<u32>) {
+        if let Some(pid) = pid {
+            self.0.entry(pid).or_default().speaks_tls = true;
+        }
     }
 }

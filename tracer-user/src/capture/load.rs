@@ -123,8 +123,7 @@ impl Counters {
 
     /// What was lost, by cause.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let is_loss = |counter: &Counter| !matches!(counter, Counter::Records | Counter::Bytes);
-        let lost = Counter::ALL.into_iter().filter(is_loss).map(|counter| (counter.name(), self.value(counter)));
+        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
         lost.filter(|(_, count)| *count > 0)
     }
 
@@ -266,6 +265,16 @@ impl Tracer {
     /// Hooks a file ahead of time, whoever will map it.
     pub fn attach_file(&mut self, path: &std::path::Path) -> Verdict {
         self.attachments.file(path)
+    }
+
+    /// For the benchmark: see [`Attachments::empty`].
+    #[doc(hidden)]
+    pub fn attach_empty(
+        &mut self,
+        path: &std::path::Path,
+        exported: bool,
+    ) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
+        self.attachments.empty(path, exported)
     }
 
     /// Descriptors that become readable when there is something for [`Self::on_readable`].

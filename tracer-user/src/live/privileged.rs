@@ -273,7 +273,8 @@ impl Half<'_> {
             |exe| Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned()),
         );
         if self.untraced.len() < MAX_NAMES && !self.untraced.contains_key(&name) {
-            tracing::warn!(pid, "{name} is not traced: {why}");
+            // Whether the process uses another, hooked library is not known yet: the closing words tell.
+            tracing::info!(pid, "{name}: {why}");
             self.untraced.insert(name, (pid, why));
         }
     }

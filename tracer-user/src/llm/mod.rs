@@ -14,6 +14,9 @@ pub mod json;
 mod openai;
 mod openai_chat;
 mod openai_compatible;
+mod openai_completions;
+mod openai_embeddings;
+mod openai_responses;
 mod pace;
 mod recognise;
 mod repeat;
@@ -65,7 +68,13 @@ enum Claim {
 }
 
 /// Every dialect, in the order in which they are asked.
-static ALL: &[&dyn Dialect] = &[&openai_chat::OpenAiChat, &anthropic::Anthropic];
+static ALL: &[&dyn Dialect] = &[
+    &openai_chat::OpenAiChat,
+    &anthropic::Anthropic,
+    &openai_responses::OpenAiResponses,
+    &openai_completions::OpenAiCompletions,
+    &openai_embeddings::OpenAiEmbeddings,
+];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and
 /// the path of most other traffic is refused here.

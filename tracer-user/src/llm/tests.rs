@@ -1,5 +1,5 @@
 //! Fixtures: each dialect's cases as capture files with the values that a span needs, driven through the real stages.
 
 mod calls;
-mod drive;
+pub mod drive;
 mod fixtures;

@@ -330,7 +330,7 @@ impl RawOffPeak {
     fn read(self) -> Result<OffPeak, String> {
         let mut hours = Vec::new();
         for raw in self.hours {
-            let mut days = raw.weekdays.is_none().then_some(Hours::ALL_DAYS).unwrap_or_default();
+            let mut days = if raw.weekdays.is_none() { Hours::ALL_DAYS } else { 0 };
             for day in raw.weekdays.into_iter().flatten() {
                 if !(1..=7).contains(&day) {
                     return Err(format!("`off_peak.hours.weekdays` has {day}: Monday is 1, Sunday 7"));
@@ -339,7 +339,9 @@ impl RawOffPeak {
             }
             for span in raw.utc {
                 let parsed = Hours::parse(days, &span);
-                hours.push(parsed.ok_or_else(|| format!("`off_peak.hours.utc` has {span:?}: give it like 00:00-06:00"))?);
+                hours.push(
+                    parsed.ok_or_else(|| format!("`off_peak.hours.utc` has {span:?}: give it like 00:00-06:00"))?,
+                );
             }
         }
         Ok(OffPeak { rates: self.rates, hours })

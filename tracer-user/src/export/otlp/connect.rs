@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::Uri;
+use hyper::{Uri, http::uri::Scheme};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -19,7 +19,6 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tokio::net::TcpStream;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use tower_service::Service;
 
 use super::{
@@ -48,26 +47,11 @@ impl Resolve for SystemResolver {
 /// Time for one address to answer, so that a dead one leaves time for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens TCP connections for gRPC and HTTP alike, and reports why one fails: the layers above only say that it did.
+/// Opens TCP connections.
 #[derive(Clone)]
-pub struct Connector {
-    resolver: Arc<dyn Resolve>,
-    report: Arc<Report>,
-}
+pub struct Tcp(pub Arc<dyn Resolve>);
 
-impl Connector {
-    pub fn new(resolver: Arc<dyn Resolve>, report: Arc<Report>) -> Self {
-        Self { resolver, report }
-    }
-}
-
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connector")
-    }
-}
-
-impl Service<Uri> for Connector {
+impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
     type Error = io::Error;
     type Future = BoxFuture<io::Result<Self::Response>>;
@@ -77,14 +61,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { resolver, report } = self.clone();
-        Box::pin(async move {
-            let result = connect(&*resolver, &uri).await;
-            if let Err(error) = &result {
-                report.failed(&error.to_string());
-            }
-            result.map(TokioIo::new)
-        })
+        let resolver = Arc::clone(&self.0);
+        Box::pin(async move { connect(&*resolver, &uri).await.map(TokioIo::new) })
     }
 }
 
@@ -112,36 +90,39 @@ async fn connect(resolver: &dyn Resolve, uri: &Uri) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// The connector under TLS for `https` URLs. It reports failed handshakes, which the HTTP client hides.
+/// Connects, with TLS on top where the endpoint wants it. It reports what fails, which the layers above hide or tell
+/// only when they give up.
 #[derive(Clone)]
-pub struct HttpConnector {
-    inner: HttpsConnector<Connector>,
+pub struct Connector {
+    inner: HttpsConnector<Tcp>,
+    tls: bool,
     report: Arc<Report>,
 }
 
-impl HttpConnector {
-    pub fn new(connector: Connector, tls: Option<ClientConfig>) -> Result<Self, ConfigError> {
-        let tls = match tls {
-            Some(tls) => tls,
+impl Connector {
+    /// `http2` for gRPC, which speaks nothing else.
+    pub fn new(tcp: Tcp, tls: Option<ClientConfig>, http2: bool, report: Arc<Report>) -> Result<Self, ConfigError> {
+        let (config, tls) = match tls {
+            Some(config) => (config, true),
             // Never used: the endpoint is not https.
-            None => client_config(RootCertStore::empty(), None, "")?,
+            None => (client_config(RootCertStore::empty(), None, "")?, false),
         };
-        let report = Arc::clone(&connector.report);
+        let builder = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http();
         let inner =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
-        Ok(Self { inner, report })
+            if http2 { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_http1().wrap_connector(tcp) };
+        Ok(Self { inner, tls, report })
     }
 }
 
-impl std::fmt::Debug for HttpConnector {
+impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HttpConnector")
+        f.write_str("Connector")
     }
 }
 
-impl Service<Uri> for HttpConnector {
-    type Response = <HttpsConnector<Connector> as Service<Uri>>::Response;
-    type Error = <HttpsConnector<Connector> as Service<Uri>>::Error;
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<Tcp> as Service<Uri>>::Response;
+    type Error = <HttpsConnector<Tcp> as Service<Uri>>::Error;
     type Future = BoxFuture<Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -149,10 +130,13 @@ impl Service<Uri> for HttpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.inner.call(uri);
+        let connecting = with_scheme(&uri, self.tls).map(|uri| self.inner.call(uri));
         let report = Arc::clone(&self.report);
         Box::pin(async move {
-            let result = connecting.await;
+            let result = match connecting {
+                Ok(connecting) => connecting.await,
+                Err(error) => Err(error.into()),
+            };
             if let Err(error) = &result {
                 report.failed(&error.to_string());
             }
@@ -161,8 +145,15 @@ impl Service<Uri> for HttpConnector {
     }
 }
 
-/// TLS of the HTTP protocols.
-pub fn http_tls(files: &TlsFiles) -> Result<ClientConfig, ConfigError> {
+/// The same place by `https` or `http`.
+pub fn with_scheme(uri: &Uri, tls: bool) -> Result<Uri, hyper::http::Error> {
+    let mut parts = uri.clone().into_parts();
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// TLS as the settings want it.
+pub fn tls_config(files: &TlsFiles) -> Result<ClientConfig, ConfigError> {
     let mut roots = RootCertStore::empty();
     // A bundle can hold certificates of forms that are not understood; one good certificate is enough to try.
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&files.roots).flatten());
@@ -191,13 +182,4 @@ fn client_config(
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| ConfigError::new("OTEL_EXPORTER_OTLP_CLIENT_KEY", " holds no private key in PEM form"))?;
     builder.with_client_auth_cert(chain, key).map_err(|_| bad(" and its key do not fit together"))
-}
-
-/// TLS of gRPC.
-pub fn grpc_tls(files: &TlsFiles) -> ClientTlsConfig {
-    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&files.roots));
-    match &files.identity {
-        Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
-        None => tls,
-    }
 }

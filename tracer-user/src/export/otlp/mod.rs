@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use tokio::sync::{Notify, mpsc as queue};
 use tonic::{metadata::MetadataMap, transport::Endpoint};
@@ -29,7 +30,7 @@ pub use self::{
     report::ExportStats,
 };
 use self::{
-    connect::{Connector, HttpConnector},
+    connect::{Connector, Tcp},
     report::Report,
     worker::Worker,
 };
@@ -41,6 +42,9 @@ const QUEUE_BYTES: usize = 64 << 20;
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How often a sender that waits looks for room.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+
 /// The SDK retries within the export timeout: 0.2 s, 0.4 s, … 5 s apart, with jitter, or as the endpoint asks
 /// (`Retry-After`, `RetryInfo`).
 const RETRIES_MAX: usize = 16;
@@ -48,23 +52,25 @@ const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// An exporter with all its files read, ready to start.
-#[derive(Debug)]
 pub struct Otlp {
     settings: Settings,
-    transport: Transport,
+    tls: Option<rustls::ClientConfig>,
+    when_full: WhenFull,
 }
 
-enum Transport {
-    Grpc(Box<Endpoint>),
-    Http(Option<Box<rustls::ClientConfig>>),
+/// What happens to a span for which the queue has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It is dropped and counted: a traced program must not wait.
+    #[default]
+    Drop,
+    /// The sender waits as long as the endpoint takes spans. For a replay, which nobody's work waits for.
+    Wait,
 }
 
-impl std::fmt::Debug for Transport {
+impl std::fmt::Debug for Otlp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Grpc(_) => "Grpc",
-            Self::Http(_) => "Http",
-        })
+        self.settings.fmt(f)
     }
 }
 
@@ -77,13 +83,12 @@ impl Otlp {
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let Some(settings) = Settings::read(endpoint, env)? else { return Ok(None) };
-        let transport = match settings.protocol {
-            Protocol::Grpc => Transport::Grpc(Box::new(grpc_endpoint(&settings)?)),
-            Protocol::HttpProtobuf | Protocol::HttpJson => {
-                Transport::Http(settings.tls.as_ref().map(connect::http_tls).transpose()?.map(Box::new))
-            }
-        };
-        Ok(Some(Self { settings, transport }))
+        let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
+        Ok(Some(Self { settings, tls, when_full: WhenFull::default() }))
+    }
+
+    pub fn when_full(self, when_full: WhenFull) -> Self {
+        Self { when_full, ..self }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -93,6 +98,7 @@ impl Otlp {
     /// Starts the exporter's thread. No file is opened and no program started from here on.
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
         let report = Arc::new(Report::new(self.settings.shown_endpoint()));
+        let when_full = self.when_full;
         let (sender, receiver) = queue::channel(self.settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (done, stopped) = mpsc::channel();
@@ -117,35 +123,23 @@ impl Otlp {
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(ExportHandle { sender, queued_bytes, report, abort, stopped, thread })
+        Ok(ExportHandle { sender, queued_bytes, when_full, report, abort, stopped, thread })
     }
 
     fn exporters(self, resolver: Arc<dyn Resolve>, report: Arc<Report>) -> Result<Exporters, ConfigError> {
-        let connector = Connector::new(resolver, report);
-        let client = match self.transport {
-            Transport::Grpc(endpoint) => Client::Grpc(endpoint.connect_with_connector_lazy(connector)),
-            Transport::Http(tls) => {
-                let connector = HttpConnector::new(connector, tls.map(|tls| *tls))?;
-                let client = opentelemetry_http::hyper::HyperClient::new(connector, self.settings.timeout, None);
-                Client::Http(Arc::new(client))
-            }
+        let settings = self.settings;
+        let grpc = settings.protocol == Protocol::Grpc;
+        let connector = Connector::new(Tcp(resolver), self.tls, grpc, report)?;
+        let client = if grpc {
+            // TLS is the connector's, for gRPC and HTTP alike: the channel must not look for its own.
+            let plain = connect::with_scheme(&settings.endpoint, false)
+                .map_err(|error| ConfigError::new("endpoint", format!(": {error}")))?;
+            let endpoint = Endpoint::from(plain).origin(settings.endpoint.clone()).timeout(settings.timeout);
+            Client::Grpc(endpoint.connect_with_connector_lazy(connector))
+        } else {
+            Client::Http(Arc::new(HyperClient::new(connector, settings.timeout, None)))
         };
-        Ok(Exporters { client, settings: self.settings })
-    }
-}
-
-fn grpc_endpoint(settings: &Settings) -> Result<Endpoint, ConfigError> {
-    let endpoint = Endpoint::from(settings.endpoint.clone()).timeout(settings.timeout);
-    match &settings.tls {
-        None => Ok(endpoint),
-        Some(files) => {
-            // Says what is wrong with the files in our words, before gRPC's own reading of them.
-            connect::http_tls(files)?;
-            let tls = connect::grpc_tls(files);
-            endpoint.tls_config(tls).map_err(|error| {
-                ConfigError::new("OTEL_EXPORTER_OTLP_CERTIFICATE", format!(": TLS cannot be set up: {error}"))
-            })
-        }
+        Ok(Exporters { client, settings })
     }
 }
 
@@ -205,6 +199,7 @@ impl Exporters {
 pub struct ExportHandle {
     sender: queue::Sender<SpanRecord>,
     queued_bytes: Arc<AtomicUsize>,
+    when_full: WhenFull,
     report: Arc<Report>,
     abort: Arc<Notify>,
     stopped: mpsc::Receiver<()>,
@@ -212,19 +207,37 @@ pub struct ExportHandle {
 }
 
 impl ExportHandle {
-    /// Never waits. A span for which the queue has no room is dropped and counted; one that its own program does not
-    /// sample is not for export.
+    /// Hands a span over. One that its own program does not sample is not for export.
     pub fn send(&self, record: SpanRecord) {
         if !record.sampled() {
             return;
         }
         self.report.offered();
         let weight = record.weight();
-        let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
-        if before + weight > QUEUE_BYTES || self.sender.try_send(record).is_err() {
-            self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
-            self.report.overflowed();
+        let mut waiting = record;
+        while let Err(back) = self.try_send(waiting, weight) {
+            if self.when_full == WhenFull::Drop || self.report.is_failing() || self.sender.is_closed() {
+                self.report.overflowed();
+                return;
+            }
+            waiting = back;
+            std::thread::sleep(FULL_PAUSE);
         }
+    }
+
+    /// Gives the span back when the queue has no room for it.
+    #[expect(clippy::result_large_err, reason = "the span itself comes back")]
+    fn try_send(&self, record: SpanRecord, weight: usize) -> Result<(), SpanRecord> {
+        let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
+        let result = if before > 0 && before + weight > QUEUE_BYTES {
+            Err(record)
+        } else {
+            self.sender.try_send(record).map_err(queue::error::TrySendError::into_inner)
+        };
+        if result.is_err() {
+            self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
+        }
+        result
     }
 
     pub fn stats(&self) -> ExportStats {
@@ -235,6 +248,7 @@ impl ExportHandle {
     pub fn shutdown(self, deadline: Duration) -> ExportStats {
         drop(self.sender);
         let stopped = self.stopped.recv_timeout(deadline).is_ok() || {
+            self.report.unfinished();
             self.abort.notify_one();
             self.stopped.recv_timeout(STOP_TIMEOUT).is_ok()
         };

@@ -60,6 +60,11 @@ impl Report {
         }
     }
 
+    /// Whether the last attempt failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     /// An attempt failed. Says so once, until one succeeds.
     pub fn failed(&self, error: &str) {
         self.keep(error);
@@ -70,9 +75,15 @@ impl Report {
 
     /// A batch is lost; `error` is the SDK's summary, which an attempt's own, clearer error precedes where there is one.
     pub fn lost(&self, error: &str) {
-        if !self.failing.load(Ordering::Relaxed) {
+        if !self.is_failing() {
             self.failed(error);
         }
+    }
+
+    /// The deadline of the shutdown has passed. A cause that is known says more.
+    pub fn unfinished(&self) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get_or_insert_with(|| format!("{} took too long", self.endpoint));
     }
 
     pub fn succeeded(&self, exported: u64, rejected: u64) {

@@ -255,6 +255,30 @@ fn a_full_queue_drops_and_counts() {
     let stats = handle.shutdown(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!((stats.exported, stats.dropped), (0, 1005));
+    assert_eq!(stats.last_error, Some(format!("{} took too long", url(&fake))));
+}
+
+#[test]
+fn a_replay_waits_for_room_while_the_endpoint_takes_spans() {
+    let limits = |name: &str| match name {
+        "OTEL_BSP_MAX_QUEUE_SIZE" | "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("8".to_owned()),
+        "OTEL_BSP_SCHEDULE_DELAY" => Some("1".to_owned()),
+        "OTEL_EXPORTER_OTLP_TIMEOUT" => Some("300".to_owned()),
+        _ => None,
+    };
+    let fake = Fake::http(&[Reply::Ok]);
+    let otlp = Otlp::new(Some(&url(&fake)), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
+    let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
+    send_all(&handle, 500);
+    assert_eq!(handle.shutdown(LONG), stats(500, 0));
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let otlp = Otlp::new(Some(&format!("http://{closed}")), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
+    let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
+    let begun = Instant::now();
+    send_all(&handle, 500);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(handle.shutdown(LONG).dropped, 500);
 }
 
 #[test]
@@ -439,12 +463,75 @@ fn tls_with_own_roots_and_a_client_certificate() {
         // A CA that did not sign the server's certificate.
         let other = self::pki(&[]);
         let other = path(&other.ca);
-        let files = [("OTEL_EXPORTER_OTLP_CERTIFICATE", other.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
+        let files = [("OTEL_EXPORTER_OTLP_CERTIFICATE", other.as_str()), ("OTEL_EXPORTER_OTLP_TIMEOUT", "9000")];
         let handle = start(&url, protocol, &files);
         send_all(&handle, 1);
-        let stats = handle.shutdown(LONG);
-        assert_eq!(stats.exported, 0);
+        // The cause is known at once, not only when the exporter gives up.
+        let begun = Instant::now();
+        while handle.stats().last_error.is_none() && begun.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let stats = handle.shutdown(Duration::ZERO);
+        assert_eq!((stats.exported, stats.dropped), (0, 1));
         let error = stats.last_error.unwrap();
         assert!(error.to_lowercase().contains("certificate"), "{protocol}: {error}");
+    }
+}
+
+/// Refuses this thread, and those that it starts, to open files and start programs.
+fn refuse_files() {
+    let refused = [libc::SYS_openat, libc::SYS_execve, libc::SYS_execveat];
+    let filter = seccompiler::SeccompFilter::new(
+        refused.into_iter().map(|call| (call, Vec::new())).collect(),
+        seccompiler::SeccompAction::Allow,
+        seccompiler::SeccompAction::Errno(libc::EPERM.cast_unsigned()),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+    assert!(std::fs::read("/etc/hostname").is_err());
+}
+
+#[test]
+fn once_made_it_opens_no_file() {
+    for protocol in PROTOCOLS {
+        for tls in [false, true] {
+            let grpc = protocol == "grpc";
+            let pki = pki(if grpc { &[b"h2"] } else { &[b"http/1.1"] });
+            let fake = Fake::start(&[Reply::Ok], grpc, tls.then(|| pki.acceptor.clone()));
+            let scheme = if tls { "https" } else { "http" };
+            // The certificate is for a name, and the name is the caller's to resolve.
+            let endpoint = format!("{scheme}://localhost:4318");
+            let address = fake.address;
+            let files = [
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", &pki.ca),
+                ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &pki.client_certificate),
+                ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &pki.client_key),
+            ]
+            .map(|(name, file)| (name, file.path().to_str().unwrap().to_owned()));
+            let stats = std::thread::spawn(move || {
+                let env = |name: &str| match name {
+                    "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+                    _ => Some(files.iter().find(|(key, _)| *key == name)?.1.clone()),
+                };
+                let otlp = Otlp::new(Some(&endpoint), &env).unwrap().unwrap();
+                refuse_files();
+                let handle = otlp.start(Arc::new(Always(address))).unwrap();
+                send_all(&handle, 2);
+                handle.shutdown(LONG)
+            });
+            assert_eq!(stats.join().unwrap(), self::stats(2, 0), "{protocol} {tls}");
+        }
+    }
+}
+
+/// Every name is this address.
+struct Always(SocketAddr);
+
+impl Resolve for Always {
+    fn resolve(&self, _: &str, _: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let address = self.0;
+        Box::pin(async move { Ok(vec![address]) })
     }
 }

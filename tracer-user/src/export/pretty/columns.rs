@@ -78,9 +78,8 @@ impl Layout {
         let wide = width >= WIDE;
         let gap = if width >= ROOMY { 2 } else { 1 };
         let mut specs: Vec<&Spec> = SPECS.iter().filter(|spec| wide || spec.column != Column::Provider).collect();
-        let least = |specs: &[&Spec]| {
-            specs.iter().map(|spec| spec.least).sum::<usize>() + gap * specs.len().saturating_sub(1)
-        };
+        let least =
+            |specs: &[&Spec]| specs.iter().map(|spec| spec.least).sum::<usize>() + gap * specs.len().saturating_sub(1);
         while least(&specs) > width && specs.len() > 1 {
             let last = specs.iter().enumerate().max_by_key(|(_, spec)| spec.rank).map(|(at, _)| at);
             if let Some(at) = last {
@@ -150,7 +149,14 @@ impl Layout {
         out
     }
 
-    pub fn line(&self, call: &LlmCall, cost: Option<&Cost>, process: &ProcessName, offset: i32, paint: Paint) -> String {
+    pub fn line(
+        &self,
+        call: &LlmCall,
+        cost: Option<&Cost>,
+        process: &ProcessName,
+        offset: i32,
+        paint: Paint,
+    ) -> String {
         let state = State::of(call);
         let mut line = String::new();
         let mut at = 0;
@@ -231,7 +237,8 @@ impl Layout {
 /// The name, and the number where there is room for it whole.
 fn process_cell(line: &mut String, process: &ProcessName, cells: usize, paint: Paint) {
     let name = text::clean(&process.name, 64);
-    let pid = process.pid.map(|pid| format!(" {pid}")).filter(|pid| cells >= PROCESS_WITH_PID && pid.len() + 4 <= cells);
+    let pid =
+        process.pid.map(|pid| format!(" {pid}")).filter(|pid| cells >= PROCESS_WITH_PID && pid.len() + 4 <= cells);
     let pid = pid.unwrap_or_default();
     let name = text::cut(&name, cells - pid.len());
     let rest = cells.saturating_sub(text::width(&name) + pid.len());

@@ -4,10 +4,11 @@
 
 mod columns;
 mod summary;
-mod text;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod text;
+mod totals;
+mod tree;
 
 use std::{
     io::{self, Write},

@@ -2,7 +2,8 @@
 
 use super::{
     text::{self, ABSENT, Paint, Tone},
-    tree::{Totals, Tree},
+    totals::Totals,
+    tree::Tree,
 };
 use crate::price::Unpriced;
 
@@ -58,14 +59,17 @@ pub fn loss_line(summary: &Summary) -> Option<String> {
 pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec<String> {
     let totals = &tree.totals;
     let mut lines = Vec::new();
-    if tree.models.len() > 1 {
+    if tree.models.rows().len() > 1 {
         lines.extend(by_model(tree, width, paint));
     } else {
         lines.extend(sentence(totals, width, paint));
     }
     let mut notes = Vec::new();
     if let Some(list_price) = totals.list_price {
-        notes.push(format!("(…) is the list price of calls that a subscription covers: {} in all", text::usd(list_price, usize::MAX)));
+        notes.push(format!(
+            "(…) is the list price of calls that a subscription covers: {} in all",
+            text::usd(list_price, usize::MAX)
+        ));
     }
     if totals.partial > 0 {
         notes.push("? marks a call of which bytes were lost: its figures are what was seen".to_owned());
@@ -122,7 +126,8 @@ fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
 }
 
 fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
-    let mut rows: Vec<(String, &Totals)> = tree.models.iter().map(|(model, totals)| (model.clone(), totals)).collect();
+    let mut rows: Vec<(String, &Totals)> =
+        tree.models.rows().iter().map(|(model, totals)| (model.clone(), totals)).collect();
     // The dearest first, then the most used.
     rows.sort_by(|(a, x), (b, y)| {
         let cost = |totals: &Totals| totals.cost.unwrap_or(0.0);
@@ -159,7 +164,9 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
         for (title, cells) in &columns {
             let figure = match *title {
                 "CALLS" => Some(text::count(totals.calls, *cells)),
-                "ERRORS" => Some(totals.failed + totals.cut).filter(|failed| *failed > 0).map(|n| text::count(n, *cells)),
+                "ERRORS" => {
+                    Some(totals.failed + totals.cut).filter(|failed| *failed > 0).map(|n| text::count(n, *cells))
+                }
                 "INPUT" => totals.input.map(|tokens| text::count(tokens, *cells)),
                 "CACHED" => totals.cached.map(|tokens| text::count(tokens, *cells)),
                 "OUTPUT" => totals.output.map(|tokens| text::count(tokens, *cells)),
@@ -211,7 +218,8 @@ pub fn nothing_seen(summary: &Summary, width: usize, paint: Paint) -> Vec<String
     let libraries = if summary.libraries.is_empty() {
         "no TLS library".to_owned()
     } else {
-        let listed: Vec<String> = summary.libraries.iter().take(MAX_LISTED).map(|name| text::clean(name, 128)).collect();
+        let listed: Vec<String> =
+            summary.libraries.iter().take(MAX_LISTED).map(|name| text::clean(name, 128)).collect();
         let more = summary.libraries.len().saturating_sub(MAX_LISTED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!("{}{more}", listed.join(", "))
@@ -224,8 +232,12 @@ pub fn nothing_seen(summary: &Summary, width: usize, paint: Paint) -> Vec<String
     lines.push(String::new());
     let (why, next) = advice(summary);
     lines.extend([why, next].into_iter().flat_map(|sentence| wrap(sentence, width)));
-    lines.extend(wrap("`llmtap doctor` says for each process what llmtap can see in it and, if it cannot, what to do.", width));
-    let mut cut: Vec<String> = lines.iter().map(|line| if line.contains('\u{1b}') { line.clone() } else { text::cut(line, width) }).collect();
+    lines.extend(wrap(
+        "`llmtap doctor` says for each process what llmtap can see in it and, if it cannot, what to do.",
+        width,
+    ));
+    let mut cut: Vec<String> =
+        lines.iter().map(|line| if line.contains('\u{1b}') { line.clone() } else { text::cut(line, width) }).collect();
     cut.truncate(40);
     cut
 }

@@ -119,7 +119,8 @@ fn day() -> Vec<(LlmCall, Option<Cost>, ProcessName)> {
     lossy.lost_bytes = Some(4_096);
     let mut retry = used(call("gpt-4o-2024-08-06", 12_400, 2_040), 2_318, Some(1_024), 141);
     retry.attempt = Some(2);
-    let mut overloaded = used(streamed(claude(call("claude-haiku-4-5", 30_000, 5_120)), 512), 18_004, Some(16_896), 231);
+    let mut overloaded =
+        used(streamed(claude(call("claude-haiku-4-5", 30_000, 5_120)), 512), 18_004, Some(16_896), 231);
     overloaded.error = Some(CallError { kind: "overloaded_error".into() });
     vec![
         (used(call("gpt-4o-mini-2024-07-18", 0, 846), 24, Some(0), 9), usd(0.000_009), curl()),
@@ -129,19 +130,40 @@ fn day() -> Vec<(LlmCall, Option<Cost>, ProcessName)> {
             agent(),
         ),
         (
-            carries(used(streamed(call("gpt-4o-2024-08-06", 6_050, 2_204), 388), 2_071, Some(1_024), 97), &["call_1", "call_2"]),
+            carries(
+                used(streamed(call("gpt-4o-2024-08-06", 6_050, 2_204), 388), 2_071, Some(1_024), 97),
+                &["call_1", "call_2"],
+            ),
             usd(0.004_868),
             agent(),
         ),
         (failed(call("gpt-4o", 12_000, 118), 429, "rate_limit_exceeded"), None, agent()),
         (retry, usd(0.005_925), agent()),
         (used(call("text-embedding-3-small", 16_000, 92), 1_048_576, None, 0), usd(0.020_972), agent()),
-        (used(streamed(call("acme/house-blend-70b-instruct-2026-01-31-with-a-long-name", 18_000, 1_950), 702), 640, None, 220), None, agent()),
+        (
+            used(
+                streamed(call("acme/house-blend-70b-instruct-2026-01-31-with-a-long-name", 18_000, 1_950), 702),
+                640,
+                None,
+                220,
+            ),
+            None,
+            agent(),
+        ),
         (claude(cut), None, agent()),
         (reset, None, curl()),
         (lossy, usd(0.000_19), curl()),
         (overloaded, usd(0.003_95), agent()),
-        (used(streamed(call("模型-通用-大型-二〇二六版-對話專用", 36_000, 125_000), 9_400), 104_857, Some(98_304), 12_288), usd(12.3), curl()),
+        (
+            used(
+                streamed(call("模型-通用-大型-二〇二六版-對話專用", 36_000, 125_000), 9_400),
+                104_857,
+                Some(98_304),
+                12_288,
+            ),
+            usd(12.3),
+            curl(),
+        ),
         (call("gpt-4o-2024-08-06", 200_000, 30), None, process("an-unusually-long-process-name", 4_194_303)),
     ]
 }
@@ -155,11 +177,7 @@ fn summary() -> Summary {
     Summary { processes: 3, connections: 9, exchanges: 13, unpriced, ..Summary::default() }
 }
 
-fn render(
-    calls: &[(LlmCall, Option<Cost>, ProcessName)],
-    summary: &Summary,
-    options: Options,
-) -> String {
+fn render(calls: &[(LlmCall, Option<Cost>, ProcessName)], summary: &Summary, options: Options) -> String {
     let mut pretty = Pretty::new(Vec::new(), options);
     for (call, cost, process) in calls {
         pretty.call(call, cost.as_ref(), process).unwrap();
@@ -207,12 +225,24 @@ fn nothing_seen_says_why() {
         ("no-connection", Summary { processes: 1, libraries: vec![library.clone()], ..Summary::default() }),
         (
             "other-traffic",
-            Summary { processes: 1, connections: 2, exchanges: 5, libraries: vec![library.clone()], ..Summary::default() },
+            Summary {
+                processes: 1,
+                connections: 2,
+                exchanges: 5,
+                libraries: vec![library.clone()],
+                ..Summary::default()
+            },
         ),
         ("untraced", Summary { processes: 1, untraced: vec![untraced], ..Summary::default() }),
         (
             "lost",
-            Summary { processes: 1, connections: 2, libraries: vec![library], events_lost: 12_345, ..Summary::default() },
+            Summary {
+                processes: 1,
+                connections: 2,
+                libraries: vec![library],
+                events_lost: 12_345,
+                ..Summary::default()
+            },
         ),
     ];
     for (name, summary) in cases {
@@ -265,7 +295,10 @@ fn figures_stand_below_their_titles() {
             let end = text::width(&lines[0][..lines[0].find(title).unwrap()]) + title.len();
             for line in &lines[1..] {
                 let cells: Vec<char> = line.chars().collect();
-                assert!(cells[end - 1] != ' ' && cells.get(end).is_none_or(|c| *c == ' '), "{title} at {width}:\n{text}");
+                assert!(
+                    cells[end - 1] != ' ' && cells.get(end).is_none_or(|c| *c == ' '),
+                    "{title} at {width}:\n{text}"
+                );
             }
         }
     }
@@ -294,12 +327,8 @@ fn hostile_names_cannot_drive_the_terminal() {
     let name = ProcessName { name: evil.into(), pid: Some(1) };
     let unpriced = Unpriced { calls: 1, models: [(evil.to_owned(), 1)].into(), unnamed: 0 };
     let untraced = UntracedProcess { name: evil.to_owned(), pid: 1, reason: evil.to_owned() };
-    let summary = Summary {
-        unpriced,
-        libraries: vec![evil.to_owned()],
-        untraced: vec![untraced],
-        ..Summary::default()
-    };
+    let summary =
+        Summary { unpriced, libraries: vec![evil.to_owned()], untraced: vec![untraced], ..Summary::default() };
     for width in [80, 120, 200] {
         let calls = [(hostile.clone(), None, name.clone()), (asking.clone(), None, name.clone())];
         for text in [render(&calls, &summary, at(width, false)), render(&[], &summary, at(width, false))] {
@@ -383,7 +412,10 @@ fn old_calls_are_folded_into_their_process() {
     let tree: Vec<&str> = text.lines().skip(1_002).collect();
     assert!(tree.iter().any(|line| line.contains("990 earlier calls")), "{tree:?}");
     assert_eq!(tree.iter().filter(|line| line.contains("✓")).count(), 10);
-    assert!(tree.iter().any(|line| line.contains("1,000 calls") && line.contains("10,000") && line.contains("$10.00")), "{tree:?}");
+    assert!(
+        tree.iter().any(|line| line.contains("1,000 calls") && line.contains("10,000") && line.contains("$10.00")),
+        "{tree:?}"
+    );
 }
 
 #[test]
@@ -405,7 +437,7 @@ fn processes_and_models_are_bounded() {
     for n in 0..3_000 {
         pretty.call(&call(&format!("m{n}"), 0, 1), None, &process("p", n)).unwrap();
     }
-    assert!(pretty.tree.models.len() <= 201);
+    assert!(pretty.tree.models.rows().len() <= 201);
     pretty.finish(&Summary::default()).unwrap();
     let text = String::from_utf8(pretty.into_inner()).unwrap();
     assert!(text.contains("other processes") && text.contains("(other models)"));

@@ -123,11 +123,11 @@ pub fn duration(nanos: u64) -> String {
     let millis = nanos as f64 / 1e6;
     let seconds = nanos / 1_000_000_000;
     match nanos {
-        0..9_950_000 => format!("{millis:.1}ms"),
-        0..999_500_000 => format!("{millis:.0}ms"),
-        0..9_995_000_000 => format!("{:.2}s", millis / 1e3),
-        0..99_950_000_000 => format!("{:.1}s", millis / 1e3),
-        0..3_600_000_000_000 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        ..9_950_000 => format!("{millis:.1}ms"),
+        9_950_000..999_500_000 => format!("{millis:.0}ms"),
+        999_500_000..9_995_000_000 => format!("{:.2}s", millis / 1e3),
+        9_995_000_000..99_950_000_000 => format!("{:.1}s", millis / 1e3),
+        99_950_000_000..3_600_000_000_000 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }
 }
@@ -163,8 +163,8 @@ pub fn rate(per_second: f64) -> String {
 /// `4.1 kB`.
 pub fn bytes(bytes: u64) -> String {
     match bytes {
-        0..1_000 => format!("{bytes} B"),
-        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        ..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }

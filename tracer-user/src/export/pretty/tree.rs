@@ -10,16 +10,12 @@ use super::{
     ProcessName,
     columns::{self, State},
     text::{self, Paint, Tone},
+    totals::{Models, Totals},
 };
-use crate::{
-    llm::LlmCall,
-    price::{Cost, CostSource},
-};
+use crate::{llm::LlmCall, price::Cost};
 
 /// Most processes told apart; further ones share one entry.
 const MAX_PROCESSES: usize = 1_000;
-/// Most models told apart in the total; further ones share one entry.
-const MAX_MODELS: usize = 200;
 /// Most tool calls of one answer that are kept.
 const MAX_TOOLS: usize = 32;
 /// Longest tool-call id kept, in bytes: no provider's has more than 64.
@@ -27,67 +23,6 @@ const MAX_ID: usize = 128;
 /// The tree grows no wider than this: figures far away from their line are hard to follow.
 const MAX_WIDTH: usize = 130;
 const MAX_DEPTH: usize = 6;
-
-/// Sums over calls. A sum is absent as long as no call has stated its figure.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Totals {
-    pub calls: u64,
-    pub failed: u64,
-    pub cut: u64,
-    pub partial: u64,
-    pub input: Option<u64>,
-    pub cached: Option<u64>,
-    pub output: Option<u64>,
-    /// USD.
-    pub cost: Option<f64>,
-    /// USD at list price, of calls that a subscription covers.
-    pub list_price: Option<f64>,
-    pub without_tokens: u64,
-    pub without_cost: u64,
-}
-
-impl Totals {
-    fn add(&mut self, call: &LlmCall, cost: Option<&Cost>) {
-        let sum = |total: &mut Option<u64>, more: Option<u64>| {
-            if let Some(more) = more {
-                *total = Some(total.unwrap_or(0).saturating_add(more));
-            }
-        };
-        self.calls += 1;
-        match State::of(call) {
-            State::Done => {}
-            State::Partial => self.partial += 1,
-            State::Cut => self.cut += 1,
-            State::Failed => self.failed += 1,
-        }
-        sum(&mut self.input, call.usage.input);
-        sum(&mut self.cached, call.usage.cache_read);
-        sum(&mut self.output, call.usage.output);
-        if call.usage.input.is_none() && call.usage.output.is_none() {
-            self.without_tokens += 1;
-        }
-        match cost {
-            Some(cost) if cost.source == CostSource::ListPrice => {
-                self.list_price = Some(self.list_price.unwrap_or(0.0) + cost.total);
-            }
-            Some(cost) => self.cost = Some(self.cost.unwrap_or(0.0) + cost.total),
-            // A call that failed has nothing to pay for.
-            None if State::of(call) == State::Failed => {}
-            None => self.without_cost += 1,
-        }
-    }
-
-    /// `4 calls, 1 failed, 1 cut off`.
-    pub fn calls_text(&self) -> String {
-        let mut text = text::plural(self.calls, "call");
-        for (count, what) in [(self.failed, "failed"), (self.cut, "cut off"), (self.partial, "partly seen")] {
-            if count > 0 {
-                text.push_str(&format!(", {} {what}", text::grouped(count)));
-            }
-        }
-        text
-    }
-}
 
 /// One call, as much as the tree shows of it.
 #[derive(Debug)]
@@ -134,8 +69,7 @@ pub struct Tree {
     /// Tool calls that may still be answered: the latest of an id, in its process.
     asked: HashMap<(usize, Arc<str>), (u64, usize)>,
     pub totals: Totals,
-    pub models: Vec<(String, Totals)>,
-    by_model: HashMap<String, usize>,
+    pub models: Models,
 }
 
 impl Tree {
@@ -148,8 +82,7 @@ impl Tree {
             by_name: HashMap::new(),
             asked: HashMap::new(),
             totals: Totals::default(),
-            models: Vec::new(),
-            by_model: HashMap::new(),
+            models: Models::default(),
         }
     }
 
@@ -158,7 +91,7 @@ impl Tree {
         self.totals.add(call, cost);
         self.processes[process].totals.add(call, cost);
         let model = columns::model_name(call);
-        self.add_to_model(model.clone(), call, cost);
+        self.models.add(model.as_deref(), call, cost);
         if self.records.len() == self.max_calls {
             self.fold_oldest();
         }
@@ -214,18 +147,6 @@ impl Tree {
             self.by_name.insert(name, known);
         }
         known.min(MAX_PROCESSES)
-    }
-
-    fn add_to_model(&mut self, model: Option<String>, call: &LlmCall, cost: Option<&Cost>) {
-        let mut model = model.unwrap_or_else(|| "(model not seen)".to_owned());
-        if !self.by_model.contains_key(&model) && self.models.len() >= MAX_MODELS {
-            model = "(other models)".to_owned();
-        }
-        let at = *self.by_model.entry(model).or_insert_with_key(|model| {
-            self.models.push((model.clone(), Totals::default()));
-            self.models.len() - 1
-        });
-        self.models[at].1.add(call, cost);
     }
 
     fn fold_oldest(&mut self) {
@@ -374,7 +295,8 @@ impl Shape {
     fn process(&self, process: &Process) -> String {
         let mut line = String::new();
         let totals = &process.totals;
-        let figures = self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
+        let figures =
+            self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
         let room = self.room(&figures);
         let name = text::cut(&text::clean(&process.name.name, 64), room);
         let mut used = text::width(&name);

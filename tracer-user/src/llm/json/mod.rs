@@ -14,7 +14,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use scanner::{Ending, Scanner};
+pub use scanner::{Ending, Passed, Passing, Scanner, number_length, string_length};
 
 /// Longest captured string or number, in bytes as written, unless a shape says otherwise. Names and ids are far shorter.
 pub const VALUE_BYTES: u32 = 512;
@@ -91,7 +91,9 @@ impl<F: Copy + 'static> Shape<F> {
         if self.lengths & (1 << (key.len() % 64)) == 0 {
             return None;
         }
-        self.members.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, shape)| shape)
+        let first = key.first();
+        let fits = |name: &[u8]| name.len() == key.len() && name.first() == first && name == key;
+        self.members.iter().find(|(name, _)| fits(name.as_bytes())).map(|(_, shape)| shape)
     }
 }
 

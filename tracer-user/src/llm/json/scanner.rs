@@ -11,9 +11,11 @@ use super::{
 const KEY_BYTES: usize = 64;
 /// Longest number or literal.
 const ATOM_BYTES: usize = 64;
+/// Decoded text that is put together before it goes on.
+const PIECE_BYTES: usize = 512;
 /// Deepest nesting of skipped containers.
 const SKIP_DEPTH: u32 = 1 << 20;
-/// Most strings of one document whose places are remembered, see [`Scanner::passed`].
+/// Most scalars of one document whose places are remembered, see [`Scanner::passed`].
 const PASSED: usize = 12;
 
 /// What is known about a document so far.
@@ -27,6 +29,22 @@ pub enum Ending {
     Truncated,
     /// Not JSON from some byte on, or bytes were lost. What was handed over before stands.
     Invalid,
+}
+
+/// A scalar that the scanner passed over, by its place in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    pub start: u32,
+    pub end: u32,
+    pub what: Passing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// A string's text, without its quotes. Whether it is empty was told if `told`.
+    Text { told: bool },
+    /// A number that nobody wants.
+    Number,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +111,7 @@ pub struct Scanner<F: 'static> {
     held: Vec<u8>,
     escape: ([u8; ESCAPE_BYTES], usize),
     started: bool,
-    passed: Vec<(u32, u32)>,
+    passed: Vec<Passed>,
     passed_all: bool,
 }
 
@@ -153,15 +171,15 @@ impl<F: Copy + 'static> Scanner<F> {
         self.finish(sink)
     }
 
-    /// Places of the strings that the last [`Scanner::document`] passed over at places next to wanted ones, without
-    /// their quotes: their text had no influence beyond being empty or not. `None` when there were too many to tell.
-    pub fn passed(&self) -> Option<&[(u32, u32)]> {
+    /// The scalars that the last [`Scanner::document`] passed over at places next to wanted ones, in their order: what
+    /// they are had no influence on what was told, but for a string's being empty. `None` when there were too many.
+    pub fn passed(&self) -> Option<&[Passed]> {
         self.passed_all.then_some(&self.passed)
     }
 
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
-        self.held.capacity() + self.passed.capacity() * size_of::<(u32, u32)>()
+        self.held.capacity() + self.passed.capacity() * size_of::<Passed>()
     }
 
     pub fn push(&mut self, input: &[u8], sink: &mut impl Sink<F>) {
@@ -302,11 +320,18 @@ impl<F: Copy + 'static> Scanner<F> {
         match input[at] {
             b'"' => {
                 let rest = &input[at + 1..];
-                if let Some(length) = memchr2(b'"', b'\\', &rest[..rest.len().min(KEY_BYTES)])
+                if let Some(length) = string_special(&rest[..rest.len().min(KEY_BYTES)])
                     && rest[length] == b'"'
                 {
                     self.named(&rest[..length]);
-                    return at + length + 2;
+                    return match input.get(at + length + 2) {
+                        // The usual way to write it, without another turn.
+                        Some(b':') => {
+                            self.state = State::Value { end: false };
+                            at + length + 3
+                        }
+                        _ => at + length + 2,
+                    };
                 }
                 self.held.clear();
                 self.state = State::KeyText { escaped: false, long: false };
@@ -345,6 +370,9 @@ impl<F: Copy + 'static> Scanner<F> {
         let length = rest.iter().position(|byte| is_delimiter(*byte));
         let whole = self.held.is_empty().then_some(length).flatten();
         if let Some(length) = whole {
+            if !wanted && number_length(rest) == Some(length) {
+                self.remember(at, at + length, Passing::Number);
+            }
             self.end_atom(wanted, Some(&rest[..length]), sink);
             return if self.state == State::Invalid { input.len() } else { at + length };
         }
@@ -381,12 +409,9 @@ impl<F: Copy + 'static> Scanner<F> {
     fn pass(&mut self, input: &[u8], at: usize, escaped: bool, empty: bool, sink: &mut impl Sink<F>) -> usize {
         match string_end(input, at, escaped) {
             Ok(end) => {
-                if self.passed.len() < PASSED && end <= u32::MAX as usize {
-                    self.passed.push((at as u32, end as u32));
-                } else {
-                    self.passed_all = false;
-                }
-                if self.shape.is_some_and(|shape| shape.take != Take::Skip) {
+                let told = self.shape.is_some_and(|shape| shape.take != Take::Skip);
+                self.remember(at, end, Passing::Text { told });
+                if told {
                     self.scalar(Scalar::Opaque { empty: empty && end == at }, sink);
                 }
                 self.end_value();
@@ -396,6 +421,13 @@ impl<F: Copy + 'static> Scanner<F> {
                 self.state = State::Pass { escaped, empty: false };
                 input.len()
             }
+        }
+    }
+
+    fn remember(&mut self, start: usize, end: usize, what: Passing) {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) if self.passed.len() < PASSED => self.passed.push(Passed { start, end, what }),
+            _ => self.passed_all = false,
         }
     }
 
@@ -417,34 +449,51 @@ impl<F: Copy + 'static> Scanner<F> {
         end + 1
     }
 
-    fn pieces(&mut self, input: &[u8], at: usize, empty: bool, sink: &mut impl Sink<F>) -> usize {
-        let Some(field) = self.shape.and_then(|shape| shape.field) else {
-            return self.fail(input);
-        };
+    fn pieces(&mut self, input: &[u8], mut at: usize, mut empty: bool, sink: &mut impl Sink<F>) -> usize {
+        let Some(field) = self.shape.and_then(|shape| shape.field) else { return self.fail(input) };
         if self.escape.1 > 0 {
             return self.held_escape(input, at, field, sink);
         }
-        match memchr2(b'"', b'\\', &input[at..]) {
-            Some(length) => {
-                if length > 0 {
-                    sink.text(field, &input[at..at + length]);
-                }
-                if input[at + length] == b'"' {
-                    sink.scalar(field, Scalar::Opaque { empty: empty && length == 0 });
-                    self.end_value();
-                } else {
-                    self.state = State::Pieces { empty: false };
-                    self.escape.0[0] = b'\\';
-                    self.escape.1 = 1;
-                }
-                at + length + 1
+        // Text with many escapes is put together here, so that it goes on in few pieces.
+        let mut buffer = [0; PIECE_BYTES];
+        let mut length = 0;
+        while let Some(run) = string_special(&input[at..]) {
+            let text = &input[at..at + run];
+            at += run + 1;
+            empty &= run == 0;
+            if length + run >= PIECE_BYTES {
+                give(sink, field, &buffer[..length]);
+                length = 0;
             }
-            None => {
-                sink.text(field, &input[at..]);
-                self.state = State::Pieces { empty: false };
-                input.len()
+            if run >= PIECE_BYTES {
+                give(sink, field, text);
+            } else {
+                buffer[length..length + run].copy_from_slice(text);
+                length += run;
             }
+            if input[at - 1] == b'"' {
+                give(sink, field, &buffer[..length]);
+                sink.scalar(field, Scalar::Opaque { empty });
+                self.end_value();
+                return at;
+            }
+            empty = false;
+            let simple = input.get(at).and_then(|kind| text::simple_escape(*kind));
+            let Some(decoded) = simple.filter(|_| length < PIECE_BYTES) else {
+                give(sink, field, &buffer[..length]);
+                self.state = State::Pieces { empty };
+                self.escape.0[0] = b'\\';
+                self.escape.1 = 1;
+                return at;
+            };
+            buffer[length] = decoded;
+            length += 1;
+            at += 1;
         }
+        give(sink, field, &buffer[..length]);
+        give(sink, field, &input[at..]);
+        self.state = State::Pieces { empty: empty && at == input.len() };
+        input.len()
     }
 
     /// Adds bytes to the escape that is being read until it is whole.
@@ -555,17 +604,56 @@ fn hold(held: &mut Vec<u8>, bytes: &[u8], cap: usize) -> bool {
     bytes.len() <= room
 }
 
+fn give<F>(sink: &mut impl Sink<F>, field: F, piece: &[u8]) {
+    if !piece.is_empty() {
+        sink.text(field, piece);
+    }
+}
+
+/// The place of the first quote or backslash. Most strings are short: a search by vectors only begins after a few words.
+#[inline]
+fn string_special(bytes: &[u8]) -> Option<usize> {
+    const WORDS: usize = 4;
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = LOW << 7;
+    // Sets the high bit of each byte that is zero, and perhaps of bytes above it: the lowest set bit is right.
+    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    let mut at = 0;
+    for word in bytes.as_chunks().0.iter().take(WORDS) {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let found = match rest.len() {
+        ..8 => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
+        _ => memchr2(b'"', b'\\', rest),
+    };
+    found.map(|length| at + length)
+}
+
+/// Length of the string text that `bytes` begin with, up to its quote.
+pub fn string_length(bytes: &[u8]) -> Option<usize> {
+    string_end(bytes, 0, false).ok()
+}
+
+/// Length of the number that `bytes` begin with, up to what ends it.
+pub fn number_length(bytes: &[u8]) -> Option<usize> {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let length = bytes.iter().position(|byte| !is_part(byte))?;
+    (length > 0 && is_delimiter(bytes[length])).then_some(length)
+}
+
 /// The place of the quote that ends the string; else whether the input ends in the middle of an escape.
 fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, bool> {
     if escaped {
         at += 1;
     }
     while at < input.len() {
-        // Escapes often stand close together, where a search for both bytes at once costs least; a quote alone is
-        // sought only when the text is known to hold no backslash.
-        let Some(length) = memchr2(b'"', b'\\', &input[at..]) else {
-            return Err(false);
-        };
+        let Some(length) = string_special(&input[at..]) else { return Err(false) };
         at += length;
         if input[at] == b'"' {
             return Ok(at);

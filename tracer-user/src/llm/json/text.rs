@@ -19,19 +19,24 @@ pub fn escape(bytes: &[u8], last: bool, out: &mut [u8; 4]) -> Escape {
     let Some(&kind) = bytes.get(1) else {
         return if last { put('\u{fffd}', 1, out) } else { Escape::More };
     };
-    let plain = match kind {
-        b'"' => '"',
-        b'\\' => '\\',
-        b'/' => '/',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        b'u' => return unicode(bytes, last, out),
-        _ => '\u{fffd}',
-    };
-    put(plain, 2, out)
+    match (kind, simple_escape(kind)) {
+        (_, Some(plain)) => put(char::from(plain), 2, out),
+        (b'u', None) => unicode(bytes, last, out),
+        _ => put('\u{fffd}', 2, out),
+    }
+}
+
+/// What a backslash and this byte stand for, if it is a byte.
+pub fn simple_escape(kind: u8) -> Option<u8> {
+    Some(match kind {
+        b'"' | b'\\' | b'/' => kind,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
 }
 
 fn unicode(bytes: &[u8], last: bool, out: &mut [u8; 4]) -> Escape {
@@ -78,7 +83,7 @@ fn put(text: char, used: usize, out: &mut [u8; 4]) -> Escape {
 pub fn decode(raw: &[u8], cut: bool) -> Cow<'_, str> {
     let raw = if cut { whole_characters(raw) } else { raw };
     if memchr::memchr(b'\\', raw).is_none() {
-        return String::from_utf8_lossy(raw);
+        return utf8(raw);
     }
     let mut text = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -95,6 +100,11 @@ pub fn decode(raw: &[u8], cut: bool) -> Cow<'_, str> {
     }
     text.extend_from_slice(rest);
     Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Text as it stands. What is not UTF-8 is replaced.
+pub fn utf8(raw: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed)
 }
 
 fn whole_characters(raw: &[u8]) -> &[u8] {
