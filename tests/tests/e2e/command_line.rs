@@ -58,7 +58,7 @@ fn status_is_that_of_the_command() -> anyhow::Result<()> {
             finished.stderr
         );
     }
-    let unwritable = finish(&mut Command::new(llmtap()?).args(["run", "-o", "/nonexistent/spans", "--", "true"]))?;
+    let unwritable = finish(Command::new(llmtap()?).args(["run", "-o", "/nonexistent/spans", "--", "true"]))?;
     expect_line(&unwritable, 125, &["/nonexistent/spans"])
 }
 
