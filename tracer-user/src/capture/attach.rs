@@ -82,7 +82,7 @@ impl Verdict {
 /// but with the inode number and times of the file underneath, which is where probes go; so the device is no part of
 /// the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FileKey {
+pub(super) struct FileKey {
     inode: u64,
     size: u64,
     modified: (i64, i64),
@@ -90,7 +90,7 @@ struct FileKey {
 }
 
 impl FileKey {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             size: metadata.size(),
@@ -485,7 +485,7 @@ fn register(at: locate::Register) -> Option<Register> {
 }
 
 /// An executable mapping of a file, from a line of `/proc/PID/maps`.
-fn mapping(pid: u32, line: &str) -> Option<Mapping> {
+pub(super) fn mapping(pid: u32, line: &str) -> Option<Mapping> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
@@ -503,7 +503,7 @@ fn mapping(pid: u32, line: &str) -> Option<Mapping> {
 /// Opens a mapped file: by the mapping itself, which finds it also when it was deleted or replaced and cannot lead
 /// elsewhere; else by its name under the process's root, if that is the same file. The path to attach by is the one in
 /// our own root where that is the same file, since it outlives the process.
-fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
+pub(super) fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
     let Mapping { pid, start, end, path, inode, .. } = mapping;
     let direct = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
     let named = PathBuf::from(format!("/proc/{pid}/root{path}"));

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod returns;
 pub mod ring;
 pub mod seam;
+pub mod survey;
 pub mod target;
 
 pub use attach::{Refusal, Verdict};
