@@ -204,6 +204,10 @@ pub struct Calls {
     /// Top of the thread's own stack and how far it reaches down; 0 until it is asked for.
     pub stack_top: u64,
     pub stack_window: u64,
+    /// What the map of targets said of the process, as of `generation`: spares a look-up per call.
+    pub incarnation: u64,
+    pub target_flags: u64,
+    pub generation: u64,
     pub calls: [Call; NESTED_CALLS],
 }
 
@@ -361,7 +365,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 32);
-    assert!(size_of::<Calls>() == 32 + NESTED_CALLS * 72);
+    assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
 };
 

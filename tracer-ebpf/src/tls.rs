@@ -25,7 +25,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
+    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
     process,
     task::{self, Task},
 };
@@ -72,28 +72,23 @@ fn target(pid_tgid: u64) -> Option<&'static mut Target> {
 #[inline(always)]
 pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
-    let Some(target) = target(pid_tgid) else { return false };
+    let Some(calls) = calls(pid_tgid) else { return false };
     let cookie = Cookie(cookie(ctx.as_ptr()));
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
     let call = Call {
         stack: regs.rsp,
         time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
-        incarnation: target.incarnation,
+        incarnation: calls.incarnation,
         order: 0,
         cookie: u64::from(cookie.0),
         ..arguments(regs, cookie)
     };
-    let Some(calls) = calls(pid_tgid) else {
-        count(Counter::ThreadsFull, 1);
-        return false;
-    };
-    let admission =
-        if session { admit(calls, &call, target, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
+    let admission = if session { admit(calls, &call, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
     match admission {
         Admission::Inner => false,
         Admission::Refused(cause) => {
-            refuse(ctx, target, &call, cookie, cause, pid_tgid);
+            refuse(ctx, &call, cookie, cause, pid_tgid);
             false
         }
         Admission::At(depth) => {
@@ -127,7 +122,7 @@ enum Admission {
 /// own. So only calls on the own stack are hooked, and in a process with a single thread or known tame stacks also the
 /// first one on another stack; and whatever the stack, a further call only right below the one under way.
 #[inline(always)]
-fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64) -> Admission {
+fn admit(calls: &mut Calls, call: &Call, pid_tgid: u64) -> Admission {
     let mut depth = calls.depth as usize;
     // Calls that never returned (longjmp, an exception) have left the stack, or stand where this one does.
     for _ in 0..NESTED_CALLS {
@@ -154,7 +149,7 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64) -> Admi
             return Admission::Refused(Counter::TooNested);
         }
     }
-    if target.flags & Target::TAME_STACKS == 0 {
+    if calls.target_flags & u64::from(Target::TAME_STACKS) == 0 {
         if calls.stack_top == 0 {
             let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
             (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
@@ -193,8 +188,9 @@ fn note_foreign(tgid: u32, now: u64) {
 }
 
 #[inline(always)]
-fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
+fn refuse(ctx: &ProbeContext, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
     count(cause, 1);
+    let Some(target) = target(pid_tgid) else { return };
     let now = task::now();
     if LOG.load() != 0 {
         debug!(ctx, "call on stack {:x} of thread {} left alone", call.stack, pid_tgid as u32);
@@ -224,18 +220,18 @@ pub fn leave(ctx: *mut c_void, session: bool) {
         (0..NESTED_CALLS).find(|index| calls.calls[*index].stack == regs.rsp)
     };
     let Some(index) = found else { return };
-    let call = calls.calls[index & (NESTED_CALLS - 1)];
     if session {
         calls.depth = index as u64;
     } else {
         calls.calls[index & (NESTED_CALLS - 1)].stack = 0;
     }
+    let call = &calls.calls[index & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
     let result = regs.rax as i32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
-            peer_closed(&call);
+            peer_closed(call);
         }
         return;
     }
@@ -412,16 +408,32 @@ fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) 
     Some(connection)
 }
 
-/// The calling thread's calls under way.
+/// The calling thread's calls under way, if its process is a target.
 #[inline(always)]
 fn calls(pid_tgid: u64) -> Option<&'static mut Calls> {
-    let mut found = THREADS.get_ptr_mut(&pid_tgid);
-    if found.is_none() {
-        let _ = THREADS.insert(&pid_tgid, NO_CALLS.get(0)?, 0);
-        found = THREADS.get_ptr_mut(&pid_tgid);
+    let generation = *GENERATION.get(0)?;
+    if let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) {
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+        let calls = unsafe { &mut *calls };
+        if calls.generation == generation {
+            return Some(calls);
+        }
     }
-    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
-    found.map(|calls| unsafe { &mut *calls })
+    let (incarnation, flags) = {
+        let target = target(pid_tgid)?;
+        (target.incarnation, target.flags)
+    };
+    if THREADS.get_ptr(&pid_tgid).is_none() {
+        let _ = THREADS.insert(&pid_tgid, NO_CALLS.get(0)?, 0);
+    }
+    let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) else {
+        count(Counter::ThreadsFull, 1);
+        return None;
+    };
+    // SAFETY: as above.
+    let calls = unsafe { &mut *calls };
+    (calls.incarnation, calls.target_flags, calls.generation) = (incarnation, u64::from(flags), generation);
+    Some(calls)
 }
 
 /// The arguments of a call, from where the site's cookie says they stand.
