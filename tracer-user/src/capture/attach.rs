@@ -10,12 +10,12 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::{ArgumentRegisters, CallResult, Cookie, Register, direction, fact},
+    event::{ArgumentRegisters, CallResult, Cookie, ReadCookie, Register, direction, fact},
     limits::{LIBRARIES, LIBRARY_NAME},
 };
 
 use super::{
-    locate::{self, Function, Hooks, Reason, Site},
+    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
@@ -133,6 +133,8 @@ struct CallSite {
 /// Where the probes of one file go.
 struct Plan {
     calls: Vec<CallSite>,
+    /// Where finished reads pass; with these, reads are not among `calls`.
+    reads: Vec<(u64, u32)>,
     facts: Vec<(u64, u32)>,
 }
 
@@ -187,6 +189,7 @@ impl Attachments {
             self.load("call_entry", 0)?;
             self.load("call_return", 0)?;
         }
+        self.load("read_return", 0)?;
         self.load("connection_fact", 0)
     }
 
@@ -194,7 +197,7 @@ impl Attachments {
     fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
         let mode = match (name, self.mode) {
             // Nothing of it runs on return.
-            ("connection_fact", AttachMode::Session) => AttachMode::Multi,
+            ("connection_fact" | "read_return", AttachMode::Session) => AttachMode::Multi,
             (_, mode) => mode,
         };
         let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
@@ -319,7 +322,10 @@ impl Attachments {
 
     fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
         let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
-        let facts: Vec<(u64, u64)> = plan.facts.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect();
+        let plain = |sites: &[(u64, u32)]| -> Vec<(u64, u64)> {
+            sites.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect()
+        };
+        let (reads, facts) = (plain(&plan.reads), plain(&plan.facts));
         let mut links = Vec::new();
         let mut attach = |name, mode, sites: &[(u64, u64)], on_return| {
             if !sites.is_empty() {
@@ -334,6 +340,7 @@ impl Attachments {
             attach("call_return", AttachMode::Multi, &calls, true)?;
             attach("call_entry", AttachMode::Multi, &calls, false)?;
         }
+        attach("read_return", AttachMode::Multi, &reads, false)?;
         attach("connection_fact", AttachMode::Multi, &facts, false)?;
         Ok(links)
     }
@@ -345,6 +352,7 @@ impl Attachments {
             sites.push(("call_return", site.offset, site.cookie.0, true));
             sites.push(("call_entry", site.offset, site.cookie.0, false));
         }
+        sites.extend(plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie, false)));
         sites.extend(plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie, false)));
         for (name, offset, cookie, on_return) in sites {
             self.load(name, cookie)?;
@@ -405,7 +413,12 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         };
         Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
     };
+    let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
+    // All or none: a read that passes one of them must not be counted at its entry too.
+    let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
+    let reads = reads.unwrap_or_default();
     let calls = match &hooks.method {
+        Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
         Some(method) => vec![
             call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
             call(&method.write, direction::SEND, CallResult::ByPointer, 3),
@@ -438,11 +451,26 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
     };
     Plan {
         calls: calls.into_iter().flatten().collect(),
+        reads,
         facts: facts
             .into_iter()
             .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
             .collect(),
     }
+}
+
+fn finished_read(at: &ReadReturn, library: u32) -> Option<u32> {
+    let registers = ArgumentRegisters {
+        ssl: register(at.ssl)?,
+        buffer: register(at.buf)?,
+        length: register(at.len)?,
+        done: register(at.done)?,
+    };
+    let peek = match at.peek {
+        Peek::Flag(flag) => Some(register(flag)?),
+        Peek::Never | Peek::Lost => None,
+    };
+    Some(ReadCookie::new(registers, peek, library).0)
 }
 
 /// None for registers of other architectures.
