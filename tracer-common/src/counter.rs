@@ -1,13 +1,10 @@
-//! What is counted, by cause: one enum for both sides. The kernel side adds atomically, user space reads.
+//! What the kernel side loses, by cause: one enum for both sides. It adds atomically, user space reads. What it hands
+//! over is counted by the reader, where that costs the traced program nothing.
 
 /// Index into the map of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum Counter {
-    /// Data records handed over.
-    Records,
-    /// Payload bytes handed over.
-    Bytes,
     /// Payload bytes lost because the ring was full.
     RingFull,
     /// Payload bytes lost because the page could not be read without a fault.
@@ -32,9 +29,7 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 12] = [
-        Self::Records,
-        Self::Bytes,
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooLong,
@@ -51,8 +46,6 @@ impl Counter {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Records => "records",
-            Self::Bytes => "bytes",
             Self::RingFull => "ring_full",
             Self::Unreadable => "unreadable",
             Self::TooLong => "too_long",

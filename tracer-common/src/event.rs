@@ -181,11 +181,14 @@ pub struct Call {
     pub buffer: u64,
     /// Address of the count of bytes done, for functions that tell it by pointer.
     pub done: u64,
+    /// Of the entry, for sends.
     pub time: u64,
     /// Bytes that the caller offered or has room for.
     pub length: u64,
     /// The process image that made the call.
     pub incarnation: u64,
+    /// The site's [`Cookie`].
+    pub cookie: u64,
 }
 
 /// Calls under way of one thread, outermost first.
@@ -414,7 +417,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 32);
-    assert!(size_of::<Calls>() == 24 + NESTED_CALLS * 56);
+    assert!(size_of::<Calls>() == 24 + NESTED_CALLS * 64);
     assert!(size_of::<CgroupId>() == 16);
 };
 

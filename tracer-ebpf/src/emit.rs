@@ -71,20 +71,14 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
     };
     let mut address = payload.address;
     let mut left = payload.length;
-    let mut records = 0;
-    let mut copied = 0;
     for _ in 0..PIECES_PER_CALL {
         if left < PIECE as u64 {
             break;
         }
         let urgent = EVENTS.query(AVAILABLE) > RING_MARK.load();
         let flags = wake_after(now, if urgent { URGENT_WAKE_INTERVAL_NS } else { WAKE_INTERVAL_NS });
-        match piece::<PIECE>(&head, address, PIECE as u64, flags) {
-            Ok(()) => {
-                records += 1;
-                copied += PIECE as u64;
-            }
-            Err(cause) => count(cause, PIECE as u64),
+        if let Err(cause) = piece::<PIECE>(&head, address, PIECE as u64, flags) {
+            count(cause, PIECE as u64);
         }
         left -= PIECE as u64;
         address += PIECE as u64;
@@ -102,16 +96,10 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
             3 => piece::<{ CLASSES[3] }>(&head, address, left, flags),
             _ => piece::<{ CLASSES[4] }>(&head, address, left, flags),
         };
-        match done {
-            Ok(()) => {
-                records += 1;
-                copied += left;
-            }
-            Err(cause) => count(cause, left),
+        if let Err(cause) = done {
+            count(cause, left);
         }
     }
-    count(Counter::Records, records);
-    count(Counter::Bytes, copied);
 }
 
 #[inline(always)]

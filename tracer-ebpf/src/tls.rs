@@ -17,8 +17,8 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{
-        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie, Target,
-        direction, end, fact, kind, lifecycle,
+        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie,
+        Register, Target, direction, end, fact, kind, lifecycle,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
 };
@@ -78,8 +78,9 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let regs = unsafe { &*ctx.regs };
     let call = Call {
         stack: regs.rsp,
-        time: task::now(),
+        time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
         incarnation: target.incarnation,
+        cookie: u64::from(cookie.0),
         ..arguments(regs, cookie)
     };
     let Some(calls) = calls(pid_tgid) else {
@@ -103,7 +104,7 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
 enum Admission {
     /// Index of the free place among the thread's calls.
     At(usize),
-    /// Part of an outer call on the same connection, which will tell the bytes.
+    /// Part of an outer call in the same direction on the same connection, which will tell the bytes.
     Inner,
     Refused(Counter),
 }
@@ -133,7 +134,9 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
     }
     if depth > 0 {
         let top = &calls.calls[(depth - 1) & (NESTED_CALLS - 1)];
-        if top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
+        // A write inside a read is another call: Node writes from the callback that ends the handshake.
+        let same = Cookie(top.cookie as u32).direction() == Cookie(call.cookie as u32).direction();
+        if same && top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
             return Admission::Inner;
         }
         if session && !decide::is_nested(top.stack, call.stack) {
@@ -163,17 +166,18 @@ fn note_foreign(tgid: u32, now: u64) {
 #[inline(always)]
 fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
     count(cause, 1);
+    let now = task::now();
     if LOG.load() != 0 {
         debug!(ctx, "call on stack {:x} of thread {} left alone", call.stack, pid_tgid as u32);
     }
     if target.flags & Target::FOREIGN_NOTED == 0 {
         target.flags |= Target::FOREIGN_NOTED;
-        note_foreign((pid_tgid >> 32) as u32, call.time);
+        note_foreign((pid_tgid >> 32) as u32, now);
     }
-    if let Some(connection) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid)
+    if let Some(connection) = connection(target, call.ssl, cookie.library(), now, pid_tgid)
         && connection.flags & (Connection::IGNORED | Connection::ANNOUNCED) == Connection::ANNOUNCED
     {
-        emit::lost(connection, cookie.direction(), call.time);
+        emit::lost(connection, cookie.direction(), now);
     }
 }
 
@@ -202,7 +206,7 @@ pub fn leave(ctx: *mut c_void) {
     }
     calls.depth = depth as u64;
     let call = calls.calls[depth & (NESTED_CALLS - 1)];
-    let cookie = Cookie(cookie(ctx));
+    let cookie = Cookie(call.cookie as u32);
     let result = regs.rax as i32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
@@ -234,7 +238,7 @@ pub fn leave(ctx: *mut c_void) {
         Some(known) if known.flags & (Connection::ANNOUNCED | Connection::IGNORED) != 0 => known,
         _ => {
             let Some(target) = target(pid_tgid) else { return };
-            let Some(made) = connection(target, call.ssl, cookie.library(), call.time, pid_tgid) else { return };
+            let Some(made) = connection(target, call.ssl, cookie.library(), task::now(), pid_tgid) else { return };
             made
         }
     };
@@ -431,11 +435,15 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
     let (ssl, buffer, length, done) = if cookie.is_plain() {
         (regs.rdi, regs.rsi, regs.rdx, regs.rcx)
     } else {
+        // Most sites have moved one argument at most.
+        let other = |number: u32, usual: Register, value: u64| {
+            if number == usual as u32 { value } else { register(regs, number) }
+        };
         (
-            register(regs, cookie.ssl()),
-            register(regs, cookie.buffer()),
-            register(regs, cookie.length()),
-            register(regs, cookie.done()),
+            other(cookie.ssl(), Register::Rdi, regs.rdi),
+            other(cookie.buffer(), Register::Rsi, regs.rsi),
+            other(cookie.length(), Register::Rdx, regs.rdx),
+            other(cookie.done(), Register::R8, regs.r8),
         )
     };
     // An `int` argument leaves the upper half of its register undefined.

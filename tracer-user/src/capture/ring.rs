@@ -68,6 +68,12 @@ impl RingReader {
         self.decoder.connections.get(&key.0).map(|state| state.id)
     }
 
+    /// Data records and payload bytes seen so far.
+    #[must_use]
+    pub fn seen(&self) -> (u64, u64) {
+        self.decoder.seen
+    }
+
     /// Records whose bytes made no sense; 0 unless the two sides disagree.
     #[must_use]
     pub fn malformed(&self) -> u64 {
@@ -101,11 +107,13 @@ struct Decoder {
     connections: BTreeMap<u64, State>,
     processes: HashMap<u32, Vec<u64>>,
     malformed: u64,
+    /// Data records, payload bytes.
+    seen: (u64, u64),
 }
 
 impl Decoder {
     fn new() -> Self {
-        Self { clock: Clock::new(), connections: BTreeMap::new(), processes: HashMap::new(), malformed: 0 }
+        Self { clock: Clock::new(), connections: BTreeMap::new(), processes: HashMap::new(), malformed: 0, seen: (0, 0) }
     }
 
     fn record(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
@@ -167,6 +175,8 @@ impl Decoder {
     fn data(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Option<()> {
         let record: Data = read(bytes)?;
         let payload = bytes.get(size_of::<Data>()..)?.get(..record.length as usize)?;
+        self.seen.0 += 1;
+        self.seen.1 += u64::from(record.length);
         let at = self.clock.unix(record.time);
         let key = record.connection;
         let (direction, index) = direction(record.direction);

@@ -1,5 +1,6 @@
 // A program with known traffic: each scenario prints what its TLS library carried, one line a transfer,
-// as `<tag> <send|recv> <length> <seed>`; bytes are pattern(seed, position). All peers live in this process.
+// as `<pid> <image> <tag> <send|recv> <length> <seed>`; bytes are pattern(seed, position). Both ends of every connection
+// live in this process.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -30,8 +31,11 @@ static void die(const char *what) {
     exit(3);
 }
 
+// Counts what exec has replaced.
+static int image;
+
 static void told(const char *tag, const char *way, size_t length, unsigned seed) {
-    printf("%s %s %zu %u\n", tag, way, length, seed);
+    printf("%d %d %s %s %zu %u\n", getpid(), image, tag, way, length, seed);
     fflush(stdout);
 }
 
@@ -209,6 +213,7 @@ static void exec_from_thread(void) {
 }
 
 static void one(void) {
+    image = 1;
     struct pair pair = connected(1 << 20);
     transfer(pair.client, pair.server, 500, 4, 0);
 }
