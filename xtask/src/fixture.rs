@@ -10,6 +10,7 @@ use std::{
     process::Command,
 };
 
+use crate::setup;
 use anyhow::{Context as _, Result, bail};
 
 use crate::setup::{output, which};
@@ -34,6 +35,16 @@ pub struct Libraries {
     pub present: Vec<PathBuf>,
     /// What is missing, and why.
     pub missing: Vec<String>,
+}
+
+/// Fetches them into `target/fixtures` and says what is missing, and why.
+pub fn run() -> Result<()> {
+    let libraries = libssl(&setup::root().join("target/fixtures"))?;
+    println!("fixture: {} builds are in target/fixtures", libraries.present.len());
+    for missing in &libraries.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
 }
 
 /// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.

@@ -46,7 +46,11 @@ fn span() -> Span {
 
 fn with(key: &str, value: Value) -> Span {
     let mut span = span();
-    if value.is_null() { span.attributes.remove(key) } else { span.attributes.insert(key.into(), value) };
+    if value.is_null() {
+        span.attributes.remove(key)
+    } else {
+        span.attributes.insert(key.into(), value)
+    };
     span
 }
 

@@ -69,7 +69,8 @@ impl Messages<'_> {
         let stop_reason = self.stop_reason(&amounts);
         let mut content = Vec::new();
         if amounts.thinking > 0 {
-            content.push(json!({"type": "thinking", "thinking": plan::text(amounts.thinking), "signature": "bW9jaw=="}));
+            content
+                .push(json!({"type": "thinking", "thinking": plan::text(amounts.thinking), "signature": "bW9jaw=="}));
         }
         if amounts.tokens > 0 {
             content.push(json!({"type": "text", "text": plan::text(amounts.tokens)}));
@@ -131,7 +132,8 @@ impl Messages<'_> {
         };
         if amounts.thinking > 0 {
             let thought = delta(0, json!({"type": "thinking_delta", "thinking": PLACEHOLDER}));
-            let mut deltas: Vec<Step> = plan::words(Some("content_block_delta"), &thought, amounts.thinking).into_iter().collect();
+            let mut deltas: Vec<Step> =
+                plan::words(Some("content_block_delta"), &thought, amounts.thinking).into_iter().collect();
             deltas.push(Step::silent(event(delta(0, json!({"type": "signature_delta", "signature": "bW9jaw=="})))));
             let start = json!({"type": "thinking", "thinking": "", "signature": ""});
             block(&mut steps, start, Stated::default(), deltas);

@@ -19,6 +19,7 @@ use super::{
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
+    returns,
 };
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
@@ -135,6 +136,8 @@ struct Plan {
     calls: Vec<CallSite>,
     /// Where finished reads pass; with these, reads are not among `calls`.
     reads: Vec<(u64, u32)>,
+    /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
+    exits: Vec<u64>,
     facts: Vec<(u64, u32)>,
 }
 
@@ -187,7 +190,7 @@ impl Attachments {
             self.load("call_session", 0)?;
         } else {
             self.load("call_entry", 0)?;
-            self.load("call_return", 0)?;
+            self.load("call_exit", 0)?;
         }
         self.load("read_return", 0)?;
         self.load("connection_fact", 0)
@@ -260,7 +263,7 @@ impl Attachments {
         if exported {
             hooks.method = None;
         }
-        let plan = plan(&hooks, 0);
+        let plan = plan(&hooks, 0, self.mode);
         let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
         let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
         if mode == AttachMode::Multi {
@@ -282,8 +285,9 @@ impl Attachments {
             file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).ok()?;
             let outcome = match locate::locate(&bytes) {
                 Ok(hooks) => {
+                    let exits = self.exits(&hooks, &bytes);
                     drop(bytes);
-                    match self.attach(&hooks, path) {
+                    match exits.and_then(|(hooks, exits)| self.attach(&hooks, exits, path)) {
                         Ok(hook) => Outcome::Hooked(hook),
                         // The process may have gone with the path that led to the file: not the file's fault.
                         Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
@@ -298,10 +302,29 @@ impl Attachments {
         self.files.get(&key)
     }
 
-    fn attach(&mut self, hooks: &Hooks, path: &Path) -> Result<Hook, ProgramError> {
+    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+    /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
+    /// if they are not seen whole anyway.
+    fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
+        let mut hooks = hooks.clone();
+        if self.mode == AttachMode::Session {
+            return Ok((hooks, Vec::new()));
+        }
+        if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
+            hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
+        } else {
+            hooks.method = None;
+        }
+        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+        let exits = returns::of(file, &functions)
+            .ok_or_else(|| ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into()))?;
+        Ok((hooks, exits))
+    }
+
+    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
         let name = versioned(&hooks.library, path);
         let library = self.library(&name);
-        let plan = plan(hooks, library);
+        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
         let Some(first) = plan.calls.first() else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
@@ -326,38 +349,36 @@ impl Attachments {
             sites.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect()
         };
         let (reads, facts) = (plain(&plan.reads), plain(&plan.facts));
+        let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
         let mut links = Vec::new();
-        let mut attach = |name, mode, sites: &[(u64, u64)], on_return| {
+        let mut attach = |name, mode, sites: &[(u64, u64)]| {
             if !sites.is_empty() {
-                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, on_return, None)?);
+                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, false, None)?);
             }
             Ok::<_, ProgramError>(())
         };
         if self.mode == AttachMode::Session {
-            attach("call_session", AttachMode::Session, &calls, false)?;
+            attach("call_session", AttachMode::Session, &calls)?;
         } else {
-            // Returns first: an entry without its return would be forgotten, a return without its entry is not told.
-            attach("call_return", AttachMode::Multi, &calls, true)?;
-            attach("call_entry", AttachMode::Multi, &calls, false)?;
+            // Ends first: a beginning without its end would be forgotten, an end without its beginning is not told.
+            attach("call_exit", AttachMode::Multi, &exits)?;
+            attach("call_entry", AttachMode::Multi, &calls)?;
         }
-        attach("read_return", AttachMode::Multi, &reads, false)?;
-        attach("connection_fact", AttachMode::Multi, &facts, false)?;
+        attach("read_return", AttachMode::Multi, &reads)?;
+        attach("connection_fact", AttachMode::Multi, &facts)?;
         Ok(links)
     }
 
     fn attach_events(&mut self, plan: &Plan, path: &Path) -> Result<Vec<PerfProbe>, ProgramError> {
         let mut probes = Vec::new();
-        let mut sites: Vec<(&'static str, u64, u32, bool)> = Vec::new();
-        for site in &plan.calls {
-            sites.push(("call_return", site.offset, site.cookie.0, true));
-            sites.push(("call_entry", site.offset, site.cookie.0, false));
-        }
-        sites.extend(plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie, false)));
-        sites.extend(plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie, false)));
-        for (name, offset, cookie, on_return) in sites {
+        let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
+        let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
+        let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
+        let reads = plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie));
+        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts) {
             self.load(name, cookie)?;
             let program = self.program(name, cookie)?;
-            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie), on_return)?);
+            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
         }
         Ok(probes)
     }
@@ -402,8 +423,9 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
 }
 
-/// Chooses the method table's functions, or else the exported ones.
-fn plan(hooks: &Hooks, library: u32) -> Plan {
+/// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
+/// seen where they return in any mode.
+fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
     let call = |site: &Site, direction, result, done: usize| {
         let registers = ArgumentRegisters {
             ssl: register(site.registers[0]?)?,
@@ -417,7 +439,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
     // All or none: a read that passes one of them must not be counted at its entry too.
     let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
     let reads = reads.unwrap_or_default();
-    let calls = match &hooks.method {
+    let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
         Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
         Some(method) => vec![
             call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
@@ -426,6 +448,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         None => hooks
             .exported
             .iter()
+            .filter(|entry| reads.is_empty() || !matches!(entry.function, Function::Read | Function::ReadEx))
             .map(|entry| {
                 let (direction, result, done) = match entry.function {
                     Function::Read => (direction::RECEIVE, CallResult::Count, 3),
@@ -450,6 +473,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         site.registers.iter().zip(abi).all(|(at, expected)| at.is_none_or(|at| at == expected))
     };
     Plan {
+        exits: Vec::new(),
         calls: calls.into_iter().flatten().collect(),
         reads,
         facts: facts

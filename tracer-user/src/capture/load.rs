@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
 };
 
 use aya::{
@@ -121,6 +121,12 @@ impl Counters {
         self.values[counter as usize]
     }
 
+    /// What was lost, by cause.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
+        lost.filter(|(_, count)| *count > 0)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
         Counter::ALL.into_iter().map(|counter| (counter, self.value(counter)))
     }
@@ -229,6 +235,12 @@ impl Tracer {
         self.targets.add(tgid).map_err(|error| LoadError::Map("TARGETS", error))
     }
 
+    /// The processes that are traced now, except those of [`TargetMode::All`].
+    #[must_use]
+    pub fn targets(&self) -> Vec<u32> {
+        self.targets.iter().collect()
+    }
+
     /// Stops tracing a process; its children that run already stay targets.
     pub fn remove_target(&mut self, tgid: u32) {
         self.targets.remove(tgid);
@@ -267,8 +279,8 @@ impl Tracer {
 
     /// Descriptors that become readable when there is something for [`Self::on_readable`].
     #[must_use]
-    pub fn poll_fds(&self) -> Vec<RawFd> {
-        std::iter::once(self.notices.as_raw_fd()).chain(self.watches.iter().map(MappingWatch::fd)).collect()
+    pub fn poll_fds(&self) -> Vec<BorrowedFd<'_>> {
+        std::iter::once(self.notices.as_fd()).chain(self.watches.iter().map(MappingWatch::fd)).collect()
     }
 
     /// Takes news of processes, and hooks the libraries that targets have newly mapped.

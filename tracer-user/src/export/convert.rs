@@ -85,11 +85,7 @@ pub fn resource_spans(record: SpanRecord) -> ResourceSpans {
         spans: vec![ProtoSpan::from(span_data(record))],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
-    ResourceSpans {
-        resource: Some(resource),
-        scope_spans: vec![scope],
-        schema_url: semconv::SCHEMA_URL.to_owned(),
-    }
+    ResourceSpans { resource: Some(resource), scope_spans: vec![scope], schema_url: semconv::SCHEMA_URL.to_owned() }
 }
 
 fn span_context(trace_id: TraceId, span_id: SpanId, flags: u8, state: TraceState) -> SpanContext {

@@ -229,15 +229,7 @@ impl Flows {
         }
     }
 
-    fn gap(
-        &mut self,
-        at: u64,
-        key: ConnectionKey,
-        direction: Direction,
-        offset: u64,
-        lost: u64,
-        out: &mut Vec<Event>,
-    ) {
+    fn gap(&mut self, at: u64, key: ConnectionKey, direction: Direction, offset: u64, lost: u64, out: &mut Vec<Event>) {
         let Some(flow) = self.connections.get_mut(&key) else {
             return;
         };

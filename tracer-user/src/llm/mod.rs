@@ -1,5 +1,88 @@
 //! Llm: tells model calls from other traffic and reads each API's dialect into one [`LlmCall`].
+//!
+//! A dialect is one file (or folder) and one line in [`ALL`]; a service that speaks a known dialect is one row in
+//! [`openai_compatible`]. `docs/adding-a-provider.md` walks through both.
 
+mod anthropic;
 pub mod call;
+mod calls;
+mod decode;
+mod facts;
+mod failure;
+mod instructions;
+pub mod json;
+mod openai;
+mod openai_chat;
+mod openai_compatible;
+mod openai_completions;
+mod openai_embeddings;
+mod openai_responses;
+mod pace;
+mod recognise;
+mod repeat;
+mod trace_context;
+
+#[cfg(test)]
+mod tests;
 
 pub use call::LlmCall;
+pub use calls::{Calls, Counts, Limits};
+pub use decode::CallLimits;
+pub use recognise::Options;
+
+use crate::proto::RequestHead;
+use call::Operation;
+use decode::Decoder;
+use recognise::Target;
+
+/// One API's way of asking a model and of answering.
+trait Dialect: Send + Sync {
+    /// Names its folder of fixtures.
+    fn name(&self) -> &'static str;
+
+    /// Whether a request is one of this dialect, as far as its head tells. Without a target the claim must be at least
+    /// as strong as with any: what is not claimed then is never looked at again.
+    fn claim(&self, head: &RequestHead, target: Option<&Target<'_>>) -> Claim;
+
+    /// `gen_ai.provider.name` where neither host nor configuration tell it.
+    fn provider(&self) -> &'static str;
+
+    fn operation(&self) -> Operation;
+
+    /// `openai.api.type`.
+    fn api_type(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder>;
+}
+
+/// How sure the head of a request makes it that it is a model call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    None,
+    /// The path is used by others, too: both bodies have to be of the dialect's shape.
+    ByBody,
+    /// The path is the API's own: it takes a body of another shape to refute it.
+    Sure,
+}
+
+/// Every dialect, in the order in which they are asked.
+static ALL: &[&dyn Dialect] = &[
+    &openai_chat::OpenAiChat,
+    &anthropic::Anthropic,
+    &openai_responses::OpenAiResponses,
+    &openai_completions::OpenAiCompletions,
+    &openai_embeddings::OpenAiEmbeddings,
+];
+
+/// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and
+/// the path of most other traffic is refused here.
+pub fn could_be_model_call(head: &RequestHead) -> bool {
+    head.method == "POST" && ALL.iter().any(|dialect| dialect.claim(head, None) != Claim::None)
+}
+
+/// Names of all dialects, in the order in which they are asked.
+pub fn dialects() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|dialect| dialect.name())
+}

@@ -111,7 +111,10 @@ fn long_prompts_reprice_all_tokens_above_the_threshold() {
     near(total("gcp.gemini", "gemini-2.5-pro", tokens(200_000, 1_000)), 0.25 + 0.01);
     near(total("gcp.gemini", "gemini-2.5-pro", tokens(200_001, 1_000)), 0.500_002_5 + 0.015);
     // The cache counts: 150,000 + 60,000 cached is one prompt of 210,000.
-    near(total("gcp.gemini", "gemini-2.5-pro", Usage { cache_read: Some(60_000), ..tokens(210_000, 0) }), 0.375 + 0.015);
+    near(
+        total("gcp.gemini", "gemini-2.5-pro", Usage { cache_read: Some(60_000), ..tokens(210_000, 0) }),
+        0.375 + 0.015,
+    );
     // xAI's step begins at its threshold: Grok 4.3 1.25 / 2.50, from 200,000 on 2.50 / 5.
     near(total("x_ai", "grok-4.3", tokens(199_999, 0)), 0.249_998_75);
     near(total("x_ai", "grok-4.3", tokens(200_000, 0)), 0.5);
@@ -135,6 +138,34 @@ fn the_service_tier_of_the_response_chooses_the_price() {
     assert_eq!(tier_total("openai", "gpt-4o", "scale", tokens(M, M)), None);
     // Tier and long prompt together: Gemini 2.5 Pro priority above 200,000 is 4.50.
     near(tier_total("gcp.gemini", "gemini-2.5-pro", "priority", tokens(M, 0)).unwrap(), 4.5);
+}
+
+#[test]
+fn quiet_hours_and_regions_have_their_price() {
+    const HOUR: u64 = 3_600_000_000_000;
+    // DeepSeek v4 flash: 0.30 by day in China, 0.15 otherwise. 2026-03-16T00:00:00Z is a Monday.
+    const MONDAY: u64 = 1_773_619_200_000_000_000;
+    let at = |time: u64| {
+        let mut call = call("deepseek", "deepseek-v4-flash", tokens(1_000_000, 0));
+        call.times.start = time;
+        Prices::builtin().cost(&call).unwrap().total
+    };
+    for (hour, expected) in [(0, 0.15), (1, 0.30), (3, 0.30), (4, 0.15), (6, 0.30), (9, 0.30), (10, 0.15), (23, 0.15)] {
+        near(at(MONDAY + hour * HOUR), expected);
+    }
+    near(at(MONDAY - 24 * HOUR + 2 * HOUR), 0.15);
+    near(at(MONDAY + 5 * 24 * HOUR + 2 * HOUR), 0.15);
+    near(at(MONDAY + 4 * 24 * HOUR + 2 * HOUR), 0.30);
+    // OpenAI adds 10 % for processing in the EU to models from GPT-5.4 on: 0.75 for gpt-5.4-mini.
+    for (model, host, expected) in [
+        ("gpt-5.4-mini", "api.openai.com", 0.75),
+        ("gpt-5.4-mini", "eu.api.openai.com", 0.825),
+        ("gpt-4o", "eu.api.openai.com", 2.5),
+    ] {
+        let mut call = call("openai", model, tokens(1_000_000, 0));
+        call.server_address = Some(host.to_owned());
+        near(Prices::builtin().cost(&call).unwrap().total, expected);
+    }
 }
 
 #[test]
@@ -325,7 +356,8 @@ fn an_own_price_file_goes_first() {
 
 #[test]
 fn a_contract_multiplies_every_price() {
-    let text = r#"{"version": "c1", "multiplier": 0.9, "multipliers": {"anthropic": 0.5}, "subscriptions": ["mistral_ai"]}"#;
+    let text =
+        r#"{"version": "c1", "multiplier": 0.9, "multipliers": {"anthropic": 0.5}, "subscriptions": ["mistral_ai"]}"#;
     let prices = Prices::with_override(text, "contract.json").unwrap();
     let cost = prices.cost(&call("openai", "gpt-4o", tokens(1_000_000, 0))).unwrap();
     near(cost.total, 2.25);
@@ -388,6 +420,9 @@ fn bad_price_files_say_what_and_where() {
         (r#"{"models": [{"model": [], "input": 1}]}"#, "`model` is empty"),
         (r#"{"models": [{"model": "a", "input": 1, "tiers": {"flex": {"outptu": 1}}}]}"#, "`outptu`"),
         (r#"{"models": [{"model": "a", "input": 1, "above": [{"input": 1}]}]}"#, "tokens"),
+        (r#"{"models": [{"model": "a", "input": 1, "regional": 0}]}"#, "`regional` is 0"),
+        (r#"{"models": [{"model": "a", "input": 1, "off_peak": {"hours": [{"utc": ["9-5"]}]}}]}"#, "\"9-5\""),
+        (r#"{"models": [{"model": "a", "input": 1, "off_peak": {"hours": [{"weekdays": [8], "utc": []}]}}]}"#, "has 8"),
         (r#"{"multiplier": -1, "models": []}"#, "`multiplier` is -1"),
         (r#"{"multipliers": {"openai": 1e9}}"#, "`multipliers.openai`"),
         (r#"{"m": {"input_cost_per_token": [1]}}"#, "`m`: `input_cost_per_token`"),

@@ -5,6 +5,8 @@ mod body;
 mod connection;
 pub mod credentials;
 mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod http1;
 mod limits;
 mod lines;
@@ -122,13 +124,47 @@ pub enum Fault {
 /// What the decoders of one connection yield, both directions.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    RequestHead { at: u64, stream: StreamIndex, head: Arc<RequestHead>, first_byte_at: u64 },
-    RequestBody { at: u64, stream: StreamIndex, piece: Piece },
-    RequestEnd { at: u64, stream: StreamIndex, end: End },
+    RequestHead {
+        at: u64,
+        stream: StreamIndex,
+        head: Arc<RequestHead>,
+        first_byte_at: u64,
+    },
+    RequestBody {
+        at: u64,
+        stream: StreamIndex,
+        piece: Piece,
+    },
+    RequestEnd {
+        at: u64,
+        stream: StreamIndex,
+        end: End,
+    },
     /// The first byte of a final (not 1xx) response was seen.
-    ResponseHead { at: u64, stream: StreamIndex, head: Arc<ResponseHead>, first_byte_at: u64 },
-    ResponseBody { at: u64, stream: StreamIndex, piece: Piece },
-    ResponseEnd { at: u64, stream: StreamIndex, end: End },
+    ResponseHead {
+        at: u64,
+        stream: StreamIndex,
+        head: Arc<ResponseHead>,
+        first_byte_at: u64,
+    },
+    ResponseBody {
+        at: u64,
+        stream: StreamIndex,
+        piece: Piece,
+    },
+    ResponseEnd {
+        at: u64,
+        stream: StreamIndex,
+        end: End,
+    },
     /// Bytes of this stream were lost: of the request if `request`, else of the response; `None` = unknown number.
-    Lost { at: u64, stream: StreamIndex, request: bool, bytes: Option<u64> },
+    Lost {
+        at: u64,
+        stream: StreamIndex,
+        request: bool,
+        bytes: Option<u64>,
+    },
 }
+
+#[cfg(test)]
+mod tests;

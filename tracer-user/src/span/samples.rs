@@ -131,10 +131,7 @@ pub fn full_call() -> LlmCall {
             system_fingerprint: text("fp_1"),
             request_id: text("req_1"),
             processing_ms: Some(412.5),
-            rate_limits: RateLimits {
-                requests: limit(500, 499, "120ms"),
-                tokens: limit(200_000, 199_000, "6ms"),
-            },
+            rate_limits: RateLimits { requests: limit(500, 499, "120ms"), tokens: limit(200_000, 199_000, "6ms") },
         },
         usage: Usage {
             input: Some(1200),

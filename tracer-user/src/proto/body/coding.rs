@@ -119,8 +119,15 @@ struct Step {
 enum Stage {
     Gzip(Gzip),
     /// `None` until the first two bytes have told zlib's wrapper (RFC 1950) from raw deflate, which some servers send.
-    Deflate { start: Vec<u8>, inflate: Option<Decompress>, ended: bool },
-    Brotli { state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>, ended: bool },
+    Deflate {
+        start: Vec<u8>,
+        inflate: Option<Decompress>,
+        ended: bool,
+    },
+    Brotli {
+        state: Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>,
+        ended: bool,
+    },
     Zstd(zstd::stream::raw::Decoder<'static>),
 }
 

@@ -56,13 +56,14 @@ impl Chunked {
         Ok(Found::Framing(input.len()))
     }
 
-    /// Skips `lost` bytes. False when they were not all data of the current chunk: then the framing is lost, too.
-    pub(super) fn gap(&mut self, lost: u64) -> bool {
-        let within = self.state == State::Data && lost <= self.remaining;
-        if within {
-            self.take(lost);
-        }
-        within
+    /// Whether the next `lost` bytes are all data of the current chunk.
+    pub(super) fn holds(&self, lost: u64) -> bool {
+        self.state == State::Data && lost <= self.remaining
+    }
+
+    /// Skips `lost` bytes that the current chunk holds.
+    pub(super) fn gap(&mut self, lost: u64) {
+        self.take(lost.min(self.remaining));
     }
 
     fn take(&mut self, bytes: u64) {

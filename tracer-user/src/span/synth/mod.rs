@@ -136,10 +136,8 @@ impl Synth {
                 state: parent.state.clone(),
             };
         }
-        let parent = turn.map(|first| Parent {
-            span_id: self.ids.span(&first.connection, first.id, Purpose::Turn),
-            remote: false,
-        });
+        let parent = turn
+            .map(|first| Parent { span_id: self.ids.span(&first.connection, first.id, Purpose::Turn), remote: false });
         Context { trace_id: self.ids.trace(connection, call), parent, flags: SAMPLED, state: None }
     }
 }
@@ -280,11 +278,7 @@ fn transport(attributes: &mut Attributes, call: &LlmCall) {
     };
     rate_limit(
         &response.rate_limits.requests,
-        [
-            semconv::RATELIMIT_REQUESTS_LIMIT,
-            semconv::RATELIMIT_REQUESTS_REMAINING,
-            semconv::RATELIMIT_REQUESTS_RESET,
-        ],
+        [semconv::RATELIMIT_REQUESTS_LIMIT, semconv::RATELIMIT_REQUESTS_REMAINING, semconv::RATELIMIT_REQUESTS_RESET],
     );
     rate_limit(
         &response.rate_limits.tokens,

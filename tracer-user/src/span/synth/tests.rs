@@ -168,12 +168,7 @@ fn a_turn_is_one_trace() {
         start: T0,
         end: T0 + MS,
     });
-    let root = synth.turn(&Turn {
-        first: first_ref,
-        provider: Cow::Borrowed("openai"),
-        start: T0,
-        end: T0 + 9 * MS,
-    });
+    let root = synth.turn(&Turn { first: first_ref, provider: Cow::Borrowed("openai"), start: T0, end: T0 + 9 * MS });
     let mut spans = vec![root.span_id];
     for child in [&first, &second, &tool] {
         assert_eq!(child.trace_id, root.trace_id);

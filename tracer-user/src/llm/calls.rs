@@ -1,0 +1,392 @@
+//! The open calls: follows each exchange that could be a model call, and tells one [`LlmCall`] when it ends.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{
+    ALL, Claim, Dialect, LlmCall,
+    call::{CallError, Completeness, Request, Response, Times, Usage},
+    decode::{CallLimits, Decoder, Evidence, Finish},
+    facts,
+    json::Ending,
+    pace::Pace,
+    recognise::{Options, Target, has_header},
+    trace_context::trace_parent,
+};
+use crate::{
+    capture::{ClosedBy, Connection, Role},
+    exchange::{Event, ExchangeId, Outcome},
+    proto::{End, Piece, RequestHead, ResponseHead, Version},
+};
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Exchanges that are followed at the same time.
+    pub open_calls: usize,
+    pub call: CallLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open_calls: 4096, call: CallLimits::default() }
+    }
+}
+
+/// What was left out, by cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that were not followed because too many were open.
+    pub refused: u64,
+    /// Values of calls that a cap left out.
+    pub dropped_values: u64,
+}
+
+pub struct Calls {
+    limits: Limits,
+    options: Options,
+    open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<IdHasher>>,
+    counts: Counts,
+}
+
+impl Calls {
+    pub fn new(limits: Limits, options: Options) -> Self {
+        Self { limits, options, open: HashMap::default(), counts: Counts::default() }
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Number of calls that are open now.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) {
+        match event {
+            Event::Request { id, at, connection, head } => self.begin(*id, *at, connection, head.as_ref()),
+            Event::RequestPiece { id, at, piece } => self.on(id, |open| open.request_piece(*at, piece)),
+            Event::RequestEnd { id, at, end } => self.on(id, |open| open.request_end(*at, *end)),
+            Event::Response { id, at, head } => self.on(id, |open| open.response(*at, head)),
+            Event::ResponsePiece { id, at, piece } => self.on(id, |open| open.response_piece(*at, piece)),
+            Event::Lost { id, at, request, bytes } => self.on(id, |open| open.lost(*at, *request, *bytes)),
+            Event::End { id, at, outcome } => {
+                if let Some(open) = self.open.remove(id) {
+                    self.end(*id, *open, *at, *outcome, calls);
+                }
+            }
+        }
+    }
+
+    /// Ends what is still open, in the order of the exchanges.
+    pub fn finish(&mut self, calls: &mut Vec<LlmCall>) {
+        let mut open: Vec<_> = self.open.drain().collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        for (id, open) in open {
+            let at = open.last_at;
+            self.end(id, *open, at, Outcome::Unfinished, calls);
+        }
+    }
+
+    fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
+        // Without its head nothing says what a request was.
+        let Some(head) = head else { return };
+        if head.method != "POST" || (connection.role == Role::Server && !self.options.server_side) {
+            return;
+        }
+        let target = Target::new(head, connection, &self.options);
+        let candidates: Vec<_> = ALL
+            .iter()
+            .filter_map(|dialect| {
+                let claim = dialect.claim(head, Some(&target));
+                (claim != Claim::None).then(|| {
+                    let decoder = dialect.decoder(&target, self.limits.call);
+                    Candidate { dialect: *dialect, claim, decoder }
+                })
+            })
+            .collect();
+        if candidates.is_empty() {
+            return;
+        }
+        if self.open.len() >= self.limits.open_calls {
+            self.counts.refused += 1;
+            return;
+        }
+        let open = Open {
+            connection: connection.clone(),
+            provider: target.provider().map(|name| match target.service {
+                Some(service) if service.provider == name => Cow::Borrowed(service.provider),
+                _ => Cow::Owned(name.to_owned()),
+            }),
+            known: target.is_known(),
+            server_address: target.host,
+            server_port: target.port,
+            head: head.clone(),
+            candidates,
+            response_head: None,
+            times: Times { start: at, ..Times::default() },
+            pace: Pace::default(),
+            last_at: at,
+            request_bytes: 0,
+            has_response_body: false,
+            streamed: false,
+            terminated: false,
+            lost: None,
+            undecodable: false,
+        };
+        self.open.insert(id, Box::new(open));
+    }
+
+    fn on(&mut self, id: &ExchangeId, action: impl FnOnce(&mut Open)) {
+        if let Some(open) = self.open.get_mut(id) {
+            action(open);
+        }
+    }
+
+    fn end(&mut self, id: ExchangeId, open: Open, at: u64, outcome: Outcome, calls: &mut Vec<LlmCall>) {
+        if let Some((call, dropped)) = open.end(id, at, outcome) {
+            self.counts.dropped_values += dropped;
+            calls.push(call);
+        }
+    }
+}
+
+/// Mixes the two numbers of an [`ExchangeId`]. They are counted up by llmtap: no one outside can choose them.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio, and the high bits where the table looks.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+}
+
+struct Candidate {
+    dialect: &'static dyn Dialect,
+    claim: Claim,
+    decoder: Box<dyn Decoder>,
+}
+
+struct Open {
+    connection: Arc<Connection>,
+    head: Arc<RequestHead>,
+    response_head: Option<Arc<ResponseHead>>,
+    /// Mostly one: several when only the bodies tell the dialects apart.
+    candidates: Vec<Candidate>,
+    provider: Option<Cow<'static, str>>,
+    /// Host or configuration say that models are served there.
+    known: bool,
+    server_address: Option<String>,
+    server_port: Option<u16>,
+    times: Times,
+    pace: Pace,
+    last_at: u64,
+    request_bytes: u64,
+    has_response_body: bool,
+    streamed: bool,
+    /// The stream said itself that it was over.
+    terminated: bool,
+    lost: Option<Lost>,
+    undecodable: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Lost {
+    /// `None` when some loss is of unknown size.
+    bytes: Option<u64>,
+}
+
+impl Open {
+    fn request_piece(&mut self, at: u64, piece: &Piece) {
+        self.last_at = at;
+        // A request has no message framing, whatever its content type says.
+        let bytes: &Bytes = match piece {
+            Piece::Bytes(bytes) | Piece::Line(bytes) => bytes,
+            Piece::Sse { data, .. } => data,
+            Piece::Comment => return,
+        };
+        self.request_bytes += bytes.len() as u64;
+        for candidate in &mut self.candidates {
+            candidate.decoder.request(bytes);
+        }
+    }
+
+    fn request_end(&mut self, at: u64, end: End) {
+        self.last_at = at;
+        self.times.request_end = (end == End::Complete).then_some(at);
+        self.undecodable |= matches!(end, End::Undecodable(_));
+        // What the request refutes need not be read further.
+        self.candidates.retain_mut(|candidate| {
+            candidate.claim == Claim::Sure || candidate.decoder.request_evidence() != Evidence::Contradicts
+        });
+    }
+
+    fn response(&mut self, at: u64, head: &Arc<ResponseHead>) {
+        self.last_at = at;
+        self.times.first_byte = Some(at);
+        self.response_head = Some(head.clone());
+    }
+
+    fn response_piece(&mut self, at: u64, piece: &Piece) {
+        self.last_at = at;
+        self.has_response_body = true;
+        let (name, data): (&[u8], _) = match piece {
+            Piece::Bytes(bytes) => {
+                for candidate in &mut self.candidates {
+                    candidate.decoder.response(bytes);
+                }
+                return;
+            }
+            Piece::Comment => {
+                self.streamed = true;
+                return;
+            }
+            Piece::Sse { event, data } => (event, data),
+            Piece::Line(line) => (b"", line),
+        };
+        self.streamed = true;
+        let (mut is_data, mut content) = (false, false);
+        for candidate in &mut self.candidates {
+            let seen = candidate.decoder.event(name, data);
+            is_data |= seen.data;
+            content |= seen.content;
+            self.terminated |= seen.end;
+        }
+        if is_data {
+            self.times.first_chunk.get_or_insert(at);
+            self.pace.event(at);
+        }
+        if content {
+            self.times.first_token.get_or_insert(at);
+            self.times.last_token = Some(at);
+        }
+    }
+
+    fn lost(&mut self, at: u64, request: bool, bytes: Option<u64>) {
+        self.last_at = at;
+        self.lost = Some(match (self.lost, bytes) {
+            (None, bytes) => Lost { bytes },
+            (Some(Lost { bytes: Some(before) }), Some(bytes)) => Lost { bytes: Some(before.saturating_add(bytes)) },
+            _ => Lost { bytes: None },
+        });
+        for candidate in &mut self.candidates {
+            candidate.decoder.lost(request);
+        }
+    }
+
+    fn end(mut self, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(LlmCall, u64)> {
+        let index = (0..self.candidates.len()).find(|index| self.is_model_call(*index))?;
+        let Candidate { dialect, mut decoder, .. } = self.candidates.swap_remove(index);
+        self.times.end = at;
+        let mut call = self.call(id, dialect, outcome);
+        let Finish { response, dropped, .. } = decoder.finish(&mut call);
+        call.response.streamed = self.streamed;
+        let whole = self.terminated || (!self.streamed && response == Ending::Complete);
+        let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
+        call.aborted = cut && self.response_head.is_some();
+        if cut && call.error.is_none() {
+            call.error = self.transport_error(outcome).map(|kind| CallError { kind: Cow::Borrowed(kind) });
+        }
+        Some((call, dropped))
+    }
+
+    /// Whether the bodies bear out what the head claims.
+    fn is_model_call(&mut self, index: usize) -> bool {
+        let Candidate { claim, decoder, .. } = &mut self.candidates[index];
+        let (request, response) = (decoder.request_evidence(), decoder.response_evidence());
+        let unseen = self.request_bytes == 0 || self.lost.is_some() || self.undecodable;
+        match claim {
+            Claim::None => false,
+            Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
+            Claim::ByBody => {
+                response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
+            }
+        }
+    }
+
+    fn call(&self, id: ExchangeId, dialect: &dyn Dialect, outcome: Outcome) -> LlmCall {
+        let headers = &self.head.headers;
+        let mut response = Response::default();
+        if let Some(head) = &self.response_head {
+            facts::of_response(head, &mut response);
+        }
+        let partial = self.lost.is_some() || self.undecodable || matches!(outcome, Outcome::Undecodable(_));
+        let completeness = match partial {
+            false => Completeness::Full,
+            true if self.request_bytes == 0 && !self.has_response_body => Completeness::HeadersOnly,
+            true => Completeness::Partial,
+        };
+        LlmCall {
+            id,
+            connection: self.connection.clone(),
+            provider: self.provider(dialect),
+            operation: dialect.operation(),
+            api_type: dialect.api_type(),
+            server_address: self.server_address.clone(),
+            server_port: self.server_port,
+            protocol_version: match self.head.version {
+                Version::Http10 => "1.0",
+                Version::Http11 => "1.1",
+                Version::Http2 => "2",
+            },
+            request: Request { body_bytes: self.request_bytes, ..Request::default() },
+            response,
+            usage: Usage::default(),
+            provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
+            error: None,
+            times: self.times,
+            chunks: self.pace.chunks(),
+            completeness,
+            lost_bytes: self.lost.and_then(|lost| lost.bytes),
+            aborted: false,
+            outcome,
+            attempt: facts::attempt(headers),
+            trace_parent: trace_parent(headers),
+        }
+    }
+
+    fn provider(&self, dialect: &dyn Dialect) -> Cow<'static, str> {
+        if let Some(provider) = &self.provider {
+            return provider.clone();
+        }
+        let is_litellm = self.response_head.as_ref().is_some_and(|head| has_header(&head.headers, "x-litellm-call-id"));
+        Cow::Borrowed(if is_litellm { "litellm" } else { dialect.provider() })
+    }
+
+    /// Why there is no answer, or only a part of one, that neither the status nor a body explains.
+    fn transport_error(&self, outcome: Outcome) -> Option<&'static str> {
+        let answered = self.response_head.is_some();
+        match outcome {
+            Outcome::Cut { by: ClosedBy::Reset | ClosedBy::Peer, .. } | Outcome::Reset { by_peer: true } => {
+                Some("connection_reset")
+            }
+            // Whoever reads a part of an answer and goes away has what it wanted.
+            _ if answered => None,
+            Outcome::Cut { by: ClosedBy::Local | ClosedBy::Exit, .. } | Outcome::Reset { by_peer: false } => {
+                let waited = self.times.end.saturating_sub(self.times.start);
+                let gave_up = facts::client_timeout(&self.head.headers).is_some_and(|timeout| waited >= timeout);
+                Some(if gave_up { "timeout" } else { "cancelled" })
+            }
+            _ => Some("_OTHER"),
+        }
+    }
+}

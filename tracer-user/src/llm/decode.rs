@@ -1,0 +1,211 @@
+//! What all JSON dialects share: a reader for the request, a reader for the response, and the way through them.
+
+use super::{
+    call::{LlmCall, Request},
+    json::{Ending, Scalar, Scanner, Shape, Sink},
+    repeat::Repeat,
+};
+
+/// Caps on what one open call keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct CallLimits {
+    /// Bytes of all strings that one side of a call keeps (ids, names, reasons).
+    pub text_bytes: usize,
+    /// Choices, tool calls, tool results: each kind at most this many.
+    pub entries: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self { text_bytes: 64 << 10, entries: 256 }
+    }
+}
+
+/// Counts the strings that are kept, and what no longer fits.
+#[derive(Debug)]
+pub struct Keep {
+    left: usize,
+    entries: usize,
+    /// Values that a cap left out.
+    pub dropped: u64,
+}
+
+impl Keep {
+    pub fn new(limits: CallLimits) -> Self {
+        Self { left: limits.text_bytes, entries: limits.entries, dropped: 0 }
+    }
+
+    pub fn text(&mut self, text: &str) -> Option<String> {
+        if text.len() > self.left {
+            self.dropped += 1;
+            return None;
+        }
+        self.left -= text.len();
+        Some(text.to_owned())
+    }
+
+    /// Keeps a string that is not empty; the first one stays.
+    pub fn first(&mut self, place: &mut Option<String>, value: Scalar<'_>) {
+        if place.is_none()
+            && let Some(text) = value.str()
+        {
+            *place = self.text(text);
+        }
+    }
+
+    /// Whether a list of this length may grow.
+    pub fn entry(&mut self, length: usize) -> bool {
+        let fits = length < self.entries;
+        self.dropped += u64::from(!fits);
+        fits
+    }
+}
+
+/// What one event of a stream was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// It is a data event: not a ping, not the terminator, not noise.
+    pub data: bool,
+    /// It carries text, reasoning or a tool call.
+    pub content: bool,
+    /// It says that the stream ends here.
+    pub end: bool,
+    /// It told something that the call keeps, beyond having content.
+    pub news: bool,
+}
+
+/// Whether what was seen belongs to the dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing speaks for it or against it.
+    None,
+    Fits,
+    Contradicts,
+}
+
+/// Reads one exchange. It never fails: it tells what it knows.
+pub trait Decoder: Send {
+    fn request(&mut self, bytes: &[u8]);
+    /// Bytes of a response body without message framing.
+    fn response(&mut self, bytes: &[u8]);
+    /// One event or line of a streamed response. `name` is empty when the event has none.
+    fn event(&mut self, name: &[u8], data: &[u8]) -> Seen;
+    /// Bytes are missing here.
+    fn lost(&mut self, request: bool);
+    /// What the request's body says, as far as it was seen.
+    fn request_evidence(&mut self) -> Evidence;
+    /// What the response's body says.
+    fn response_evidence(&self) -> Evidence;
+    /// Adds what the bodies told. Called once, last.
+    fn finish(&mut self, call: &mut LlmCall) -> Finish;
+}
+
+/// How the bodies ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finish {
+    pub request: Ending,
+    pub response: Ending,
+    /// Values that a cap left out.
+    pub dropped: u64,
+}
+
+pub trait RequestReader: Sink<Self::Field> + Send {
+    type Field: Copy + Send + Sync + 'static;
+    const SHAPE: &'static Shape<Self::Field>;
+    fn evidence(&self) -> Evidence;
+    fn finish(&mut self, request: &mut Request) -> u64;
+}
+
+pub trait ResponseReader: Sink<Self::Field> + Send {
+    type Field: Copy + Send + Sync + 'static;
+    const SHAPE: &'static Shape<Self::Field>;
+    /// An event begins; `false` when it is to be passed over (a ping by its name).
+    fn begin_event(&mut self, name: &[u8]) -> bool {
+        let _ = name;
+        true
+    }
+    /// What the event that ends now was.
+    fn end_event(&mut self) -> Seen;
+    fn evidence(&self) -> Evidence;
+    fn finish(&mut self, call: &mut LlmCall) -> u64;
+}
+
+pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
+    request: Q,
+    request_scanner: Scanner<Q::Field>,
+    response: P,
+    response_scanner: Scanner<P::Field>,
+    repeat: Repeat,
+    response_ending: Option<Ending>,
+}
+
+impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
+    pub fn new(request: Q, response: P) -> Self {
+        Self {
+            request,
+            request_scanner: Scanner::new(Q::SHAPE),
+            response,
+            response_scanner: Scanner::new(P::SHAPE),
+            repeat: Repeat::default(),
+            response_ending: None,
+        }
+    }
+}
+
+impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
+    fn request(&mut self, bytes: &[u8]) {
+        self.request_scanner.push(bytes, &mut self.request);
+    }
+
+    fn response(&mut self, bytes: &[u8]) {
+        self.response_scanner.push(bytes, &mut self.response);
+    }
+
+    fn event(&mut self, name: &[u8], data: &[u8]) -> Seen {
+        // Most events of a stream differ from the one before in a piece of text only.
+        if let Some(seen) = self.repeat.matches(name, data) {
+            return seen;
+        }
+        if data.trim_ascii() == b"[DONE]" {
+            self.response_ending = Some(Ending::Complete);
+            return Seen { end: true, ..Seen::default() };
+        }
+        if !self.response.begin_event(name) {
+            return Seen::default();
+        }
+        let ending = self.response_scanner.document(data, &mut self.response);
+        let mut seen = self.response.end_event();
+        self.response_ending = Some(ending);
+        seen.data &= ending == Ending::Complete;
+        if seen.data && seen.content && !seen.news {
+            self.repeat.learn(name, data, self.response_scanner.passed(), seen);
+        }
+        seen
+    }
+
+    fn lost(&mut self, request: bool) {
+        if request {
+            self.request_scanner.gap();
+        } else {
+            self.response_scanner.gap();
+        }
+    }
+
+    fn request_evidence(&mut self) -> Evidence {
+        self.request.evidence()
+    }
+
+    fn response_evidence(&self) -> Evidence {
+        self.response.evidence()
+    }
+
+    fn finish(&mut self, call: &mut LlmCall) -> Finish {
+        let request = self.request_scanner.finish(&mut self.request);
+        let response = match self.response_ending {
+            Some(ending) => ending,
+            None => self.response_scanner.finish(&mut self.response),
+        };
+        let dropped = self.request.finish(&mut call.request) + self.response.finish(call);
+        Finish { request, response, dropped }
+    }
+}

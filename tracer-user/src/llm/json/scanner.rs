@@ -1,0 +1,710 @@
+//! The scanner's state machine.
+
+use memchr::memchr2;
+
+use super::{
+    Container, Scalar, Shape, Sink, Take,
+    text::{self, ESCAPE_BYTES, Escape},
+};
+
+/// Longest key that is compared. No wanted name is longer.
+const KEY_BYTES: usize = 64;
+/// Longest number or literal.
+const ATOM_BYTES: usize = 64;
+/// Decoded text that is put together before it goes on.
+const PIECE_BYTES: usize = 512;
+/// Deepest nesting of skipped containers.
+const SKIP_DEPTH: u32 = 1 << 20;
+/// Most scalars of one document whose places are remembered, see [`Scanner::passed`].
+const PASSED: usize = 12;
+
+/// What is known about a document so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing but white space was seen.
+    Empty,
+    /// One whole value.
+    Complete,
+    /// The beginning of a value.
+    Truncated,
+    /// Not JSON from some byte on, or bytes were lost. What was handed over before stands.
+    Invalid,
+}
+
+/// A scalar that the scanner passed over, by its place in the document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    pub start: u32,
+    pub end: u32,
+    pub what: Passing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// A string's text, without its quotes. Whether it is empty was told if `told`.
+    Text { told: bool },
+    /// A number that nobody wants.
+    Number,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A value, or with `end` the end of the array that has just begun.
+    Value {
+        end: bool,
+    },
+    /// A key, or with `end` the end of the object that has just begun.
+    Key {
+        end: bool,
+    },
+    KeyText {
+        escaped: bool,
+        long: bool,
+    },
+    Colon,
+    /// A comma or the end of the innermost container.
+    After,
+    Atom {
+        wanted: bool,
+    },
+    /// In a string of which only the end is sought.
+    Pass {
+        escaped: bool,
+        empty: bool,
+    },
+    /// In a string that is captured up to this many bytes.
+    Take {
+        escaped: bool,
+        cap: u32,
+        cut: bool,
+    },
+    /// In a string that is handed over in pieces.
+    Pieces {
+        empty: bool,
+    },
+    /// In a container that nobody wants.
+    Skip {
+        depth: u32,
+    },
+    SkipText {
+        depth: u32,
+        escaped: bool,
+    },
+    Done,
+    Invalid,
+}
+
+struct Frame<F: 'static> {
+    shape: &'static Shape<F>,
+    kind: Container,
+}
+
+/// Reads one document after another; [`Scanner::reset`] stands between them.
+pub struct Scanner<F: 'static> {
+    root: &'static Shape<F>,
+    /// Shape of the value that comes or is being read; `None` when nobody wants it.
+    shape: Option<&'static Shape<F>>,
+    state: State,
+    /// Containers that hold wanted places: no deeper than the shape.
+    frames: Vec<Frame<F>>,
+    /// A key, atom or captured string that a cut went through: at most the cap of its kind.
+    held: Vec<u8>,
+    escape: ([u8; ESCAPE_BYTES], usize),
+    started: bool,
+    passed: Vec<Passed>,
+    passed_all: bool,
+}
+
+impl<F: Copy + 'static> Scanner<F> {
+    pub fn new(root: &'static Shape<F>) -> Self {
+        Self {
+            root,
+            shape: Some(root),
+            state: State::Value { end: false },
+            frames: Vec::new(),
+            held: Vec::new(),
+            escape: ([0; ESCAPE_BYTES], 0),
+            started: false,
+            passed: Vec::new(),
+            passed_all: true,
+        }
+    }
+
+    /// Forgets the document and begins the next.
+    pub fn reset(&mut self) {
+        self.shape = Some(self.root);
+        self.state = State::Value { end: false };
+        self.frames.clear();
+        self.held.clear();
+        self.escape.1 = 0;
+        self.started = false;
+        self.passed.clear();
+        self.passed_all = true;
+    }
+
+    /// Bytes are missing here: nothing after them has a known place.
+    pub fn gap(&mut self) {
+        if self.state != State::Done {
+            self.state = State::Invalid;
+        }
+    }
+
+    /// Tells what the document was. A number that stands alone ends here, too.
+    pub fn finish(&mut self, sink: &mut impl Sink<F>) -> Ending {
+        if let State::Atom { wanted } = self.state
+            && self.frames.is_empty()
+        {
+            self.end_atom(wanted, None, sink);
+        }
+        match self.state {
+            State::Done => Ending::Complete,
+            State::Invalid => Ending::Invalid,
+            _ if self.started => Ending::Truncated,
+            _ => Ending::Empty,
+        }
+    }
+
+    /// Reads one whole document.
+    pub fn document(&mut self, document: &[u8], sink: &mut impl Sink<F>) -> Ending {
+        self.reset();
+        self.push(document, sink);
+        self.finish(sink)
+    }
+
+    /// The scalars that the last [`Scanner::document`] passed over at places next to wanted ones, in their order: what
+    /// they are had no influence on what was told, but for a string's being empty. `None` when there were too many.
+    pub fn passed(&self) -> Option<&[Passed]> {
+        self.passed_all.then_some(&self.passed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity() + self.passed.capacity() * size_of::<Passed>()
+    }
+
+    pub fn push(&mut self, input: &[u8], sink: &mut impl Sink<F>) {
+        let mut at = 0;
+        while at < input.len() {
+            at = match self.state {
+                State::Value { end } => self.value(input, at, end, sink),
+                State::Key { end } => self.key(input, at, end, sink),
+                State::KeyText { escaped, long } => self.key_text(input, at, escaped, long),
+                State::Colon => match next(input, at) {
+                    Some(at) if input[at] == b':' => {
+                        self.state = State::Value { end: false };
+                        at + 1
+                    }
+                    Some(_) => self.fail(input),
+                    None => input.len(),
+                },
+                State::After => match next(input, at) {
+                    Some(at) => self.after(input, at, sink),
+                    None => input.len(),
+                },
+                State::Atom { wanted } => self.atom(input, at, wanted, sink),
+                State::Pass { escaped, empty } => self.pass(input, at, escaped, empty, sink),
+                State::Take { escaped, cap, cut } => self.take(input, at, escaped, cap, cut, sink),
+                State::Pieces { empty } => self.pieces(input, at, empty, sink),
+                State::Skip { depth } => self.skip(input, at, depth, sink),
+                State::SkipText { depth, escaped } => match string_end(input, at, escaped) {
+                    Ok(end) => {
+                        self.state = State::Skip { depth };
+                        end + 1
+                    }
+                    Err(escaped) => {
+                        self.state = State::SkipText { depth, escaped };
+                        input.len()
+                    }
+                },
+                State::Done => match next(input, at) {
+                    Some(_) => self.fail(input),
+                    None => input.len(),
+                },
+                State::Invalid => return,
+            };
+        }
+    }
+
+    fn fail(&mut self, input: &[u8]) -> usize {
+        self.state = State::Invalid;
+        input.len()
+    }
+
+    fn value(&mut self, input: &[u8], at: usize, end: bool, sink: &mut impl Sink<F>) -> usize {
+        let Some(at) = next(input, at) else {
+            return input.len();
+        };
+        self.started = true;
+        match input[at] {
+            b'"' => {
+                let (take, field) = self.shape.map_or((Take::Skip, None), |shape| (shape.take, shape.field));
+                self.held.clear();
+                self.state = match (take, field) {
+                    (Take::Value(cap), _) => State::Take { escaped: false, cap, cut: false },
+                    (Take::Text, Some(field)) if sink.wants_text(field) => State::Pieces { empty: true },
+                    _ => State::Pass { escaped: false, empty: true },
+                };
+                at + 1
+            }
+            b'{' => self.open(Container::Object, sink, at),
+            b'[' => self.open(Container::Array, sink, at),
+            b']' if end => self.close(sink, at),
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                let wanted = self.shape.is_some_and(|shape| shape.take != Take::Skip);
+                self.held.clear();
+                self.state = State::Atom { wanted };
+                at
+            }
+            _ => self.fail(input),
+        }
+    }
+
+    fn open(&mut self, kind: Container, sink: &mut impl Sink<F>, at: usize) -> usize {
+        let Some(shape) = self.shape else {
+            self.state = State::Skip { depth: 1 };
+            return at + 1;
+        };
+        if let Some(field) = shape.field {
+            sink.open(field, kind);
+        }
+        self.state = match kind {
+            Container::Object if !shape.members.is_empty() => {
+                self.frames.push(Frame { shape, kind });
+                State::Key { end: true }
+            }
+            Container::Array if shape.items.is_some() => {
+                self.frames.push(Frame { shape, kind });
+                self.shape = shape.items;
+                State::Value { end: true }
+            }
+            _ => State::Skip { depth: 1 },
+        };
+        at + 1
+    }
+
+    /// Ends the innermost container whose frame is kept.
+    fn close(&mut self, sink: &mut impl Sink<F>, at: usize) -> usize {
+        if let Some(frame) = self.frames.pop()
+            && let Some(field) = frame.shape.field
+        {
+            sink.close(field);
+        }
+        self.end_value();
+        at + 1
+    }
+
+    fn end_value(&mut self) {
+        self.state = if self.frames.is_empty() { State::Done } else { State::After };
+    }
+
+    fn after(&mut self, input: &[u8], at: usize, sink: &mut impl Sink<F>) -> usize {
+        let Some(frame) = self.frames.last() else {
+            return self.fail(input);
+        };
+        match (input[at], frame.kind) {
+            (b',', Container::Object) => self.state = State::Key { end: false },
+            (b',', Container::Array) => {
+                self.shape = frame.shape.items;
+                self.state = State::Value { end: false };
+            }
+            (b'}', Container::Object) | (b']', Container::Array) => return self.close(sink, at),
+            _ => return self.fail(input),
+        }
+        at + 1
+    }
+
+    fn key(&mut self, input: &[u8], at: usize, end: bool, sink: &mut impl Sink<F>) -> usize {
+        let Some(at) = next(input, at) else {
+            return input.len();
+        };
+        match input[at] {
+            b'"' => {
+                let rest = &input[at + 1..];
+                if let Some(length) = string_special(&rest[..rest.len().min(KEY_BYTES)])
+                    && rest[length] == b'"'
+                {
+                    self.named(&rest[..length]);
+                    return match input.get(at + length + 2) {
+                        // The usual way to write it, without another turn.
+                        Some(b':') => {
+                            self.state = State::Value { end: false };
+                            at + length + 3
+                        }
+                        _ => at + length + 2,
+                    };
+                }
+                self.held.clear();
+                self.state = State::KeyText { escaped: false, long: false };
+                at + 1
+            }
+            b'}' if end => self.close(sink, at),
+            _ => self.fail(input),
+        }
+    }
+
+    fn named(&mut self, key: &[u8]) {
+        self.shape = self.frames.last().and_then(|frame| frame.shape.member(key));
+        self.state = State::Colon;
+    }
+
+    fn key_text(&mut self, input: &[u8], at: usize, escaped: bool, long: bool) -> usize {
+        let (end, done, escaped) = bounds(input, at, escaped);
+        let long = long || !hold(&mut self.held, &input[at..end], 6 * KEY_BYTES);
+        if !done {
+            self.state = State::KeyText { escaped, long };
+            return end;
+        }
+        if long {
+            self.shape = None;
+            self.state = State::Colon;
+        } else {
+            let held = std::mem::take(&mut self.held);
+            self.named(text::decode(&held, false).as_bytes());
+            self.held = held;
+        }
+        end + 1
+    }
+
+    fn atom(&mut self, input: &[u8], at: usize, wanted: bool, sink: &mut impl Sink<F>) -> usize {
+        let rest = &input[at..];
+        let length = rest.iter().position(|byte| is_delimiter(*byte));
+        let whole = self.held.is_empty().then_some(length).flatten();
+        if let Some(length) = whole {
+            if !wanted && number_length(rest) == Some(length) {
+                self.remember(at, at + length, Passing::Number);
+            }
+            self.end_atom(wanted, Some(&rest[..length]), sink);
+            return if self.state == State::Invalid { input.len() } else { at + length };
+        }
+        if !hold(&mut self.held, &rest[..length.unwrap_or(rest.len())], ATOM_BYTES) && wanted {
+            return self.fail(input);
+        }
+        match length {
+            Some(length) => {
+                self.end_atom(wanted, None, sink);
+                if self.state == State::Invalid { input.len() } else { at + length }
+            }
+            None => input.len(),
+        }
+    }
+
+    /// Ends the atom `whole`, or the one that is held.
+    fn end_atom(&mut self, wanted: bool, whole: Option<&[u8]>, sink: &mut impl Sink<F>) {
+        if wanted {
+            let Some(scalar) = atom(whole.unwrap_or(&self.held)) else {
+                self.state = State::Invalid;
+                return;
+            };
+            self.scalar(scalar, sink);
+        }
+        self.end_value();
+    }
+
+    fn scalar(&self, scalar: Scalar<'_>, sink: &mut impl Sink<F>) {
+        if let Some(field) = self.shape.and_then(|shape| shape.field) {
+            sink.scalar(field, scalar);
+        }
+    }
+
+    fn pass(&mut self, input: &[u8], at: usize, escaped: bool, empty: bool, sink: &mut impl Sink<F>) -> usize {
+        match string_end(input, at, escaped) {
+            Ok(end) => {
+                let told = self.shape.is_some_and(|shape| shape.take != Take::Skip);
+                self.remember(at, end, Passing::Text { told });
+                if told {
+                    self.scalar(Scalar::Opaque { empty: empty && end == at }, sink);
+                }
+                self.end_value();
+                end + 1
+            }
+            Err(escaped) => {
+                self.state = State::Pass { escaped, empty: false };
+                input.len()
+            }
+        }
+    }
+
+    fn remember(&mut self, start: usize, end: usize, what: Passing) {
+        match (u32::try_from(start), u32::try_from(end)) {
+            (Ok(start), Ok(end)) if self.passed.len() < PASSED => self.passed.push(Passed { start, end, what }),
+            _ => self.passed_all = false,
+        }
+    }
+
+    fn take(&mut self, input: &[u8], at: usize, escaped: bool, cap: u32, cut: bool, sink: &mut impl Sink<F>) -> usize {
+        let (end, done, escaped) = bounds(input, at, escaped);
+        let piece = &input[at..end];
+        if done && self.held.is_empty() && !cut && piece.len() <= cap as usize {
+            self.scalar(Scalar::Text { value: &text::decode(piece, false), cut: false }, sink);
+            self.end_value();
+            return end + 1;
+        }
+        let cut = cut || !hold(&mut self.held, piece, cap as usize);
+        if !done {
+            self.state = State::Take { escaped, cap, cut };
+            return end;
+        }
+        self.scalar(Scalar::Text { value: &text::decode(&self.held, cut), cut }, sink);
+        self.end_value();
+        end + 1
+    }
+
+    fn pieces(&mut self, input: &[u8], mut at: usize, mut empty: bool, sink: &mut impl Sink<F>) -> usize {
+        let Some(field) = self.shape.and_then(|shape| shape.field) else { return self.fail(input) };
+        if self.escape.1 > 0 {
+            return self.held_escape(input, at, field, sink);
+        }
+        // Text with many escapes is put together here, so that it goes on in few pieces.
+        let mut buffer = [0; PIECE_BYTES];
+        let mut length = 0;
+        while let Some(run) = string_special(&input[at..]) {
+            let text = &input[at..at + run];
+            at += run + 1;
+            empty &= run == 0;
+            if length + run >= PIECE_BYTES {
+                give(sink, field, &buffer[..length]);
+                length = 0;
+            }
+            if run >= PIECE_BYTES {
+                give(sink, field, text);
+            } else {
+                buffer[length..length + run].copy_from_slice(text);
+                length += run;
+            }
+            if input[at - 1] == b'"' {
+                give(sink, field, &buffer[..length]);
+                sink.scalar(field, Scalar::Opaque { empty });
+                self.end_value();
+                return at;
+            }
+            empty = false;
+            let simple = input.get(at).and_then(|kind| text::simple_escape(*kind));
+            let Some(decoded) = simple.filter(|_| length < PIECE_BYTES) else {
+                give(sink, field, &buffer[..length]);
+                self.state = State::Pieces { empty };
+                self.escape.0[0] = b'\\';
+                self.escape.1 = 1;
+                return at;
+            };
+            buffer[length] = decoded;
+            length += 1;
+            at += 1;
+        }
+        give(sink, field, &buffer[..length]);
+        give(sink, field, &input[at..]);
+        self.state = State::Pieces { empty: empty && at == input.len() };
+        input.len()
+    }
+
+    /// Adds bytes to the escape that is being read until it is whole.
+    fn held_escape(&mut self, input: &[u8], mut at: usize, field: F, sink: &mut impl Sink<F>) -> usize {
+        let mut out = [0; 4];
+        loop {
+            let (held, length) = (&mut self.escape.0, &mut self.escape.1);
+            // A quote ends the string, except as the second byte of an escape.
+            let ends = at < input.len() && input[at] == b'"' && *length != 1 && !(*length == 7 && held[6] == b'\\');
+            match text::escape(&held[..*length], ends, &mut out) {
+                Escape::Done(used, text) => {
+                    sink.text(field, &out[..text]);
+                    let rest = *length - used;
+                    held.copy_within(used..*length, 0);
+                    *length = rest;
+                    // What is left either begins another escape or is plain text.
+                    if rest == 0 || held[0] == b'\\' {
+                        return at;
+                    }
+                    let plain = held[..rest].iter().position(|byte| *byte == b'\\').unwrap_or(rest);
+                    sink.text(field, &held[..plain]);
+                    held.copy_within(plain..rest, 0);
+                    *length = rest - plain;
+                    return at;
+                }
+                Escape::More if at < input.len() && *length < ESCAPE_BYTES => {
+                    held[*length] = input[at];
+                    *length += 1;
+                    at += 1;
+                }
+                Escape::More => return at,
+            }
+        }
+    }
+
+    fn skip(&mut self, input: &[u8], mut at: usize, mut depth: u32, sink: &mut impl Sink<F>) -> usize {
+        loop {
+            let Some(length) = input[at..].iter().position(|byte| STRUCTURE[usize::from(*byte)]) else {
+                self.state = State::Skip { depth };
+                return input.len();
+            };
+            at += length;
+            match input[at] {
+                b'"' => match string_end(input, at + 1, false) {
+                    Ok(end) => at = end,
+                    Err(escaped) => {
+                        self.state = State::SkipText { depth, escaped };
+                        return input.len();
+                    }
+                },
+                b'{' | b'[' if depth == SKIP_DEPTH => return self.fail(input),
+                b'{' | b'[' => depth += 1,
+                _ => depth -= 1,
+            }
+            at += 1;
+            if depth == 0 {
+                if let Some(field) = self.shape.and_then(|shape| shape.field) {
+                    sink.close(field);
+                }
+                self.end_value();
+                return at;
+            }
+        }
+    }
+}
+
+/// Bytes that matter in a skipped container.
+static STRUCTURE: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'"' as usize] = true;
+    table[b'{' as usize] = true;
+    table[b'}' as usize] = true;
+    table[b'[' as usize] = true;
+    table[b']' as usize] = true;
+    table
+};
+
+fn next(input: &[u8], at: usize) -> Option<usize> {
+    // Most documents are written without white space.
+    if !is_space(&input[at]) {
+        return Some(at);
+    }
+    input[at..].iter().position(|byte| !is_space(byte)).map(|length| at + length)
+}
+
+fn is_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+fn is_delimiter(byte: u8) -> bool {
+    matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
+}
+
+fn atom(bytes: &[u8]) -> Option<Scalar<'_>> {
+    Some(match bytes {
+        b"null" => Scalar::Null,
+        b"true" => Scalar::Bool(true),
+        b"false" => Scalar::Bool(false),
+        [b'-' | b'0'..=b'9', ..] => Scalar::Number(std::str::from_utf8(bytes).ok()?),
+        _ => return None,
+    })
+}
+
+/// Appends to `held` up to `cap`; false when not everything fitted.
+fn hold(held: &mut Vec<u8>, bytes: &[u8], cap: usize) -> bool {
+    let room = cap.saturating_sub(held.len());
+    held.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    bytes.len() <= room
+}
+
+fn give<F>(sink: &mut impl Sink<F>, field: F, piece: &[u8]) {
+    if !piece.is_empty() {
+        sink.text(field, piece);
+    }
+}
+
+/// The place of the first quote or backslash. Most strings are short: a search by vectors only begins after a few words.
+#[inline]
+fn string_special(bytes: &[u8]) -> Option<usize> {
+    const WORDS: usize = 4;
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = LOW << 7;
+    // Sets the high bit of each byte that is zero, and perhaps of bytes above it: the lowest set bit is right.
+    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    let mut at = 0;
+    for word in bytes.as_chunks().0.iter().take(WORDS) {
+        let word = u64::from_le_bytes(*word);
+        let found = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let rest = &bytes[at..];
+    let found = match rest.len() {
+        ..8 => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
+        _ => memchr2(b'"', b'\\', rest),
+    };
+    found.map(|length| at + length)
+}
+
+/// Length of the string text that `bytes` begin with, up to its quote.
+pub fn string_length(bytes: &[u8]) -> Option<usize> {
+    string_end(bytes, 0, false).ok()
+}
+
+/// Length of the number that `bytes` begin with, up to what ends it.
+pub fn number_length(bytes: &[u8]) -> Option<usize> {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let length = bytes.iter().position(|byte| !is_part(byte))?;
+    (length > 0 && is_delimiter(bytes[length])).then_some(length)
+}
+
+/// The place of the quote that ends the string; else whether the input ends in the middle of an escape.
+fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, bool> {
+    if escaped {
+        at += 1;
+    }
+    while at < input.len() {
+        let Some(length) = string_special(&input[at..]) else { return Err(false) };
+        at += length;
+        if input[at] == b'"' {
+            return Ok(at);
+        }
+        at += 2;
+    }
+    Err(at > input.len())
+}
+
+/// Where this piece of a string ends, whether the string ends there, and whether the next byte is escaped.
+fn bounds(input: &[u8], at: usize, escaped: bool) -> (usize, bool, bool) {
+    match string_end(input, at, escaped) {
+        Ok(end) => (end, true, false),
+        Err(escaped) => (input.len(), false, escaped),
+    }
+}
+
+/// See [`super::fuzz`].
+pub(super) fn fuzz(data: &[u8]) {
+    const ITEM: Shape<u8> =
+        Shape::value(3).members(&[("a", Shape::value(4)), ("b", Shape::text(5))]).items(&Shape::value(6));
+    const ROOT: Shape<u8> = Shape::value(0)
+        .members(&[("a", Shape::text(1)), ("b", Shape::container(2).items(&ITEM)), ("c", ITEM)])
+        .items(&ITEM);
+    #[derive(Default, PartialEq, Debug)]
+    struct Log(Vec<u8>);
+    impl Sink<u8> for Log {
+        fn scalar(&mut self, field: u8, value: Scalar<'_>) {
+            self.0.push(field);
+            match value {
+                Scalar::Text { value, cut } => {
+                    self.0.push(u8::from(cut));
+                    self.0.extend_from_slice(value.as_bytes());
+                }
+                other => self.0.extend_from_slice(format!("{other:?}").as_bytes()),
+            }
+        }
+        fn open(&mut self, field: u8, _: Container) {
+            self.0.push(field | 0x40);
+        }
+        fn close(&mut self, field: u8) {
+            self.0.push(field | 0x80);
+        }
+        fn text(&mut self, _: u8, piece: &[u8]) {
+            self.0.extend_from_slice(piece);
+        }
+    }
+    let (step, document) = data.split_first().map_or((1, data), |(step, rest)| (usize::from(*step % 32) + 1, rest));
+    let (mut whole, mut cut) = (Log::default(), Log::default());
+    let ending = Scanner::new(&ROOT).document(document, &mut whole);
+    let mut scanner = Scanner::new(&ROOT);
+    document.chunks(step).for_each(|piece| scanner.push(piece, &mut cut));
+    assert_eq!((ending, whole), (scanner.finish(&mut cut), cut), "cutting changes the result");
+}

@@ -1,0 +1,130 @@
+//! Services by their hosts: the provider's name, and where a service deviates from OpenAI's shapes. One row a service.
+//!
+//! The table only names what is already recognised by path and bodies. A service that is not in it is traced as well,
+//! under the name of the API that it speaks.
+
+/// One service.
+#[derive(Debug)]
+pub struct Service {
+    /// Host names; `*` stands for one or more characters other than `/`.
+    pub hosts: &'static [&'static str],
+    /// `gen_ai.provider.name`.
+    pub provider: &'static str,
+    /// When several rows share a host: the path must begin with this.
+    pub prefix: &'static str,
+    /// Paths of chat completions other than `…/chat/completions`.
+    pub chat_paths: &'static [&'static str],
+    pub reasoning: Reasoning,
+}
+
+/// Whether the stated output tokens include the reasoning tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reasoning {
+    Included,
+    /// They come on top, unless the stated total says otherwise.
+    Additional,
+}
+
+const fn service(provider: &'static str, hosts: &'static [&'static str]) -> Service {
+    Service { hosts, provider, prefix: "", chat_paths: &[], reasoning: Reasoning::Included }
+}
+
+/// The first row that fits is used.
+pub static SERVICES: &[Service] = &[
+    service("openai", &["api.openai.com", "*.api.openai.com"]),
+    service("anthropic", &["api.anthropic.com", "*.api.anthropic.com"]),
+    service("azure.ai.openai", &["*.openai.azure.com", "*.openai.azure.us", "*.openai.azure.cn"]),
+    Service {
+        prefix: "/openai/",
+        ..service("azure.ai.openai", &["*.services.ai.azure.com", "*.cognitiveservices.azure.com"])
+    },
+    service(
+        "azure.ai.inference",
+        &[
+            "*.services.ai.azure.com",
+            "*.inference.ai.azure.com",
+            "*.models.ai.azure.com",
+            "models.inference.ai.azure.com",
+        ],
+    ),
+    service(
+        "aws.bedrock",
+        &["bedrock-runtime.*.amazonaws.com", "bedrock-runtime-fips.*.amazonaws.com", "bedrock-mantle.*.api.aws"],
+    ),
+    service(
+        "gcp.vertex_ai",
+        &["aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.googleapis.com"],
+    ),
+    service("gcp.gemini", &["generativelanguage.googleapis.com"]),
+    service("cohere", &["api.cohere.com", "api.cohere.ai", "*.api.cohere.com"]),
+    service("mistral_ai", &["api.mistral.ai", "codestral.mistral.ai", "*.api.mistral.ai"]),
+    service("groq", &["api.groq.com"]),
+    service("deepseek", &["api.deepseek.com"]),
+    Service { reasoning: Reasoning::Additional, ..service("x_ai", &["api.x.ai", "*.api.x.ai"]) },
+    Service { reasoning: Reasoning::Additional, ..service("perplexity", &["api.perplexity.ai"]) },
+    service("ibm.watsonx.ai", &["*.ml.cloud.ibm.com"]),
+    service("moonshot_ai", &["api.moonshot.ai", "api.moonshot.cn"]),
+    service("openrouter", &["openrouter.ai", "*.openrouter.ai"]),
+    service("together_ai", &["api.together.xyz", "api.together.ai"]),
+    service("fireworks_ai", &["api.fireworks.ai", "*.api.fireworks.ai"]),
+    Service { chat_paths: &["/v1/chat"], ..service("writer", &["api.writer.com"]) },
+    service("ollama", &["ollama.com", "*.ollama.com"]),
+    service("cerebras", &["api.cerebras.ai"]),
+    service("sambanova", &["api.sambanova.ai"]),
+    service("nvidia_nim", &["integrate.api.nvidia.com"]),
+    service("huggingface", &["router.huggingface.co", "api-inference.huggingface.co", "*.endpoints.huggingface.cloud"]),
+    service("deepinfra", &["api.deepinfra.com"]),
+    service("hyperbolic", &["api.hyperbolic.xyz"]),
+    service("novita", &["api.novita.ai"]),
+    service("dashscope", &["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"]),
+    service("zhipu_ai", &["open.bigmodel.cn", "api.z.ai"]),
+    service("minimax", &["api.minimax.chat", "api.minimaxi.com", "api.minimax.io"]),
+    service("github_models", &["models.github.ai"]),
+    service("github_copilot", &["api.githubcopilot.com", "api.*.githubcopilot.com"]),
+    service("vercel_ai_gateway", &["ai-gateway.vercel.sh"]),
+    service("voyage_ai", &["api.voyageai.com"]),
+];
+
+/// `host` is in lower case, without port.
+pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
+    SERVICES.iter().find(|service| {
+        path.starts_with(service.prefix) && service.hosts.iter().any(|pattern| host_fits(pattern, host))
+    })
+}
+
+fn host_fits(pattern: &str, host: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == host,
+        Some((before, after)) => {
+            host.len() > before.len() + after.len() && host.starts_with(before) && host.ends_with(after)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(host: &str, path: &str) -> Option<&'static str> {
+        service_at(host, path).map(|service| service.provider)
+    }
+
+    #[test]
+    fn names_services_by_host_and_prefix() {
+        let chat = "/v1/chat/completions";
+        assert_eq!(provider("api.openai.com", chat), Some("openai"));
+        assert_eq!(provider("eu.api.openai.com", chat), Some("openai"));
+        assert_eq!(provider("res.openai.azure.com", "/openai/v1/responses"), Some("azure.ai.openai"));
+        assert_eq!(provider("res.services.ai.azure.com", "/openai/v1/responses"), Some("azure.ai.openai"));
+        assert_eq!(provider("res.services.ai.azure.com", "/models/chat/completions"), Some("azure.ai.inference"));
+        assert_eq!(provider("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse"), Some("aws.bedrock"));
+        assert_eq!(provider("us-central1-aiplatform.googleapis.com", "/v1"), Some("gcp.vertex_ai"));
+    }
+
+    #[test]
+    fn does_not_take_a_look_alike() {
+        for host in ["api.openai.com.example.org", "myapi.openai.com.evil", "openai.azure.com", "localhost", ""] {
+            assert_eq!(provider(host, "/v1/chat/completions"), None, "{host}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Responses of the Responses API, whole or as events: the first and the last event carry the whole response under
+//! `response`; the last one its usage.
+
+use crate::llm::{
+    call::{LlmCall, ToolCall, Usage},
+    decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
+    failure::{Failure, Part},
+    json::{Container, Scalar, Shape, Sink},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Root,
+    Response,
+    Type,
+    Object,
+    Id,
+    Model,
+    ServiceTier,
+    Status,
+    IncompleteReason,
+    Delta,
+    Item,
+    ItemType,
+    ItemName,
+    ItemCallId,
+    InputTokens,
+    CachedTokens,
+    CacheWriteTokens,
+    OutputTokens,
+    ReasoningTokens,
+    Failure(Part),
+}
+
+use Field as F;
+
+const USAGE: Shape<F> = Shape::through().members(&[
+    ("input_tokens", Shape::value(F::InputTokens)),
+    (
+        "input_tokens_details",
+        Shape::through().members(&[
+            ("cached_tokens", Shape::value(F::CachedTokens)),
+            ("cache_write_tokens", Shape::value(F::CacheWriteTokens)),
+        ]),
+    ),
+    ("output_tokens", Shape::value(F::OutputTokens)),
+    ("output_tokens_details", Shape::through().members(&[("reasoning_tokens", Shape::value(F::ReasoningTokens))])),
+]);
+const ITEM: Shape<F> = Shape::container(F::Item).members(&[
+    ("type", Shape::value(F::ItemType)),
+    ("name", Shape::value(F::ItemName)),
+    ("call_id", Shape::value(F::ItemCallId)),
+]);
+const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error))
+    .members(&[("code", Shape::value(F::Failure(Part::Code))), ("type", Shape::value(F::Failure(Part::Type)))]);
+const INCOMPLETE: Shape<F> = Shape::through().members(&[("reason", Shape::value(F::IncompleteReason))]);
+const WHOLE: Shape<F> = Shape::container(F::Response).members(&[
+    ("object", Shape::value(F::Object)),
+    ("id", Shape::value(F::Id)),
+    ("model", Shape::value(F::Model)),
+    ("service_tier", Shape::value(F::ServiceTier)),
+    ("status", Shape::value(F::Status)),
+    ("incomplete_details", INCOMPLETE),
+    ("output", Shape::through().items(&ITEM)),
+    ("usage", USAGE),
+    ("error", ERROR),
+]);
+const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
+    ("type", Shape::value(F::Type)),
+    ("delta", Shape::presence(F::Delta)),
+    ("item", ITEM),
+    ("response", WHOLE),
+    ("object", Shape::value(F::Object)),
+    ("id", Shape::value(F::Id)),
+    ("model", Shape::value(F::Model)),
+    ("service_tier", Shape::value(F::ServiceTier)),
+    ("status", Shape::value(F::Status)),
+    ("incomplete_details", INCOMPLETE),
+    ("output", Shape::through().items(&ITEM)),
+    ("usage", USAGE),
+    ("error", ERROR),
+    ("code", Shape::value(F::Failure(Part::TopCode))),
+]);
+
+/// An output item, until it is whole: its `type` may stand last.
+#[derive(Default)]
+struct Item {
+    kind: Option<String>,
+    name: Option<String>,
+    call_id: Option<String>,
+}
+
+pub struct ResponsesResponse {
+    keep: Keep,
+    fits: bool,
+    is_object: bool,
+    id: Option<String>,
+    model: Option<String>,
+    /// The latest: the first event repeats what the request asked for.
+    service_tier: Option<String>,
+    status: Option<String>,
+    incomplete_reason: Option<String>,
+    item: Item,
+    calls: Vec<ToolCall>,
+    usage: Usage,
+    failure: Failure,
+    ends: bool,
+    seen: Seen,
+}
+
+impl ResponsesResponse {
+    pub fn new(limits: CallLimits) -> Self {
+        Self {
+            keep: Keep::new(limits),
+            fits: false,
+            is_object: false,
+            id: None,
+            model: None,
+            service_tier: None,
+            status: None,
+            incomplete_reason: None,
+            item: Item::default(),
+            calls: Vec::new(),
+            usage: Usage::default(),
+            failure: Failure::default(),
+            ends: false,
+            seen: Seen::default(),
+        }
+    }
+
+    fn latest(&mut self, place: fn(&mut Usage) -> &mut Option<u64>, value: Scalar<'_>) {
+        if let Some(count) = value.count() {
+            *place(&mut self.usage) = Some(count);
+            self.seen.news = true;
+        }
+    }
+
+    fn end_item(&mut self) {
+        let item = std::mem::take(&mut self.item);
+        let kind = item.kind.as_deref().unwrap_or_default();
+        self.seen.content |= kind.ends_with("_call");
+        self.seen.news = true;
+        // Tools that the service runs itself have types of their own.
+        if !matches!(kind, "function_call" | "custom_tool_call") {
+            return;
+        }
+        // An item comes when it begins, when it is whole, and in the whole response.
+        let known = |call: &ToolCall| call.id.is_some() && call.id == item.call_id;
+        if !self.calls.iter().any(known) && self.keep.entry(self.calls.len()) {
+            let name = item.name.and_then(|name| self.keep.text(&name)).unwrap_or_default();
+            let id = item.call_id.and_then(|id| self.keep.text(&id));
+            self.calls.push(ToolCall { name, id });
+        }
+    }
+
+    /// What the service calls the end: its status, or the reason why the answer is not complete.
+    fn finish_reason(&mut self) -> Option<String> {
+        let status = self.status.take().filter(|status| !matches!(status.as_str(), "queued" | "in_progress"))?;
+        Some(self.incomplete_reason.take().filter(|_| status == "incomplete").unwrap_or(status))
+    }
+}
+
+impl Sink<Field> for ResponsesResponse {
+    fn scalar(&mut self, field: Field, value: Scalar<'_>) {
+        match field {
+            F::Type => {
+                let kind = value.str().unwrap_or_default();
+                self.fits |= kind.starts_with("response.");
+                self.ends = matches!(kind, "response.completed" | "response.incomplete" | "response.failed");
+                if kind == "error" {
+                    self.failure.begin();
+                    self.seen.news = true;
+                }
+            }
+            F::Object => self.fits |= value.str() == Some("response"),
+            F::Id if self.id.is_none() => {
+                self.keep.first(&mut self.id, value);
+                self.seen.news = true;
+            }
+            F::Model if self.model.is_none() => {
+                self.keep.first(&mut self.model, value);
+                self.seen.news = true;
+            }
+            F::ServiceTier => {
+                if let Some(tier) = value.str() {
+                    self.service_tier = Some(tier.to_owned());
+                    self.seen.news = true;
+                }
+            }
+            F::Status => {
+                self.status = value.str().map(str::to_owned);
+                self.seen.news = true;
+            }
+            F::IncompleteReason => {
+                self.incomplete_reason = value.str().map(str::to_owned);
+                self.seen.news = true;
+            }
+            F::Delta => self.seen.content |= value.is_present(),
+            F::ItemType => self.item.kind = value.str().map(str::to_owned),
+            F::ItemName => self.item.name = value.str().map(str::to_owned),
+            F::ItemCallId => self.item.call_id = value.str().map(str::to_owned),
+            F::InputTokens => self.latest(|usage| &mut usage.input, value),
+            F::CachedTokens => self.latest(|usage| &mut usage.cache_read, value),
+            F::CacheWriteTokens => self.latest(|usage| &mut usage.cache_write, value),
+            F::OutputTokens => self.latest(|usage| &mut usage.output, value),
+            F::ReasoningTokens => self.latest(|usage| &mut usage.reasoning, value),
+            F::Failure(part) => {
+                self.failure.scalar(part, value);
+                self.seen.news |= value.is_present();
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, field: Field, container: Container) {
+        match (field, container) {
+            (F::Root, Container::Object) => self.is_object = true,
+            (F::Item, Container::Object) => self.item = Item::default(),
+            (F::Failure(Part::Error), Container::Object) => {
+                self.failure.begin();
+                self.seen.news = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, field: Field) {
+        if field == F::Item {
+            self.end_item();
+        }
+    }
+}
+
+impl ResponseReader for ResponsesResponse {
+    type Field = Field;
+    const SHAPE: &'static Shape<Field> = &RESPONSE;
+
+    fn begin_event(&mut self, name: &[u8]) -> bool {
+        self.seen = Seen { data: true, ..Seen::default() };
+        self.ends = false;
+        if name == b"error" {
+            self.failure.begin();
+            self.seen.news = true;
+        }
+        name != b"ping"
+    }
+
+    fn end_event(&mut self) -> Seen {
+        Seen { end: self.ends, ..self.seen }
+    }
+
+    fn evidence(&self) -> Evidence {
+        match (self.fits, self.is_object && !self.failure.is_present()) {
+            (true, _) => Evidence::Fits,
+            (false, true) => Evidence::Contradicts,
+            (false, false) => Evidence::None,
+        }
+    }
+
+    fn finish(&mut self, call: &mut LlmCall) -> u64 {
+        call.usage = self.usage;
+        call.error = self.failure.error(call.response.status);
+        let response = &mut call.response;
+        response.id = self.id.take();
+        response.model = self.model.take();
+        response.service_tier = self.service_tier.take();
+        response.finish_reasons = self.finish_reason().into_iter().collect();
+        response.tool_calls = std::mem::take(&mut self.calls);
+        self.keep.dropped
+    }
+}

@@ -1,0 +1,189 @@
+//! What of a request's head tells where it goes: path, host, service.
+
+use crate::{
+    capture::Connection,
+    proto::{Headers, RequestHead},
+};
+
+use super::openai_compatible::{Service, service_at};
+
+/// Provider names for hosts that the built-in table does not know, from the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Host in lower case, with or without port, and the provider's name. It goes before the built-in table.
+    pub hosts: Vec<(String, String)>,
+    /// Also read calls that a traced process answers as a server.
+    pub server_side: bool,
+}
+
+/// Default port of Ollama.
+const OLLAMA_PORT: u16 = 11434;
+
+/// Where a request goes.
+pub struct Target<'a> {
+    pub head: &'a RequestHead,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub service: Option<&'static Service>,
+    configured: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    pub fn new(head: &'a RequestHead, connection: &Connection, options: &'a Options) -> Self {
+        let authority = head.authority.as_deref().map(split_authority);
+        let (host, stated_port) = match authority {
+            Some((host, port)) if !host.is_empty() => (Some(host), port),
+            _ => (connection.sni.as_deref().or(connection.peer.as_deref().map(|peer| split_authority(peer).0)), None),
+        };
+        let host = host.map(str::to_ascii_lowercase);
+        let port = stated_port.or_else(|| default_port(connection));
+        let service = host.as_deref().and_then(|host| service_at(host, &head.path));
+        let configured = host.as_deref().and_then(|host| configured(host, port, options));
+        Self { head, host, port, service, configured }
+    }
+
+    /// The provider's name as host or path tell it.
+    pub fn provider(&self) -> Option<&'a str> {
+        if let Some(name) = self.configured {
+            return Some(name);
+        }
+        if let Some(service) = self.service {
+            return Some(service.provider);
+        }
+        if self.port == Some(OLLAMA_PORT) {
+            return Some("ollama");
+        }
+        // No other service has this path.
+        azure_deployment(&self.head.path).is_some().then_some("azure.ai.openai")
+    }
+
+    /// Whether host or configuration say that models are served here.
+    pub fn is_known(&self) -> bool {
+        self.configured.is_some() || self.service.is_some()
+    }
+}
+
+fn configured<'a>(host: &str, port: Option<u16>, options: &'a Options) -> Option<&'a str> {
+    let with_port = port.map(|port| format!("{host}:{port}"));
+    let fits = |name: &str| name == host || Some(name) == with_port.as_deref();
+    options.hosts.iter().find(|(name, _)| fits(name)).map(|(_, provider)| provider.as_str())
+}
+
+/// Host without brackets, and port, of `host`, `host:port`, `[v6]:port`.
+fn split_authority(authority: &str) -> (&str, Option<u16>) {
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host).trim();
+    if let Some((host, rest)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return (host, rest.strip_prefix(':').and_then(|port| port.parse().ok()));
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') => (host, port.parse().ok()),
+        _ => (authority, None),
+    }
+}
+
+/// The port that the scheme stands for when the authority names none (RFC 9110 section 4.2).
+fn default_port(connection: &Connection) -> Option<u16> {
+    match connection.tls.as_deref() {
+        Some("none") => Some(80),
+        Some(_) => Some(443),
+        None if connection.sni.is_some() => Some(443),
+        None => connection.peer.as_deref().and_then(|peer| split_authority(peer).1),
+    }
+}
+
+/// Path segments from the last to the first, without empty ones.
+pub fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.rsplit('/').filter(|segment| !segment.is_empty())
+}
+
+/// Whether the path ends in these segments; letters' case does not matter.
+pub fn ends_with(path: &str, last: &[&str]) -> bool {
+    let mut segments = segments(path);
+    last.iter().rev().all(|want| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(want)))
+}
+
+/// `{d}` of `…/openai/deployments/{d}/…`, percent-decoded.
+pub fn azure_deployment(path: &str) -> Option<String> {
+    let mut segments = path.split('/');
+    while let Some(segment) = segments.next() {
+        if segment.eq_ignore_ascii_case("openai") && segments.next()?.eq_ignore_ascii_case("deployments") {
+            return segments.next().filter(|name| !name.is_empty()).map(percent_decoded);
+        }
+    }
+    None
+}
+
+/// Undoes percent-encoding (RFC 3986 section 2.1); what does not decode to UTF-8 stays as it is.
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high << 4 | low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Whether a header is there, whatever its value.
+pub fn has_header(headers: &Headers, name: &str) -> bool {
+    headers.0.iter().any(|(header, _)| &**header == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_authorities() {
+        assert_eq!(split_authority("api.openai.com"), ("api.openai.com", None));
+        assert_eq!(split_authority("localhost:8000"), ("localhost", Some(8000)));
+        assert_eq!(split_authority("[::1]:8080"), ("::1", Some(8080)));
+        assert_eq!(split_authority("::1"), ("::1", None));
+        assert_eq!(split_authority("host:none"), ("host", None));
+    }
+
+    #[test]
+    fn decodes_percent_encoding() {
+        assert_eq!(percent_decoded("anthropic.claude-v2%3A1"), "anthropic.claude-v2:1");
+        assert_eq!(percent_decoded("100%"), "100%");
+        assert_eq!(percent_decoded("%ff"), "%ff");
+    }
+
+    #[test]
+    fn finds_azure_deployments() {
+        assert_eq!(azure_deployment("/openai/deployments/gpt-x/chat/completions").as_deref(), Some("gpt-x"));
+        assert_eq!(azure_deployment("/gateway/openai/deployments/a%20b/embeddings").as_deref(), Some("a b"));
+        assert_eq!(azure_deployment("/openai/v1/chat/completions"), None);
+        assert_eq!(azure_deployment("/openai"), None);
+    }
+
+    #[test]
+    fn the_host_header_names_the_server_and_the_scheme_its_port() {
+        let head = RequestHead { authority: Some("API.openai.com".into()), ..RequestHead::default() };
+        let connection =
+            Connection { peer: Some("10.0.0.1:3128".into()), tls: Some("openssl".into()), ..Connection::default() };
+        let options = Options::default();
+        let target = Target::new(&head, &connection, &options);
+        assert_eq!((target.host.as_deref(), target.port), (Some("api.openai.com"), Some(443)));
+        let head = RequestHead::default();
+        let connection = Connection { sni: Some("api.openai.com".into()), ..connection };
+        assert_eq!(Target::new(&head, &connection, &options).provider(), Some("openai"));
+    }
+
+    #[test]
+    fn configuration_goes_first() {
+        let head = RequestHead { authority: Some("api.openai.com".into()), ..RequestHead::default() };
+        let connection = Connection { tls: Some("openssl".into()), ..Connection::default() };
+        let options = Options { hosts: vec![("api.openai.com:443".into(), "my_gateway".into())], ..Options::default() };
+        assert_eq!(Target::new(&head, &connection, &options).provider(), Some("my_gateway"));
+    }
+}

@@ -1,0 +1,247 @@
+//! Recognises an event that equals the one before but for text that nobody reads.
+//!
+//! Nearly all events of a stream are of one form: `{…,"delta":{"content":"` some text `"},…}`. When an event was read in
+//! full, carried content and told nothing new, all that a later event with the same bytes around the same kind of text
+//! can tell is the same again. Comparing is several times cheaper than reading, and exact: a single other byte outside
+//! of those texts, or an empty text where there was one, and the event is read in full.
+
+use super::{
+    decode::Seen,
+    json::{Passed, Passing, number_length, string_length},
+};
+
+/// Longest event that is remembered.
+const EVENT_BYTES: usize = 4 << 10;
+/// Events of this many forms are remembered: two choices, or two tool calls, may take turns.
+const FORMS: usize = 2;
+
+#[derive(Default)]
+pub struct Repeat {
+    forms: [Form; FORMS],
+    /// The form to forget next.
+    oldest: usize,
+}
+
+#[derive(Default)]
+struct Form {
+    name: Vec<u8>,
+    /// Bytes of the remembered event without what may differ: that is not kept.
+    fixed: Vec<u8>,
+    free: Vec<Free>,
+    seen: Option<Seen>,
+}
+
+/// A piece of an event that may differ.
+#[derive(Clone, Copy)]
+struct Free {
+    /// It stands after this many bytes of `fixed`.
+    after: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    /// A text that has to be empty, or has to be not, as it was.
+    ToldText {
+        empty: bool,
+    },
+    Number,
+}
+
+impl Repeat {
+    /// Remembers an event by the scalars in it that may differ.
+    pub fn learn(&mut self, name: &[u8], event: &[u8], passed: Option<&[Passed]>, seen: Seen) {
+        let Some(passed) = passed.filter(|_| event.len() <= EVENT_BYTES) else { return };
+        let form = &mut self.forms[self.oldest];
+        self.oldest = (self.oldest + 1) % FORMS;
+        form.learn(name, event, passed, seen);
+    }
+
+    /// What the event is, if it equals a remembered one.
+    pub fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
+        self.forms.iter().find_map(|form| form.matches(name, event))
+    }
+}
+
+impl Form {
+    fn learn(&mut self, name: &[u8], event: &[u8], passed: &[Passed], seen: Seen) {
+        self.seen = None;
+        self.fixed.clear();
+        self.free.clear();
+        let mut at = 0;
+        for passed in passed {
+            let Some(fixed) = event.get(at..passed.start as usize) else { return };
+            self.fixed.extend_from_slice(fixed);
+            let kind = match passed.what {
+                Passing::Text { told: true } => Kind::ToldText { empty: passed.start == passed.end },
+                Passing::Text { told: false } => Kind::Text,
+                Passing::Number => Kind::Number,
+            };
+            self.free.push(Free { after: self.fixed.len() as u32, kind });
+            at = passed.end as usize;
+        }
+        self.fixed.extend_from_slice(event[at..].trim_ascii_end());
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.seen = Some(seen);
+    }
+
+    fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
+        let seen = self.seen?;
+        if name != self.name {
+            return None;
+        }
+        let (mut rest, mut done) = (event, 0);
+        for free in &self.free {
+            let fixed = &self.fixed[done..free.after as usize];
+            if !begins_with(rest, fixed) {
+                return None;
+            }
+            rest = &rest[fixed.len()..];
+            done = free.after as usize;
+            let length = match free.kind {
+                Kind::Number => number_length(rest)?,
+                Kind::Text => string_length(rest)?,
+                Kind::ToldText { empty } => string_length(rest).filter(|length| (*length == 0) == empty)?,
+            };
+            rest = &rest[length..];
+        }
+        let fixed = &self.fixed[done..];
+        let ends = begins_with(rest, fixed) && rest[fixed.len()..].iter().all(u8::is_ascii_whitespace);
+        ends.then_some(seen)
+    }
+}
+
+/// `starts_with` by words: the pieces are short, and there are several in each event.
+fn begins_with(bytes: &[u8], fixed: &[u8]) -> bool {
+    let Some(bytes) = bytes.get(..fixed.len()) else { return false };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (fixed_words, fixed_rest) = fixed.as_chunks::<8>();
+    let equal = |(word, fixed): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*fixed);
+    words.iter().zip(fixed_words).all(equal) && rest.iter().zip(fixed_rest).all(|(byte, fixed)| byte == fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{call::LlmCall, decode::Seen, tests::drive::Exchange};
+    use super::*;
+
+    const NEWS: Seen = Seen { data: true, content: true, end: false, news: false };
+
+    /// Learns `event` with the texts between `<` and `>` (the marks are not part of it).
+    fn learned(name: &str, event: &str) -> Repeat {
+        let (mut bytes, mut texts, mut start) = (Vec::new(), Vec::new(), 0);
+        for byte in event.bytes() {
+            match byte {
+                b'<' => start = bytes.len() as u32,
+                b'>' => {
+                    let end = bytes.len() as u32;
+                    let what = match bytes[start as usize] {
+                        b'0'..=b'9' => Passing::Number,
+                        _ => Passing::Text { told: texts.is_empty() },
+                    };
+                    texts.push(Passed { start, end, what });
+                }
+                _ => bytes.push(byte),
+            }
+        }
+        let mut repeat = Repeat::default();
+        repeat.learn(name.as_bytes(), &bytes, Some(&texts), NEWS);
+        repeat
+    }
+
+    #[test]
+    fn only_other_text_matches() {
+        let repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","o":<7>,"n":1}"#);
+        let matches = |name: &str, event: &str| repeat.matches(name.as_bytes(), event.as_bytes()).is_some();
+        assert!(matches("delta", r#"{"t":"No, \"never\"\\","p":"x","o":8.5e-1,"n":1}"#));
+        assert!(matches("delta", r#"{"t":"Yes","p":"","o":7,"n":1}   "#));
+        assert!(!matches("other", r#"{"t":"Yes","p":"abc","o":7,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"","p":"abc","o":7,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":null,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":,"n":1}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":1,"m":2}"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7,"n":1"#));
+        assert!(!matches("delta", r#"{"t":"Yes","p":"abc","o":7"#));
+        assert!(!matches("delta", r#"{"t":"Yes\"#));
+        assert!(!matches("delta", ""));
+    }
+
+    #[test]
+    fn text_is_not_kept() {
+        let repeat = learned("", r#"{"t":"<secret>"}"#);
+        assert_eq!(repeat.forms[0].fixed, br#"{"t":""}"#);
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![Just(String::new()), "[ -~é\n]{1,8}".prop_map(|text| text)]
+    }
+
+    /// Events of a chat stream that differ in little, so that many are recognised and many just not.
+    fn chat_event() -> impl Strategy<Value = String> {
+        let quoted = |text: String| serde_json::to_string(&text).unwrap();
+        let delta = (text().prop_map(quoted), 0..2_u8, 0..8_u8).prop_map(|(text, index, kind)| match kind {
+            0..4 => format!(r#"{{"index":{index},"delta":{{"content":{text}}},"finish_reason":null}}"#),
+            4 => format!(r#"{{"index":{index},"delta":{{"reasoning_content":{text}}},"finish_reason":null}}"#),
+            5 => format!(r#"{{"delta":{{"content":{text}}},"finish_reason":{text},"index":{index}}}"#),
+            6 => format!(r#"{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"id":{text},"function":{{"name":{text}}}}}]}}}}"#),
+            _ => format!(r#"{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"function":{{"arguments":{text}}}}}]}}}}"#),
+        });
+        let usage = prop_oneof![
+            9 => Just("null".to_owned()),
+            1 => (0..9_u8).prop_map(|tokens| format!(r#"{{"prompt_tokens":{tokens},"completion_tokens":{tokens}}}"#)),
+        ];
+        (delta, usage, text().prop_map(quoted), prop_oneof![9 => Just(""), 1 => Just("c2")]).prop_map(
+            |(delta, usage, padding, id)| {
+                format!(r#"{{"id":"{id}","model":"m","choices":[{delta}],"usage":{usage},"obfuscation":{padding}}}"#)
+            },
+        )
+    }
+
+    fn messages_event() -> impl Strategy<Value = String> {
+        let quoted = |text: String| serde_json::to_string(&text).unwrap();
+        (text().prop_map(quoted), 0..2_u8, 0..9_u8).prop_map(|(text, index, kind)| {
+            let delta = |delta: &str| format!(r#"{{"type":"content_block_delta","index":{index},"delta":{{{delta}}}}}"#);
+            match kind {
+                0..3 => delta(&format!(r#""type":"text_delta","text":{text}"#)),
+                3 => delta(&format!(r#""type":"thinking_delta","thinking":{text}"#)),
+                4 => delta(&format!(r#""type":"signature_delta","signature":{text}"#)),
+                5 => delta(&format!(r#""type":"input_json_delta","partial_json":{text}"#)),
+                6 => format!(r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":{text},"name":{text}}}}}"#),
+                7 => format!(r#"{{"type":"message_delta","delta":{{"stop_reason":{text}}},"usage":{{"output_tokens":{index}}}}}"#),
+                _ => r#"{"type":"ping"}"#.to_owned(),
+            }
+        })
+    }
+
+    /// The same stream twice: once as it is, once with other white space before each event, so that none is recognised.
+    fn both(path: &str, events: &[String]) -> [LlmCall; 2] {
+        [0, 1].map(|spaces| {
+            let exchange = Exchange::post("api.example", path).with_headers(&[("anthropic-version", "1")]);
+            let exchange = exchange.request(r#"{"model":"m","messages":[]}"#).response(200, &[]);
+            let events = events.iter().enumerate();
+            let stream = events.fold(exchange, |exchange, (index, event)| {
+                exchange.sse("", &format!("{}{event}", " ".repeat(index * spaces)))
+            });
+            stream.complete().unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn streams_of_chat_completions_tell_the_same(events in prop::collection::vec(chat_event(), 0..40)) {
+            let [with, without] = both("/v1/chat/completions", &events);
+            prop_assert_eq!(with, without);
+        }
+
+        #[test]
+        fn streams_of_messages_tell_the_same(events in prop::collection::vec(messages_event(), 0..40)) {
+            let [with, without] = both("/v1/messages", &events);
+            prop_assert_eq!(with, without);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The whole line, top down: capture → flow → proto → exchange → llm → agent → span → output.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
+
+use crate::{
+    agent::{self, Concluded, Turns},
+    capture::{self, ConnectionKey, Process, record::Recorder},
+    exchange::{self, Exchanges},
+    flow::{self, Flows},
+    llm::{Calls, LlmCall, could_be_model_call},
+    output::Output,
+    price::Prices,
+    proto::{self, Limits, Protocol},
+    span::Synth,
+};
+
+/// What a pipeline has seen, for the closing words and for `doctor`'s hints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub connections: u64,
+    /// Connections whose protocol is not decoded: HTTP/2, or not HTTP.
+    pub http2: u64,
+    pub not_http: u64,
+    /// Bytes of plaintext.
+    pub bytes: u64,
+    /// Bytes known to be missing.
+    pub lost_bytes: u64,
+    /// Losses of unknown size.
+    pub unknown_losses: u64,
+    pub evicted_connections: u64,
+    /// Requests of any kind.
+    pub exchanges: u64,
+    pub calls: u64,
+}
+
+/// The line from captured events to output. One thread drives it; it has no clock of its own.
+pub struct Pipeline {
+    flows: Flows,
+    protocols: HashMap<ConnectionKey, proto::Connection>,
+    exchanges: Exchanges,
+    calls: Calls,
+    prices: Prices,
+    turns: Turns,
+    synth: Synth,
+    output: Output,
+    recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    processes: Processes,
+    seen: Seen,
+    // Between the stages; kept so that their memory is used again.
+    ordered: Vec<flow::Event>,
+    decoded: Vec<proto::Event>,
+    exchanged: Vec<exchange::Event>,
+    ended: Vec<LlmCall>,
+    concluded: Vec<Concluded>,
+}
+
+impl Pipeline {
+    pub fn new(
+        calls: Calls,
+        prices: Prices,
+        synth: Synth,
+        output: Output,
+        recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    ) -> Self {
+        Self {
+            flows: Flows::new(flow::Limits::default()),
+            protocols: HashMap::new(),
+            exchanges: Exchanges::new(),
+            calls,
+            prices,
+            turns: Turns::new(agent::Limits::default()),
+            synth,
+            output,
+            recorder,
+            processes: Processes::default(),
+            seen: Seen::default(),
+            ordered: Vec::new(),
+            decoded: Vec::new(),
+            exchanged: Vec::new(),
+            ended: Vec::new(),
+            concluded: Vec::new(),
+        }
+    }
+
+    /// Takes one observation. An error is one of output: nobody can read what is written.
+    pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
+        if let capture::Event::Process { at, process } = &event {
+            if !self.processes.is_news(*at, process) {
+                return Ok(());
+            }
+            self.synth.process(process);
+            self.output.process(process);
+        }
+        if let capture::Event::Open { connection, .. } = &event {
+            self.processes.speaks_tls(connection.pid);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(&event)?;
+        }
+        self.flows.push(event, &mut self.ordered);
+        self.decode()
+    }
+
+    /// Nothing has come for a while: what waits for its predecessors goes on without them.
+    pub fn tick(&mut self) -> io::Result<()> {
+        self.flows.tick(&mut self.ordered);
+        self.decode()
+    }
+
+    /// Nothing more comes: what is open ends unfinished, and the recording is closed.
+    pub fn finish(&mut self) -> io::Result<Seen> {
+        self.flows.finish(&mut self.ordered);
+        self.decode()?;
+        self.exchanges.finish(&mut self.exchanged);
+        self.tell()?;
+        self.calls.finish(&mut self.ended);
+        self.emit()?;
+        self.turns.finish(&mut self.concluded);
+        self.emit()?;
+        if let Some(recorder) = self.recorder.take() {
+            recorder.finish()?;
+        }
+        let counters = self.flows.counters();
+        self.seen.bytes = counters.bytes;
+        self.seen.lost_bytes = counters.lost_bytes;
+        self.seen.unknown_losses = counters.unknown_losses;
+        self.seen.evicted_connections = counters.evicted_connections;
+        Ok(self.seen)
+    }
+
+    pub fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// Whether plaintext of this process was seen.
+    pub fn has_seen(&self, pid: u32) -> bool {
+        self.processes.0.get(&pid).is_some_and(|known| known.speaks_tls)
+    }
+
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// flow → proto → exchange
+    fn decode(&mut self) -> io::Result<()> {
+        for event in self.ordered.drain(..) {
+            match event {
+                flow::Event::Open { key, connection, .. } => {
+                    self.seen.connections += 1;
+                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_model_call);
+                    self.protocols.insert(key, decoder);
+                    self.exchanges.open(key, connection);
+                }
+                flow::Event::Bytes { at, key, direction, bytes } => {
+                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
+                    protocol.push(at, direction, bytes, &mut self.decoded);
+                    for event in self.decoded.drain(..) {
+                        self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
+                        self.exchanges.push(key, event, &mut self.exchanged);
+                    }
+                }
+                flow::Event::Gap { at, key, direction, lost } => {
+                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
+                    protocol.gap(at, direction, lost, &mut self.decoded);
+                    for event in self.decoded.drain(..) {
+                        self.exchanges.push(key, event, &mut self.exchanged);
+                    }
+                }
+                flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
+                    let Some(mut protocol) = self.protocols.remove(&key) else { continue };
+                    match event {
+                        flow::Event::Close { by, .. } => protocol.close(at, by, &mut self.decoded),
+                        _ => protocol.abandon(at, &mut self.decoded),
+                    }
+                    for event in self.decoded.drain(..) {
+                        self.exchanges.push(key, event, &mut self.exchanged);
+                    }
+                    match event {
+                        flow::Event::Close { by, .. } => self.exchanges.close(key, at, by, &mut self.exchanged),
+                        _ => self.exchanges.abandon(key, at, &mut self.exchanged),
+                    }
+                    match protocol.protocol() {
+                        Protocol::Http2 => self.seen.http2 += 1,
+                        Protocol::Other => self.seen.not_http += 1,
+                        Protocol::Http1 | Protocol::Undecided => {}
+                    }
+                }
+            }
+        }
+        self.tell()
+    }
+
+    /// exchange → llm
+    fn tell(&mut self) -> io::Result<()> {
+        for event in self.exchanged.drain(..) {
+            if let (Some(recorder), exchange::Event::Request { id, .. }) = (&mut self.recorder, &event) {
+                recorder.model_traffic(id.connection)?;
+            }
+            self.calls.push(&event, &mut self.ended);
+        }
+        self.emit()
+    }
+
+    /// llm → agent → span → output
+    fn emit(&mut self) -> io::Result<()> {
+        for call in self.ended.drain(..) {
+            self.seen.calls += 1;
+            let turn = self.turns.push(&call, &mut self.concluded);
+            let cost = self.prices.cost(&call);
+            let span = self.synth.call(&call, turn.as_ref(), cost.as_ref());
+            self.output.call(&call, cost.as_ref(), span)?;
+        }
+        for concluded in self.concluded.drain(..) {
+            let span = match concluded {
+                Concluded::Tool(run) => self.synth.tool(&run),
+                Concluded::Turn(turn) => self.synth.turn(&turn),
+            };
+            self.output.span(span)?;
+        }
+        Ok(())
+    }
+}
+
+/// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
+const MAX_PROCESSES: usize = 64 << 10;
+
+/// What was told of processes, by PID.
+#[derive(Default)]
+struct Processes(HashMap<u32, Known>);
+
+#[derive(Default, Clone, Copy)]
+struct Known {
+    at: u64,
+    speaks_tls: bool,
+}
+
+impl Processes {
+    /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
+    /// They come in any order: the poorer must not replace the richer of the same image.
+    fn is_news(&mut self, at: u64, process: &Process) -> bool {
+        if self.0.len() >= MAX_PROCESSES {
+            self.0.clear();
+        }
+        let known = self.0.entry(process.pid).or_default();
+        if process.service.is_none() && at <= known.at {
+            return false;
+        }
+        known.at = known.at.max(at);
+        true
+    }
+
+    fn speaks_tls(&mut self, pid: Option<u32>) {
+        if let Some(pid) = pid {
+            self.0.entry(pid).or_default().speaks_tls = true;
+        }
+    }
+}
