@@ -4,4 +4,5 @@
 pub mod compare;
 pub mod harness;
 pub mod mock;
+pub mod receiver;
 pub mod spans;

@@ -1,11 +1,11 @@
 //! `mock-provider`: the mock for the demo and for one's own trials, and the comparison of a trace with its log.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tests::{
-    compare,
+    compare, harness,
     mock::{self, MockProvider, Options},
     spans,
 };
@@ -36,6 +36,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         spans: PathBuf,
     },
+    /// Makes the virtual environment of the client scripts and prints the path of its Python
+    PrepareClients,
 }
 
 #[derive(Args)]
@@ -56,18 +58,34 @@ struct Serve {
     /// Serve plain HTTP, as local inference servers do
     #[arg(long)]
     plaintext: bool,
+    /// Stop when standard input ends: with whoever started it, however that ends
+    #[arg(long)]
+    until_stdin_ends: bool,
     /// Worker threads
     #[arg(long, default_value_t = 2, value_name = "N")]
     workers: usize,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mock-provider: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Compare { log, spans }) => {
             let report = compare::compare(&mock::read_log(&log)?, &spans::read(&spans)?);
             print!("{report}");
             anyhow::ensure!(report.exact(), "the trace differs from what the mock sent");
+            Ok(())
+        }
+        Some(Command::PrepareClients) => {
+            println!("{}", harness::python()?.display());
             Ok(())
         }
         None => serve(arguments.serve),
@@ -89,20 +107,32 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     if let Some(path) = &arguments.url_file {
         // Whoever waits for the file must never see half of it.
         let partial = path.with_extension("partial");
-        std::fs::write(&partial, mock.url()).and_then(|()| std::fs::rename(&partial, path))
+        std::fs::write(&partial, mock.url())
+            .and_then(|()| std::fs::rename(&partial, path))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    wait_for_signal()?;
+    wait_for_end(arguments.until_stdin_ends)?;
     mock.truth(Duration::from_secs(1));
     Ok(())
 }
 
-fn wait_for_signal() -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+fn wait_for_end(with_stdin: bool) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let (ended, stdin_end) = tokio::sync::oneshot::channel();
+        // Where nobody takes it, it lives to the end, and the other side stays pending.
+        let mut ended = Some(ended);
+        if let Some(ended) = ended.take_if(|_| with_stdin) {
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                let _ = ended.send(());
+            });
+        }
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted?,
             _ = terminate.recv() => {}
+            _ = stdin_end => {}
         }
         Ok(())
     })

@@ -109,9 +109,7 @@ fn nanoseconds(span: &Value, key: &str) -> anyhow::Result<u64> {
 fn attributes(holder: &Value) -> BTreeMap<String, Value> {
     array(holder, "attributes")
         .iter()
-        .filter_map(|attribute| {
-            Some((attribute.get("key")?.as_str()?.to_owned(), plain(attribute.get("value")?)?))
-        })
+        .filter_map(|attribute| Some((attribute.get("key")?.as_str()?.to_owned(), plain(attribute.get("value")?)?)))
         .collect()
 }
 

@@ -1,10 +1,89 @@
+//! The eBPF programs of llmtap: entry points only. Each hook family stands in its own module.
 #![no_std]
 #![no_main]
+// Inline assembly for this architecture is unstable; the build allows it as it allows build-std.
+#![feature(asm_experimental_arch)]
 
-use aya_ebpf::{macros::uprobe, programs::ProbeContext};
+mod emit;
+mod maps;
+mod process;
+mod task;
+mod tls;
 
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{raw_tracepoint, uprobe, uretprobe},
+    programs::{ProbeContext, RawTracePointContext, RetProbeContext},
+};
+
+/// Entry of a read or write function, where [`call_exit`] sees its end.
 #[uprobe]
-pub fn placeholder(_ctx: ProbeContext) -> u32 {
+pub fn call_entry(ctx: ProbeContext) -> u32 {
+    tls::enter(&ctx, false);
+    0
+}
+
+/// A return instruction of a read or write function: an ordinary probe, which leaves the stack alone.
+#[uprobe]
+pub fn call_exit(ctx: ProbeContext) -> u32 {
+    tls::leave(ctx.as_ptr(), false);
+    0
+}
+
+/// Entry and return of a read or write function in one program (uprobe sessions, 6.13 and later): what the entry
+/// returns decides whether the kernel hooks the return of this one call at all. Written without the macro, which
+/// drops the result.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "uprobe")]
+pub fn call_session(ctx: *mut core::ffi::c_void) -> u32 {
+    const LEAVE_THE_RETURN_ALONE: u32 = 1;
+    if tls::session_is_return(ctx) {
+        tls::leave(ctx, true);
+        return 0;
+    }
+    if tls::enter(&ProbeContext::new(ctx), true) { 0 } else { LEAVE_THE_RETURN_ALONE }
+}
+
+/// Entry of a function that ends or names a connection.
+#[uprobe]
+pub fn connection_fact(ctx: ProbeContext) -> u32 {
+    tls::fact(&ctx);
+    0
+}
+
+/// Does nothing: the benchmark's measure of what a site costs by itself.
+#[uprobe]
+pub fn empty_entry(_ctx: ProbeContext) -> u32 {
+    0
+}
+
+/// As [`empty_entry`], for returns.
+#[uretprobe]
+pub fn empty_return(_ctx: RetProbeContext) -> u32 {
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(ctx: RawTracePointContext) -> i32 {
+    process::forked(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(ctx: RawTracePointContext) -> i32 {
+    process::replaced(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(ctx: RawTracePointContext) -> i32 {
+    process::exited(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
+    process::joined_cgroup(&ctx);
     0
 }
 

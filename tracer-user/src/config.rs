@@ -5,6 +5,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::{Glob, GlobMatcher};
 
+use crate::capture::program::AttachMode;
+
 #[derive(Debug, Parser)]
 #[command(
     name = "llmtap",
@@ -144,6 +146,13 @@ pub struct Live {
     /// Attach by perf events although the kernel has uprobe_multi
     #[arg(long, hide = true)]
     pub perf_uprobes: bool,
+}
+
+impl Live {
+    /// The way of attaching that is asked for.
+    pub fn mode(&self) -> Option<AttachMode> {
+        self.perf_uprobes.then_some(AttachMode::Perf)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

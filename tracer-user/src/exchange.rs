@@ -228,3 +228,6 @@ impl Exchange {
         Self { index, request_ended: false, response_started: false, ended: None }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,17 @@ pub mod agent;
 pub mod capture;
 pub mod commands;
 pub mod config;
+pub mod diagnostics;
 pub mod exchange;
 pub mod export;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod live;
 pub mod llm;
 pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
+pub mod session;
 pub mod span;

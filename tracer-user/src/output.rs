@@ -1,14 +1,29 @@
-//! Where spans go: to the terminal or a file, and to the collector.
+//! Where calls and their spans go: to the terminal or a file, and to the collector.
 
 use std::{
+    collections::HashMap,
     io::{self, Write},
     sync::Arc,
+    time::Duration,
 };
 
-use crate::{capture::Process, export::Jsonl, llm::LlmCall, price::Cost, span::SpanRecord};
+use crate::{
+    capture::{Connection, Process},
+    export::{
+        ExportHandle, ExportStats, Jsonl,
+        pretty::{Pretty, ProcessName, Summary},
+    },
+    llm::LlmCall,
+    price::Cost,
+    span::SpanRecord,
+};
+
+/// Names of processes that are remembered. Past it all are forgotten: a line then shows the command's name.
+const MAX_NAMES: usize = 16 << 10;
 
 /// What `--output` names.
 pub enum View {
+    Pretty(Pretty<Box<dyn Write + Send>>),
     Jsonl(Jsonl<Box<dyn Write + Send>>),
     None,
 }
@@ -16,21 +31,67 @@ pub enum View {
 /// All outputs of one run.
 pub struct Output {
     view: View,
+    export: Option<ExportHandle>,
+    names: HashMap<u32, Arc<str>>,
 }
 
 impl Output {
-    pub fn new(view: View) -> Self {
-        Self { view }
+    pub fn new(view: View, export: Option<ExportHandle>) -> Self {
+        Self { view, export, names: HashMap::new() }
     }
 
     /// A traced process was seen, or has replaced its image.
-    pub fn process(&mut self, _process: &Arc<Process>) {}
-
-    /// A call has ended.
-    pub fn call(&mut self, _call: &LlmCall, _cost: Option<&Cost>, span: SpanRecord) -> io::Result<()> {
-        match &mut self.view {
-            View::Jsonl(jsonl) => jsonl.write(span),
-            View::None => Ok(()),
+    pub fn process(&mut self, process: &Process) {
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
+        if let Some(name) = process.service.clone().or_else(|| process.exe.clone()) {
+            self.names.insert(process.pid, name);
         }
     }
+
+    /// A call has ended.
+    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: SpanRecord) -> io::Result<()> {
+        if let View::Pretty(pretty) = &mut self.view {
+            pretty.call(call, cost, &name(&self.names, &call.connection))?;
+        }
+        self.span(span)
+    }
+
+    /// A span that is no call of its own: concluded from several.
+    pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
+        if let Some(export) = &self.export {
+            // Only when both want it is it copied.
+            if matches!(self.view, View::Jsonl(_)) {
+                export.send(span.clone());
+            } else {
+                export.send(span);
+                return Ok(());
+            }
+        }
+        match &mut self.view {
+            View::Jsonl(jsonl) => jsonl.write(span),
+            View::Pretty(_) | View::None => Ok(()),
+        }
+    }
+
+    /// Sends what is left to the collector, for at most `deadline`.
+    pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+        self.export.take().map(|export| export.shutdown(deadline)).unwrap_or_default()
+    }
+
+    /// The closing words.
+    pub fn finish(&mut self, summary: &Summary) -> io::Result<()> {
+        match &mut self.view {
+            View::Pretty(pretty) => pretty.finish(summary),
+            View::Jsonl(_) | View::None => Ok(()),
+        }
+    }
+}
+
+fn name(names: &HashMap<u32, Arc<str>>, connection: &Connection) -> ProcessName {
+    let known = connection.pid.and_then(|pid| names.get(&pid).cloned());
+    let from_exe = || connection.exe.as_deref().map(|exe| Arc::from(exe.rsplit('/').next().unwrap_or(exe)));
+    let name = known.or_else(from_exe).or_else(|| connection.comm.clone()).unwrap_or_else(|| Arc::from("?"));
+    ProcessName { name, pid: connection.pid }
 }

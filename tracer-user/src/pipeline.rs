@@ -1,4 +1,4 @@
-//! The whole line, top down: capture → flow → proto → exchange → llm → span → output.
+//! The whole line, top down: capture → flow → proto → exchange → llm → agent → span → output.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    capture::{self, ConnectionKey, record::Recorder},
+    agent::{self, Concluded, Turns},
+    capture::{self, ConnectionKey, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
     llm::{Calls, LlmCall, could_be_model_call},
@@ -30,6 +31,8 @@ pub struct Seen {
     /// Losses of unknown size.
     pub unknown_losses: u64,
     pub evicted_connections: u64,
+    /// Requests of any kind.
+    pub exchanges: u64,
     pub calls: u64,
 }
 
@@ -40,15 +43,18 @@ pub struct Pipeline {
     exchanges: Exchanges,
     calls: Calls,
     prices: Prices,
+    turns: Turns,
     synth: Synth,
     output: Output,
     recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    processes: Processes,
     seen: Seen,
     // Between the stages; kept so that their memory is used again.
     ordered: Vec<flow::Event>,
     decoded: Vec<proto::Event>,
     exchanged: Vec<exchange::Event>,
     ended: Vec<LlmCall>,
+    concluded: Vec<Concluded>,
 }
 
 impl Pipeline {
@@ -65,25 +71,34 @@ impl Pipeline {
             exchanges: Exchanges::new(),
             calls,
             prices,
+            turns: Turns::new(agent::Limits::default()),
             synth,
             output,
             recorder,
+            processes: Processes::default(),
             seen: Seen::default(),
             ordered: Vec::new(),
             decoded: Vec::new(),
             exchanged: Vec::new(),
             ended: Vec::new(),
+            concluded: Vec::new(),
         }
     }
 
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.push(&event)?;
-        }
-        if let capture::Event::Process { process, .. } = &event {
+        if let capture::Event::Process { at, process } = &event {
+            if !self.processes.is_news(*at, process) {
+                return Ok(());
+            }
             self.synth.process(process);
             self.output.process(process);
+        }
+        if let capture::Event::Open { connection, .. } = &event {
+            self.processes.speaks_tls(connection.pid);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.push(&event)?;
         }
         self.flows.push(event, &mut self.ordered);
         self.decode()
@@ -103,6 +118,8 @@ impl Pipeline {
         self.tell()?;
         self.calls.finish(&mut self.ended);
         self.emit()?;
+        self.turns.finish(&mut self.concluded);
+        self.emit()?;
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
@@ -116,6 +133,11 @@ impl Pipeline {
 
     pub fn prices(&self) -> &Prices {
         &self.prices
+    }
+
+    /// Whether plaintext of this process was seen.
+    pub fn has_seen(&self, pid: u32) -> bool {
+        self.processes.0.get(&pid).is_some_and(|known| known.speaks_tls)
     }
 
     pub fn output(&mut self) -> &mut Output {
@@ -136,6 +158,7 @@ impl Pipeline {
                     let Some(protocol) = self.protocols.get_mut(&key) else { continue };
                     protocol.push(at, direction, bytes, &mut self.decoded);
                     for event in self.decoded.drain(..) {
+                        self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                         self.exchanges.push(key, event, &mut self.exchanged);
                     }
                 }
@@ -181,14 +204,57 @@ impl Pipeline {
         self.emit()
     }
 
-    /// llm → span → output
+    /// llm → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
         for call in self.ended.drain(..) {
             self.seen.calls += 1;
+            let turn = self.turns.push(&call, &mut self.concluded);
             let cost = self.prices.cost(&call);
-            let span = self.synth.call(&call, None, cost.as_ref());
+            let span = self.synth.call(&call, turn.as_ref(), cost.as_ref());
             self.output.call(&call, cost.as_ref(), span)?;
         }
+        for concluded in self.concluded.drain(..) {
+            let span = match concluded {
+                Concluded::Tool(run) => self.synth.tool(&run),
+                Concluded::Turn(turn) => self.synth.turn(&turn),
+            };
+            self.output.span(span)?;
+        }
         Ok(())
+    }
+}
+
+/// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
+const MAX_PROCESSES: usize = 64 << 10;
+
+/// What was told of processes, by PID.
+#[derive(Default)]
+struct Processes(HashMap<u32, Known>);
+
+#[derive(Default, Clone, Copy)]
+struct Known {
+    at: u64,
+    speaks_tls: bool,
+}
+
+impl Processes {
+    /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
+    /// They come in any order: the poorer must not replace the richer of the same image.
+    fn is_news(&mut self, at: u64, process: &Process) -> bool {
+        if self.0.len() >= MAX_PROCESSES {
+            self.0.clear();
+        }
+        let known = self.0.entry(process.pid).or_default();
+        if process.service.is_none() && at <= known.at {
+            return false;
+        }
+        known.at = known.at.max(at);
+        true
+    }
+
+    fn speaks_tls(&mut self, pid: Option<u32>) {
+        if let Some(pid) = pid {
+            self.0.entry(pid).or_default().speaks_tls = true;
+        }
     }
 }

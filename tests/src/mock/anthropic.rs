@@ -69,7 +69,8 @@ impl Messages<'_> {
         let stop_reason = self.stop_reason(&amounts);
         let mut content = Vec::new();
         if amounts.thinking > 0 {
-            content.push(json!({"type": "thinking", "thinking": plan::text(amounts.thinking), "signature": "bW9jaw=="}));
+            content
+                .push(json!({"type": "thinking", "thinking": plan::text(amounts.thinking), "signature": "bW9jaw=="}));
         }
         if amounts.tokens > 0 {
             content.push(json!({"type": "text", "text": plan::text(amounts.tokens)}));
@@ -102,7 +103,7 @@ impl Messages<'_> {
         let states_usage = self.directive.usage != StateUsage::Never;
         let mut steps = Vec::new();
 
-        // The head of a message states what is known so far: all of the input, and an output of one token.
+        // The head of a message states all of the input, and an output of one token that counts nothing yet.
         let early = amounts.output.min(1);
         let mut message = json!({
             "id": self.id(), "type": "message", "role": "assistant", "model": self.model(), "content": [],
@@ -111,7 +112,7 @@ impl Messages<'_> {
         let mut states = Stated { id: Some(self.id()), model: Some(self.model()), ..Stated::default() };
         if states_usage {
             message["usage"] = self.usage(&amounts, early);
-            states.usage = Some(Usage { reasoning: None, ..self.stated_usage(&amounts, early) });
+            states.usage = Some(Usage { output: None, reasoning: None, ..self.stated_usage(&amounts, early) });
             if let Some(details) = message["usage"].as_object_mut() {
                 details.remove("output_tokens_details");
             }
@@ -131,7 +132,8 @@ impl Messages<'_> {
         };
         if amounts.thinking > 0 {
             let thought = delta(0, json!({"type": "thinking_delta", "thinking": PLACEHOLDER}));
-            let mut deltas: Vec<Step> = plan::words(Some("content_block_delta"), &thought, amounts.thinking).into_iter().collect();
+            let mut deltas: Vec<Step> =
+                plan::words(Some("content_block_delta"), &thought, amounts.thinking).into_iter().collect();
             deltas.push(Step::silent(event(delta(0, json!({"type": "signature_delta", "signature": "bW9jaw=="})))));
             let start = json!({"type": "thinking", "thinking": "", "signature": ""});
             block(&mut steps, start, Stated::default(), deltas);

@@ -190,9 +190,10 @@ impl Directive {
         let messages = body.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let found = messages.iter().rev().find_map(|message| match message.get("content")? {
             Value::String(text) => after_marker(text),
-            Value::Array(parts) => {
-                parts.iter().filter_map(|part| part.get("text").or(part.get("content"))?.as_str()).find_map(after_marker)
-            }
+            Value::Array(parts) => parts
+                .iter()
+                .filter_map(|part| part.get("text").or(part.get("content"))?.as_str())
+                .find_map(after_marker),
             _ => None,
         });
         match found {

@@ -119,9 +119,7 @@ mod tests {
 
     #[test]
     fn every_coding_flushes_and_ends() {
-        for coding in
-            [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::DeflateRaw, Coding::Br, Coding::Zstd]
-        {
+        for coding in [Coding::Identity, Coding::Gzip, Coding::Deflate, Coding::DeflateRaw, Coding::Br, Coding::Zstd] {
             let mut encoder = Encoder::new(coding).unwrap();
             let mut wire = encoder.push(b"data: one\n\n", true).unwrap();
             assert_eq!(decode(coding, &wire), b"data: one\n\n", "{coding:?} holds a flushed event back");

@@ -39,7 +39,11 @@ pub fn plan(provider: Provider, directive: &Directive, serial: &str) -> Plan {
         ErrorBody::Empty => ("text/plain", Vec::new(), status.to_string()),
     };
     headers.push(("content-type", content_type.to_owned()));
-    Plan { status, headers, body: Body::Whole { bytes, states: Stated { error_type: Some(error_type), ..Stated::default() } } }
+    Plan {
+        status,
+        headers,
+        body: Body::Whole { bytes, states: Stated { error_type: Some(error_type), ..Stated::default() } },
+    }
 }
 
 /// Body, and the code in it or else its type.
@@ -48,7 +52,9 @@ fn openai_error(status: u16, code: Option<&str>) -> (Value, String) {
         400 => ("invalid_request_error", None, "Invalid value for 'messages'."),
         401 => ("invalid_request_error", Some("invalid_api_key"), "Incorrect API key provided."),
         403 => ("invalid_request_error", Some("unsupported_country_region_territory"), "Not supported here."),
-        404 => ("invalid_request_error", Some("model_not_found"), "The model does not exist or you have no access to it."),
+        404 => {
+            ("invalid_request_error", Some("model_not_found"), "The model does not exist or you have no access to it.")
+        }
         429 => ("requests", Some("rate_limit_exceeded"), "Rate limit reached for requests."),
         503 => ("server_error", None, "That model is currently overloaded with other requests."),
         _ => ("server_error", None, "The server had an error while processing your request."),
@@ -71,6 +77,7 @@ fn anthropic_error(status: u16, kind: Option<&str>, serial: &str) -> (Value, Str
         _ => ("api_error", "Internal server error"),
     };
     let kind = kind.unwrap_or(usual);
-    let body = json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": format!("req_{serial}")});
+    let body =
+        json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": format!("req_{serial}")});
     (body, kind.to_owned())
 }

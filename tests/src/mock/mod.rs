@@ -10,7 +10,7 @@ mod certificate;
 mod directive;
 mod encoding;
 mod failure;
-mod http1;
+pub(crate) mod http1;
 mod openai;
 mod plan;
 mod play;
@@ -20,3 +20,6 @@ mod truth;
 pub use directive::{Directive, HELP};
 pub use serve::{MockProvider, Options};
 pub use truth::{Ended, Times, ToolCall, Truth, Usage, read_log};
+
+#[cfg(test)]
+mod tests;

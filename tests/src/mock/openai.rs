@@ -149,7 +149,8 @@ impl Chat<'_> {
             steps.extend(plan::words(None, &delta(choice, json!({"content": PLACEHOLDER}), None), amounts.tokens));
             for (index, (call, arguments)) in self.calls(&amounts).into_iter().enumerate() {
                 let function = json!({"name": call.name, "arguments": ""});
-                let first = json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]});
+                let first =
+                    json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]});
                 steps.push(Step::Event {
                     text: event(None, &delta(choice, first, None)),
                     content: true,

@@ -98,7 +98,18 @@ pub const PLACEHOLDER: &str = "@word@";
 
 /// As they stand inside a JSON string: plain, escaped, and outside ASCII, with and without surrogate pairs.
 const WORDS: [&str; 12] = [
-    "The", " stream", " runs", " on", ",", " quite", " \\\"gr\u{f6}\u{df}er\\\"", " than", " you\\n", " think", " \\ud83e\\udd80", " \u{1f980}.",
+    "The",
+    " stream",
+    " runs",
+    " on",
+    ",",
+    " quite",
+    " \\\"gr\u{f6}\u{df}er\\\"",
+    " than",
+    " you\\n",
+    " think",
+    " \\ud83e\\udd80",
+    " \u{1f980}.",
 ];
 
 pub fn word(index: u32) -> &'static str {

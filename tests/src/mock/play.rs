@@ -123,7 +123,8 @@ impl<W: Wire> Player<'_, W> {
     async fn respond(&mut self, request: &Request, plan: Plan) -> Result<Afterwards, Stop> {
         let directive = self.directive;
         self.pause(Duration::from_micros(directive.delay_us)).await?;
-        let keep_alive = directive.keep_alive && request.wants_keep_alive() && directive.framing != Some(Framing::Close);
+        let keep_alive =
+            directive.keep_alive && request.wants_keep_alive() && directive.framing != Some(Framing::Close);
         let afterwards = if keep_alive { Afterwards::KeepAlive } else { Afterwards::Close };
         let mut headers = vec![("date", "Sat, 21 Nov 2026 00:00:00 GMT".to_owned())];
         let stream = matches!(plan.body, Body::Stream { .. });
@@ -264,7 +265,13 @@ impl<W: Wire> Player<'_, W> {
         Ok(())
     }
 
-    async fn event(&mut self, encoder: &mut Encoder, text: &str, content: bool, states: Option<Stated>) -> Result<(), Stop> {
+    async fn event(
+        &mut self,
+        encoder: &mut Encoder,
+        text: &str,
+        content: bool,
+        states: Option<Stated>,
+    ) -> Result<(), Stop> {
         self.truth.events += 1;
         if content {
             self.truth.content_events += 1;

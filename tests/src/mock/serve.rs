@@ -79,7 +79,8 @@ impl MockProvider {
         if let Some(path) = &options.authority_file {
             write_public(path, &identity.authority_pem)?;
         }
-        let listener = TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
+        let listener =
+            TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -253,7 +254,9 @@ fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Pla
         Provider::OpenAi => {
             Chat { directive: &directive, request: &body, body_bytes, model: &model, serial, azure }.plan()
         }
-        Provider::Anthropic => Messages { directive: &directive, request: &body, body_bytes, model: &model, serial }.plan(),
+        Provider::Anthropic => {
+            Messages { directive: &directive, request: &body, body_bytes, model: &model, serial }.plan()
+        }
     };
     (directive, plan)
 }
@@ -274,10 +277,13 @@ fn other(request: &Request, path: &str) -> Plan {
         body: Body::Whole { bytes: body.to_string().into_bytes(), states: Stated::default() },
     };
     match (request.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
-        ("GET" | "HEAD", "models") => json(200, json!({"object": "list", "data": [
-            {"id": "gpt-5", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-            {"id": "gpt-5-mini", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-        ]})),
+        ("GET" | "HEAD", "models") => json(
+            200,
+            json!({"object": "list", "data": [
+                {"id": "gpt-5", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
+                {"id": "gpt-5-mini", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
+            ]}),
+        ),
         ("POST", "count_tokens") => json(200, json!({"input_tokens": request.body.len() / 4})),
         ("POST", "ingest") => json(200, json!({"ok": true, "object": "traces.ingest"})),
         ("POST", "files") => json(200, json!({"id": "file-mock", "object": "file", "bytes": request.body.len()})),
@@ -287,11 +293,16 @@ fn other(request: &Request, path: &str) -> Plan {
             status: 200,
             headers: Vec::new(),
             body: Body::Stream {
-                steps: (0..20).map(|tick| Step::silent(event(Some("tick"), &json!({"tick": tick, "model": "weather"})))).collect(),
+                steps: (0..20)
+                    .map(|tick| Step::silent(event(Some("tick"), &json!({"tick": tick, "model": "weather"}))))
+                    .collect(),
                 keep_alive_event: ": keep-alive\n\n".to_owned(),
                 failure: Box::new(Step::silent(event(Some("error"), &json!({"error": "over"})))),
             },
         },
-        _ => json(404, json!({"error": {"message": "Invalid URL", "type": "invalid_request_error", "param": null, "code": null}})),
+        _ => json(
+            404,
+            json!({"error": {"message": "Invalid URL", "type": "invalid_request_error", "param": null, "code": null}}),
+        ),
     }
 }

@@ -1,8 +1,16 @@
 //! Agent: links the calls of one process into turns by the ids of their tool calls.
+//!
+//! A call that answers with tool calls opens a turn; a request that carries a result of one of them belongs to it; an
+//! answer that asks for no tool ends it. What is concluded so, a tool's run and the turn itself, is known only when a
+//! later call has ended, but the turn has its name, its first call, from the start.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use crate::{capture::Connection, exchange::ExchangeId, llm::call::TraceParent};
+use crate::{
+    capture::Connection,
+    exchange::{ExchangeId, Outcome},
+    llm::{LlmCall, call::TraceParent},
+};
 
 /// Names a call after it is gone.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +18,19 @@ pub struct CallRef {
     pub id: ExchangeId,
     pub connection: Arc<Connection>,
     pub trace_parent: Option<TraceParent>,
+}
+
+impl CallRef {
+    fn of(call: &LlmCall) -> Self {
+        Self { id: call.id, connection: Arc::clone(&call.connection), trace_parent: call.trace_parent.clone() }
+    }
+}
+
+/// What follows from several calls.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Concluded {
+    Tool(ToolRun),
+    Turn(Turn),
 }
 
 /// One run of a tool by the traced program, from the end of the answer that asks for it to the start of the request
@@ -36,5 +57,236 @@ pub struct Turn {
     pub provider: Cow<'static, str>,
     /// Nanoseconds since the Unix epoch.
     pub start: u64,
+    /// End of its last call.
     pub end: u64,
 }
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open turns; beyond it the one idle longest ends.
+    pub turns: usize,
+    /// Tool calls remembered of one turn; those beyond it are not followed.
+    pub tool_calls: usize,
+    /// A turn without a call for so long, in nanoseconds, has ended.
+    pub idle: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { turns: 1024, tool_calls: 256, idle: 10 * 60 * 1_000_000_000 }
+    }
+}
+
+/// What was given up for the limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub evicted_turns: u64,
+    pub untracked_tool_calls: u64,
+}
+
+/// The open turns of all processes.
+#[derive(Debug, Default)]
+pub struct Turns {
+    limits: Limits,
+    counters: Counters,
+    open: HashMap<TurnKey, Open>,
+    asked: HashMap<ToolKey, Asked>,
+    /// Turns are numbered in the order in which they begin.
+    next: u64,
+    /// Latest end of any call: this stage's clock.
+    now: u64,
+    next_sweep: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct TurnKey(u64);
+
+/// Ids are a provider's choice and unique at best within a process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ToolKey {
+    process: Option<u32>,
+    id: String,
+}
+
+#[derive(Debug)]
+struct Open {
+    turn: Turn,
+    process: Option<u32>,
+    /// Keys into `asked`.
+    tools: Vec<String>,
+}
+
+impl Open {
+    /// A turn that begins under a `traceparent` hangs in the traced program's own trace, and gets no root of ours.
+    fn root(&self) -> Option<&CallRef> {
+        self.turn.first.trace_parent.is_none().then_some(&self.turn.first)
+    }
+}
+
+#[derive(Debug)]
+struct Asked {
+    turn: TurnKey,
+    by: CallRef,
+    number: u32,
+    name: String,
+    /// End of the answer.
+    at: u64,
+    /// Its result was seen: a repeated result (a retry, or the history that most APIs want anew) is no second run.
+    ran: bool,
+}
+
+impl Turns {
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes a call that has ended. Returns the first call of its turn, when the turn has a root of ours.
+    pub fn push(&mut self, call: &LlmCall, out: &mut Vec<Concluded>) -> Option<CallRef> {
+        self.now = self.now.max(call.times.end);
+        let asks = call.response.tool_calls.iter().any(|tool| tool.id.is_some());
+        let key = match self.continued(call) {
+            Some(key) => key,
+            None if asks => self.begin(call, out),
+            None => {
+                self.sweep(out);
+                return None;
+            }
+        };
+        self.results(key, call, out);
+        let open = self.open.get_mut(&key)?;
+        open.turn.end = open.turn.end.max(call.times.end);
+        let root = open.root().cloned();
+        if asks {
+            self.ask(key, call);
+        } else if call.error.is_none() && call.outcome == Outcome::Complete {
+            self.end(key, out);
+        }
+        self.sweep(out);
+        root
+    }
+
+    /// The process has ended or replaced its image: its turns have ended.
+    pub fn end_process(&mut self, pid: u32, out: &mut Vec<Concluded>) {
+        self.end_where(out, |open| open.process == Some(pid));
+    }
+
+    /// Nothing more comes: what is open has ended.
+    pub fn finish(&mut self, out: &mut Vec<Concluded>) {
+        self.end_where(out, |_| true);
+    }
+
+    /// The turn whose tool results this request carries: the one that asked last, before the request began.
+    fn continued(&self, call: &LlmCall) -> Option<TurnKey> {
+        let process = call.connection.pid;
+        call.request
+            .tool_results
+            .iter()
+            .filter_map(|id| self.asked.get(&ToolKey { process, id: id.clone() }))
+            .filter(|asked| asked.at <= call.times.start)
+            .max_by_key(|asked| (asked.at, asked.turn))
+            .map(|asked| asked.turn)
+    }
+
+    fn begin(&mut self, call: &LlmCall, out: &mut Vec<Concluded>) -> TurnKey {
+        if self.open.len() >= self.limits.turns
+            && let Some((key, _)) = self.open.iter().min_by_key(|(key, open)| (open.turn.end, **key))
+        {
+            self.counters.evicted_turns += 1;
+            self.end(*key, out);
+        }
+        let key = TurnKey(self.next);
+        self.next += 1;
+        let turn = Turn {
+            first: CallRef::of(call),
+            provider: call.provider.clone(),
+            start: call.times.start,
+            end: call.times.end,
+        };
+        self.open.insert(key, Open { turn, process: call.connection.pid, tools: Vec::new() });
+        key
+    }
+
+    /// Tells the runs whose results the request carries for the first time.
+    fn results(&mut self, key: TurnKey, call: &LlmCall, out: &mut Vec<Concluded>) {
+        let Some(open) = self.open.get(&key) else { return };
+        for id in &call.request.tool_results {
+            let tool = ToolKey { process: open.process, id: id.clone() };
+            let Some(asked) = self.asked.get_mut(&tool) else { continue };
+            if asked.turn != key || asked.ran || asked.at > call.times.start {
+                continue;
+            }
+            asked.ran = true;
+            out.push(Concluded::Tool(ToolRun {
+                asked_by: asked.by.clone(),
+                turn: open.root().cloned(),
+                number: asked.number,
+                name: asked.name.clone(),
+                id: tool.id,
+                start: asked.at,
+                end: call.times.start,
+            }));
+        }
+    }
+
+    fn ask(&mut self, key: TurnKey, call: &LlmCall) {
+        let Some(open) = self.open.get_mut(&key) else { return };
+        for (number, tool) in (0..).zip(&call.response.tool_calls) {
+            let Some(id) = &tool.id else { continue };
+            if open.tools.len() >= self.limits.tool_calls {
+                self.counters.untracked_tool_calls += 1;
+                continue;
+            }
+            let asked = Asked {
+                turn: key,
+                by: CallRef::of(call),
+                number,
+                name: tool.name.clone(),
+                at: call.times.end,
+                ran: false,
+            };
+            self.asked.insert(ToolKey { process: open.process, id: id.clone() }, asked);
+            open.tools.push(id.clone());
+        }
+    }
+
+    fn end(&mut self, key: TurnKey, out: &mut Vec<Concluded>) {
+        let Some(open) = self.open.remove(&key) else { return };
+        let rooted = open.root().is_some();
+        for id in open.tools {
+            let tool = ToolKey { process: open.process, id };
+            // A later turn may have used the id again.
+            if self.asked.get(&tool).is_some_and(|asked| asked.turn == key) {
+                self.asked.remove(&tool);
+            }
+        }
+        if rooted {
+            out.push(Concluded::Turn(open.turn));
+        }
+    }
+
+    /// Ends idle turns. It looks at all of them, but at most ten times in the idle time.
+    fn sweep(&mut self, out: &mut Vec<Concluded>) {
+        if self.now < self.next_sweep {
+            return;
+        }
+        self.next_sweep = self.now + self.limits.idle / 10;
+        let (now, idle) = (self.now, self.limits.idle);
+        self.end_where(out, |open| now - open.turn.end > idle);
+    }
+
+    /// In the order in which the turns began, so that a replay tells them in the same order every time.
+    fn end_where(&mut self, out: &mut Vec<Concluded>, ended: impl Fn(&Open) -> bool) {
+        let mut keys: Vec<TurnKey> = self.open.iter().filter(|(_, open)| ended(open)).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.end(key, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,26 @@
 //! Capture: from kernel hooks (or a capture file) to [`Event`]s. The only stage that knows the kernel.
 
+pub mod attach;
+pub mod btf;
+pub mod clock;
 pub mod credentials;
 pub mod event;
 pub mod format;
+pub mod libraries;
+pub mod load;
 pub mod locate;
+pub mod perf;
 pub mod process;
+pub mod program;
+pub mod rcu;
 pub mod record;
 pub mod replay;
+pub mod returns;
+pub mod ring;
 pub mod seam;
+pub mod target;
 
+pub use attach::{Refusal, Verdict};
 pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};
+pub use load::{Counters, LoadError, Options, ProcessNews, ProcessNotice, TargetMode, Tracer};
+pub use ring::RingReader;

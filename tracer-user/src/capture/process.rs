@@ -1,6 +1,11 @@
 //! Reads from /proc what later stages need of a process (proc(5)).
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::Process;
 
@@ -20,6 +25,33 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The facts of process `pid`, as far as they can be read.
 pub fn facts(pid: u32) -> io::Result<Process> {
     facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time())
+}
+
+/// Whether process `pid` exists.
+pub fn is_alive(pid: u32) -> bool {
+    pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// PIDs of the children of process `pid`, of all its threads.
+pub fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let of_task = |task: fs::DirEntry| fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    let lists: Vec<String> = tasks.filter_map(Result::ok).map(of_task).collect();
+    lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether the runtime in this executable never resumes a call on another thread and never switches stacks inside a
+/// call of its TLS library, although it runs code on stacks of its own making.
+pub fn keeps_coroutines_on_their_thread(exe: &str) -> bool {
+    let name = file_name(exe);
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    matches!(base, "ruby" | "php" | "php-fpm")
+}
+
+/// Nanoseconds since the Unix epoch.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> {

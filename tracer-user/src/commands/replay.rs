@@ -2,47 +2,42 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read},
     path::Path,
+    sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Context as _;
 
+use super::Failure;
 use crate::{
-    capture::replay::Replay,
+    capture::{
+        replay::Replay,
+        seam::{Totals, User},
+    },
     config,
-    export::Jsonl,
-    llm::{self, Calls},
-    output::{Output, View},
-    pipeline::Pipeline,
-    price::Prices,
-    span::{Host, Ids, Synth},
+    export::otlp::SystemResolver,
+    live::held::Held,
+    session::{Session, Stream},
 };
 
 /// Replays the file and writes what it tells.
-pub fn run(arguments: &config::Replay) -> Result<()> {
+pub fn run(arguments: &config::Replay, held: Held) -> Result<(), Failure> {
+    let user = User::calling();
+    let name = || arguments.file.display().to_string();
     let input: Box<dyn Read> = if arguments.file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(File::open(&arguments.file).with_context(|| format!("cannot open {}", arguments.file.display()))?)
+        Box::new(File::open(&arguments.file).with_context(|| format!("cannot open {}", name())).map_err(Failure::run)?)
     };
-    let mut replay = Replay::new(input).with_context(|| arguments.file.display().to_string())?;
-    let out: Box<dyn Write + Send> = match &arguments.shared.output_file {
-        Some(path) => Box::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?),
-        None => Box::new(io::stdout()),
-    };
-    let view = match arguments.shared.output {
-        config::Output::Jsonl => View::Jsonl(Jsonl::new(Box::new(BufWriter::with_capacity(1 << 16, out)))),
-        _ => View::None,
-    };
-    let synth = Synth::new(Ids::replay(), Host::default());
-    let calls = Calls::new(llm::Limits::default(), llm::Options::default());
-    let mut pipeline = Pipeline::new(calls, Prices::builtin(), synth, Output::new(view), None);
+    let mut replay = Replay::new(input).with_context(name).map_err(Failure::run)?;
+    let mut session = Session::open(&arguments.shared, Stream::Stdout, held, &user, false)?;
+    let mut pipeline = session.pipeline(Arc::new(SystemResolver), false).map_err(Failure::run)?;
     let mut events = Vec::new();
     let outcome = loop {
         let next = replay.next(&mut events);
         for event in events.drain(..) {
-            pipeline.push(event)?;
+            pipeline.push(event).context("cannot write the output").map_err(Failure::run)?;
         }
         match next {
             Ok(true) => {}
@@ -51,6 +46,6 @@ pub fn run(arguments: &config::Replay) -> Result<()> {
         }
     };
     // What stands before the damage of a file still counts.
-    pipeline.finish()?;
-    outcome.with_context(|| arguments.file.display().to_string())
+    session.close(pipeline, Totals::default()).context("cannot write the output").map_err(Failure::run)?;
+    outcome.with_context(name).map_err(Failure::run)
 }

@@ -1,6 +1,10 @@
-//! Export: finished spans out of the process, as OTLP or as lines of OTLP/JSON.
+//! Export: finished calls out of the process: lines for people, OTLP, lines of OTLP/JSON.
 
 pub mod convert;
 pub mod jsonl;
+pub mod otlp;
+pub mod pretty;
 
 pub use jsonl::Jsonl;
+pub use otlp::{ExportHandle, ExportStats, Otlp};
+pub use pretty::Pretty;

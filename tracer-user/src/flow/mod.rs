@@ -1,5 +1,7 @@
 //! Flow: puts each connection's bytes in order, says what is missing, bounds what is kept.
 
+#[doc(hidden)]
+pub mod fuzz;
 mod table;
 
 use std::sync::Arc;
@@ -41,3 +43,6 @@ pub enum Event {
         key: ConnectionKey,
     },
 }
+
+#[cfg(test)]
+mod tests;

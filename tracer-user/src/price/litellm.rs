@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::rates::{Band, Prices, Rates, Row};
+use super::rates::{Band, Hours, OffPeak, Prices, Rates, Row};
 
 /// Suffixes of a rate's key that name a service tier, and the tier as a response states it.
 const TIERS: [(&str, &str); 6] = [
@@ -26,6 +26,9 @@ const KEYS: [(&str, &str); 8] = [
     ("output_cost_per_audio_token", "output_audio"),
     ("input_cost_per_request", "request"),
 ];
+
+/// Factors for processing in one region. Where there is one for each region, they are the same.
+const REGIONAL: [&str; 2] = ["regional_endpoint_uplift_multiplier", "regional_processing_uplift_multiplier_eu"];
 
 /// LiteLLM's provider names that differ from `gen_ai.provider.name`.
 const PROVIDERS: [(&str, &str); 25] = [
@@ -94,6 +97,10 @@ pub fn row(key: &str, entry: &Map<String, Value>) -> Result<Option<Row>, String>
     if let Some(search) = entry.get("search_context_cost_per_query").and_then(Value::as_object) {
         prices.base.rates.web_search = flat_search_fee(search);
     }
+    if let Some(quiet) = entry.get("off_peak_pricing").and_then(Value::as_object) {
+        prices.off_peak = Some(off_peak(quiet)?);
+    }
+    prices.regional = REGIONAL.iter().find_map(|key| entry.get(*key).and_then(number));
     if prices.base.rates.input.is_none() && prices.base.rates.output.is_none() {
         return Ok(None);
     }
@@ -157,6 +164,36 @@ fn read_steps(steps: &[Value], band: &mut Band) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn off_peak(entry: &Map<String, Value>) -> Result<OffPeak, String> {
+    let fail = |what: &str| format!("`off_peak_pricing`: {what}");
+    let mut quiet = OffPeak::default();
+    for (name, value) in entry {
+        let Some((rate, None, None)) = parse_key(name) else { continue };
+        let per_token = number(value).ok_or_else(|| fail(&format!("`{name}` is not a number")))?;
+        if let Some(field) = quiet.rates.field(rate) {
+            *field = Some(round(per_token * 1e6));
+        }
+    }
+    for window in entry.get("windows").and_then(Value::as_array).into_iter().flatten() {
+        let days = match window["weekdays"].as_array() {
+            None => Hours::ALL_DAYS,
+            Some(days) => days.iter().filter_map(Value::as_u64).fold(0, |all, day| match day {
+                1..=7 => all | 1 << (day - 1),
+                _ => all,
+            }),
+        };
+        let spans = match &window["hours_utc"] {
+            Value::Array(spans) => spans.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for span in spans {
+            let hours = span.as_str().and_then(|span| Hours::parse(days, span));
+            quiet.hours.push(hours.ok_or_else(|| fail("a window's `hours_utc` is not like 00:00-06:00"))?);
+        }
+    }
+    Ok(quiet)
 }
 
 /// USD per 1,000 searches, where the fee does not depend on the search context's size, which no answer states.

@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
+pub use names::strip_date;
 pub use table::PriceFileError;
 
 use self::{
@@ -122,12 +123,16 @@ impl Prices {
             return None;
         };
         let tier = paid_tier(call);
-        let priced =
-            prices.rates(tier.as_deref(), tokens.threshold(&call.provider)).and_then(|rates| tokens.cost(&rates));
+        let priced = prices
+            .rates(tier.as_deref(), tokens.threshold(&call.provider), call.times.start)
+            .and_then(|rates| tokens.cost(&rates));
         let Some(mut cost) = priced else {
             self.count_unpriced(call, tier.as_deref());
             return None;
         };
+        if let Some(factor) = prices.regional.filter(|_| is_regional(call)) {
+            cost.multiply(factor);
+        }
         // A contract's factor in the user's file holds for the built-in prices too: that is where it is most needed.
         let factor = self.own.as_ref().and_then(|own| own.multiplier(&call.provider));
         if let Some(factor) = factor {
@@ -248,6 +253,18 @@ fn paid_tier(call: &LlmCall) -> Option<String> {
         // Groq bills its flex and performance tiers at the on-demand price.
         "flex" | "performance" if call.provider == "groq" => None,
         _ => Some(tier),
+    }
+}
+
+/// Whether the call went to an address that keeps it in one region, which costs more at some providers: OpenAI's
+/// `eu.api.openai.com`, Vertex AI's `us-east5-aiplatform.googleapis.com` as opposed to its global address. Bedrock says the
+/// same in the model's name.
+fn is_regional(call: &LlmCall) -> bool {
+    let Some(host) = call.server_address.as_deref() else { return false };
+    match &*call.provider {
+        "openai" => matches!(host, "eu.api.openai.com" | "us.api.openai.com"),
+        "gcp.vertex_ai" => host.ends_with("-aiplatform.googleapis.com") || host.ends_with(".rep.googleapis.com"),
+        _ => false,
     }
 }
 

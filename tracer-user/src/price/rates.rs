@@ -103,21 +103,72 @@ impl Band {
     }
 }
 
+/// Part of a week, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hours {
+    /// Bit 0 is Monday.
+    pub days: u8,
+    /// Minutes since midnight; `from` is in it and `to`, up to 1440, is not.
+    pub from: u16,
+    pub to: u16,
+}
+
+impl Hours {
+    pub const ALL_DAYS: u8 = 0b111_1111;
+
+    /// Reads `04:00-06:00`; an end of `00:00` is midnight at the end of the day.
+    pub fn parse(days: u8, span: &str) -> Option<Self> {
+        let minutes = |clock: &str| {
+            let (hours, minutes) = clock.trim().split_once(':')?;
+            let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+            (hours <= 24 && minutes < 60).then_some(hours * 60 + minutes).filter(|all| *all <= 1440)
+        };
+        let (from, to) = span.split_once('-')?;
+        let (from, to) = (minutes(from)?, minutes(to)?);
+        Some(Self { days, from, to: if to == 0 { 1440 } else { to } })
+    }
+
+    /// `nanos` since the Unix epoch, which was a Thursday.
+    fn holds(&self, nanos: u64) -> bool {
+        let minutes = nanos / 60_000_000_000;
+        let (day, minute) = ((minutes / 1440 + 3) % 7, (minutes % 1440) as u16);
+        let within = if self.from <= self.to {
+            (self.from..self.to).contains(&minute)
+        } else {
+            minute >= self.from || minute < self.to
+        };
+        self.days & (1 << day) != 0 && within
+    }
+}
+
+/// Rates of the quieter hours.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct OffPeak {
+    pub rates: Rates,
+    pub hours: Vec<Hours>,
+}
+
 /// Prices of one model at one provider.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Prices {
     pub base: Band,
+    pub off_peak: Option<OffPeak>,
+    /// Factor on all rates for calls that must be processed in one region.
+    pub regional: Option<f64>,
     /// By service tier: `batch`, `flex`, `priority`, `fast`, ….
     pub tiers: BTreeMap<String, Band>,
 }
 
 impl Prices {
-    /// Rates of a service tier for a prompt of `input` tokens; `None` when the tier has no price of its own, or none for so
+    /// Rates of a service tier for a prompt of `input` tokens at a time in nanoseconds since the Unix epoch; `None` when the tier has no price of its own, or none for so
     /// long a prompt. Where a tier leaves a rate out, the standard rate holds: OpenAI's batch price list, for example, has
     /// no cached-input column.
-    pub fn rates(&self, tier: Option<&str>, input: u64) -> Option<Rates> {
+    pub fn rates(&self, tier: Option<&str>, input: u64, at: u64) -> Option<Rates> {
         let base = self.base.rates(input);
-        let Some(tier) = tier else { return Some(base) };
+        let Some(tier) = tier else {
+            let quiet = self.off_peak.as_ref().filter(|quiet| quiet.hours.iter().any(|hours| hours.holds(at)));
+            return Some(quiet.map_or(base, |quiet| quiet.rates.or(&base)));
+        };
         let band = self.tiers.get(tier)?;
         if band.above.is_empty() && self.base.is_above(input) {
             return None;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     litellm, names,
-    rates::{Band, Prices, Rates, Row},
+    rates::{Band, Hours, OffPeak, Prices, Rates, Row},
 };
 
 /// No price file is this large: LiteLLM's, the largest known, has 3 MB.
@@ -41,6 +41,16 @@ pub struct Table {
     subscriptions: Vec<String>,
 }
 
+/// A price file in our own format, for example a contract with 15 % off everything and a model of one's own:
+///
+/// ```json
+/// { "version": "contract 2026",
+///   "multiplier": 0.85,
+///   "models": [
+///     { "provider": "openai", "model": ["house-blend", "house-blend-*"], "input": 2.5, "output": 10, "cache_read": 1.25,
+///       "above": [{ "tokens": 200000, "input": 5, "output": 15 }],
+///       "tiers": { "batch": { "input": 1.25, "output": 5 } } } ] }
+/// ```
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -90,6 +100,26 @@ struct Entry {
     above: Vec<Step>,
     #[serde(default)]
     tiers: HashMap<String, RawBand>,
+    #[serde(default)]
+    off_peak: Option<RawOffPeak>,
+    #[serde(default)]
+    regional: Option<f64>,
+}
+
+/// Rates of the quieter hours.
+struct RawOffPeak {
+    rates: Rates,
+    hours: Vec<RawHours>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHours {
+    /// Monday is 1; absent means every day.
+    #[serde(default)]
+    weekdays: Option<Vec<u8>>,
+    /// `["00:00-06:00", …]`.
+    utc: Vec<String>,
 }
 
 /// Rates and long-prompt steps of a service tier.
@@ -104,6 +134,18 @@ struct Step {
     rates: Rates,
 }
 
+impl File {
+    fn is_empty(&self) -> bool {
+        self.models.is_empty()
+            && self.multiplier.is_none()
+            && self.multipliers.is_empty()
+            && self.subscriptions.is_empty()
+    }
+}
+
+/// Keys that tell a file in our format from a map of models: no model is called so.
+const OWN_KEYS: [&str; 4] = ["models", "multiplier", "multipliers", "subscriptions"];
+
 /// One name, or a list of names that share their prices.
 struct Names(Vec<String>);
 
@@ -115,19 +157,19 @@ impl Table {
             return Err(fail(format!("larger than {} MiB: give a file with prices only", MAX_BYTES >> 20)));
         }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        // Our own format first, and straight into its types: the built-in table is read while a first call waits.
+        let typed = match serde_json::from_slice::<File>(text) {
+            Ok(file) if !file.is_empty() => return Self::from_file(file, text, name),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| fail(format!("not valid JSON: {error}; correct that line")))?;
         let Value::Object(map) = value else {
             return Err(fail("not a JSON object: give `{\"models\": [...]}` or LiteLLM's map of models".to_owned()));
         };
-        if map.get("models").is_some_and(Value::is_array)
-            || map.contains_key("multiplier")
-            || map.contains_key("multipliers")
-            || map.contains_key("subscriptions")
-        {
-            // Read again from the text: errors then tell the line.
-            let file: File = serde_json::from_slice(text).map_err(|error| fail(error.to_string()))?;
-            return Self::from_file(file, text, name);
+        if let Some(error) = typed.filter(|_| OWN_KEYS.iter().any(|key| map.contains_key(*key))) {
+            return Err(fail(error.to_string()));
         }
         if litellm::recognise(&map) {
             return Self::from_litellm(&map, text, name);
@@ -156,9 +198,9 @@ impl Table {
             }
         }
         for (at, entry) in file.models.into_iter().enumerate() {
-            let row = entry.row();
-            let label = row.models.first().cloned().unwrap_or_default();
-            check(&row).map_err(|what| fail(format!("models[{at}] ({label}): {what}")))?;
+            let label = entry.model.0.first().cloned().unwrap_or_default();
+            let row = entry.row().and_then(|row| check(&row).map(|()| row));
+            let row = row.map_err(|what| fail(format!("models[{at}] ({label}): {what}")))?;
             table.add(row);
         }
         table.add_undated();
@@ -252,6 +294,14 @@ fn check(row: &Row) -> Result<(), String> {
         return Err("`model` is empty: give a name, a pattern with `*`, or a list of them".to_owned());
     }
     check_band(&row.prices.base, "")?;
+    if let Some(quiet) = &row.prices.off_peak {
+        check_band(&Band { rates: quiet.rates, above: Vec::new() }, "off_peak.")?;
+    }
+    if let Some(factor) = row.prices.regional
+        && !(1.0..=10.0).contains(&factor)
+    {
+        return Err(format!("`regional` is {factor}: give a factor such as 1.1 for 10 % more"));
+    }
     for (tier, band) in &row.prices.tiers {
         check_band(band, &format!("tiers.{tier}."))?;
     }
@@ -275,7 +325,7 @@ fn check_band(band: &Band, prefix: &str) -> Result<(), String> {
 }
 
 impl Entry {
-    fn row(self) -> Row {
+    fn row(self) -> Result<Row, String> {
         let rates = Rates {
             input: self.input,
             output: self.output,
@@ -288,11 +338,35 @@ impl Entry {
             request: self.request,
         };
         let tiers = self.tiers.into_iter().map(|(tier, raw)| (tier.to_ascii_lowercase(), band(raw.rates, raw.above)));
-        Row {
+        let off_peak = self.off_peak.map(RawOffPeak::read).transpose()?;
+        let base = band(rates, self.above);
+        Ok(Row {
             provider: self.provider,
             models: self.model.0,
-            prices: Prices { base: band(rates, self.above), tiers: tiers.collect() },
+            prices: Prices { base, off_peak, regional: self.regional, tiers: tiers.collect() },
+        })
+    }
+}
+
+impl RawOffPeak {
+    fn read(self) -> Result<OffPeak, String> {
+        let mut hours = Vec::new();
+        for raw in self.hours {
+            let mut days = if raw.weekdays.is_none() { Hours::ALL_DAYS } else { 0 };
+            for day in raw.weekdays.into_iter().flatten() {
+                if !(1..=7).contains(&day) {
+                    return Err(format!("`off_peak.hours.weekdays` has {day}: Monday is 1, Sunday 7"));
+                }
+                days |= 1 << (day - 1);
+            }
+            for span in raw.utc {
+                let parsed = Hours::parse(days, &span);
+                hours.push(
+                    parsed.ok_or_else(|| format!("`off_peak.hours.utc` has {span:?}: give it like 00:00-06:00"))?,
+                );
+            }
         }
+        Ok(OffPeak { rates: self.rates, hours })
     }
 }
 
@@ -328,25 +402,35 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Reads an object of rates in which the keys of `extra` may stand too.
+/// What may stand beside rates in one object.
+#[derive(Default)]
+struct Extra {
+    tokens: Option<u64>,
+    above: Vec<Step>,
+    hours: Vec<RawHours>,
+}
+
+/// Reads an object of rates in which the key `extra` may stand too.
 struct RatesVisitor {
     extra: &'static str,
 }
 
 impl<'de> Visitor<'de> for RatesVisitor {
-    type Value = (Rates, Option<u64>, Vec<Step>);
+    type Value = (Rates, Extra);
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "an object with rates and `{}`", self.extra)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut rates, mut tokens, mut above) = (Rates::default(), None, Vec::new());
+        let (mut rates, mut extra) = (Rates::default(), Extra::default());
         while let Some(key) = map.next_key::<String>()? {
-            if key == self.extra && key == "tokens" {
-                tokens = Some(map.next_value()?);
-            } else if key == self.extra && key == "above" {
-                above = map.next_value()?;
+            if key == self.extra {
+                match self.extra {
+                    "tokens" => extra.tokens = Some(map.next_value()?),
+                    "hours" => extra.hours = map.next_value()?,
+                    _ => extra.above = map.next_value()?,
+                }
             } else if let Some(field) = rates.field(&key) {
                 *field = map.next_value()?;
             } else {
@@ -357,21 +441,28 @@ impl<'de> Visitor<'de> for RatesVisitor {
                 )));
             }
         }
-        Ok((rates, tokens, above))
+        Ok((rates, extra))
     }
 }
 
 impl<'de> Deserialize<'de> for RawBand {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (rates, _, above) = from.deserialize_map(RatesVisitor { extra: "above" })?;
-        Ok(Self { rates, above })
+        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "above" })?;
+        Ok(Self { rates, above: extra.above })
     }
 }
 
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (rates, tokens, _) = from.deserialize_map(RatesVisitor { extra: "tokens" })?;
-        let tokens = tokens.ok_or_else(|| de::Error::missing_field("tokens"))?;
+        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "tokens" })?;
+        let tokens = extra.tokens.ok_or_else(|| de::Error::missing_field("tokens"))?;
         Ok(Self { tokens, rates })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawOffPeak {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "hours" })?;
+        Ok(Self { rates, hours: extra.hours })
     }
 }

@@ -141,6 +141,34 @@ fn the_service_tier_of_the_response_chooses_the_price() {
 }
 
 #[test]
+fn quiet_hours_and_regions_have_their_price() {
+    const HOUR: u64 = 3_600_000_000_000;
+    // DeepSeek v4 flash: 0.30 by day in China, 0.15 otherwise. 2026-03-16T00:00:00Z is a Monday.
+    const MONDAY: u64 = 1_773_619_200_000_000_000;
+    let at = |time: u64| {
+        let mut call = call("deepseek", "deepseek-v4-flash", tokens(1_000_000, 0));
+        call.times.start = time;
+        Prices::builtin().cost(&call).unwrap().total
+    };
+    for (hour, expected) in [(0, 0.15), (1, 0.30), (3, 0.30), (4, 0.15), (6, 0.30), (9, 0.30), (10, 0.15), (23, 0.15)] {
+        near(at(MONDAY + hour * HOUR), expected);
+    }
+    near(at(MONDAY - 24 * HOUR + 2 * HOUR), 0.15);
+    near(at(MONDAY + 5 * 24 * HOUR + 2 * HOUR), 0.15);
+    near(at(MONDAY + 4 * 24 * HOUR + 2 * HOUR), 0.30);
+    // OpenAI adds 10 % for processing in the EU to models from GPT-5.4 on: 0.75 for gpt-5.4-mini.
+    for (model, host, expected) in [
+        ("gpt-5.4-mini", "api.openai.com", 0.75),
+        ("gpt-5.4-mini", "eu.api.openai.com", 0.825),
+        ("gpt-4o", "eu.api.openai.com", 2.5),
+    ] {
+        let mut call = call("openai", model, tokens(1_000_000, 0));
+        call.server_address = Some(host.to_owned());
+        near(Prices::builtin().cost(&call).unwrap().total, expected);
+    }
+}
+
+#[test]
 fn audio_has_its_own_price() {
     // gpt-audio: text 2.50 / 10, audio 32 / 64.
     let usage = Usage { input_audio: Some(600), output_audio: Some(100), ..tokens(1_000, 150) };
@@ -382,6 +410,7 @@ fn bad_price_files_say_what_and_where() {
         (deep.as_str(), "not valid JSON"),
         ("[]", "not a JSON object"),
         ("{}", "neither"),
+        (r#"{"models": []}"#, "neither"),
         (r#"{"gpt-4o": 3}"#, "neither"),
         ("{\"models\": [\n{\"model\": \"a\", \"inptu\": 3}]}", "`inptu`"),
         ("{\"models\": [\n{\"model\": \"a\", \"input\": \"3\"}]}", "line 2"),
@@ -392,6 +421,9 @@ fn bad_price_files_say_what_and_where() {
         (r#"{"models": [{"model": [], "input": 1}]}"#, "`model` is empty"),
         (r#"{"models": [{"model": "a", "input": 1, "tiers": {"flex": {"outptu": 1}}}]}"#, "`outptu`"),
         (r#"{"models": [{"model": "a", "input": 1, "above": [{"input": 1}]}]}"#, "tokens"),
+        (r#"{"models": [{"model": "a", "input": 1, "regional": 0}]}"#, "`regional` is 0"),
+        (r#"{"models": [{"model": "a", "input": 1, "off_peak": {"hours": [{"utc": ["9-5"]}]}}]}"#, "\"9-5\""),
+        (r#"{"models": [{"model": "a", "input": 1, "off_peak": {"hours": [{"weekdays": [8], "utc": []}]}}]}"#, "has 8"),
         (r#"{"multiplier": -1, "models": []}"#, "`multiplier` is -1"),
         (r#"{"multipliers": {"openai": 1e9}}"#, "`multipliers.openai`"),
         (r#"{"m": {"input_cost_per_token": [1]}}"#, "`m`: `input_cost_per_token`"),

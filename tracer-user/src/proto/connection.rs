@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Event, Limits, RequestHead, http1::Http1};
+use super::{Event, Limits, RequestHead, detect, http1::Http1, sse::Likeness};
 use crate::capture::{ClosedBy, Direction, Role};
 
 /// What a connection speaks, as far as its bytes prove it.
@@ -40,11 +40,34 @@ impl Connection {
         self.http1.protocol()
     }
 
+    /// Which end the traced process is: as declared, unless the bytes prove the contrary.
+    pub fn role(&self) -> Role {
+        match self.requests {
+            Direction::Send => Role::Client,
+            Direction::Receive => Role::Server,
+        }
+    }
+
     pub fn push(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
+        if self.protocol() == Protocol::Undecided {
+            self.learn_role(direction, &bytes);
+        }
         if direction == self.requests {
             self.http1.push_request(at, bytes, &self.limits, out);
         } else {
             self.http1.push_response(at, bytes, &self.limits, out);
+        }
+    }
+
+    /// Sources that do not know the role say client.
+    fn learn_role(&mut self, direction: Direction, record: &[u8]) {
+        let contrary =
+            if direction == self.requests { detect::status_line(record) } else { detect::request_line(record) };
+        if contrary == Likeness::Yes {
+            self.requests = match self.requests {
+                Direction::Send => Direction::Receive,
+                Direction::Receive => Direction::Send,
+            };
         }
     }
 

@@ -5,6 +5,8 @@ mod body;
 mod connection;
 pub mod credentials;
 mod detect;
+#[doc(hidden)]
+pub mod fuzz;
 mod http1;
 mod limits;
 mod lines;
@@ -163,3 +165,6 @@ pub enum Event {
         bytes: Option<u64>,
     },
 }
+
+#[cfg(test)]
+mod tests;

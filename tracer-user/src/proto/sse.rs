@@ -79,6 +79,7 @@ impl Sse {
 
     /// Bytes are missing here: no event is provable before the next blank line.
     pub(super) fn gap(&mut self) {
+        self.dropped += self.partial.len() as u64;
         self.partial.clear();
         self.abandon_event();
         self.skip_line_feed = false;
@@ -105,10 +106,9 @@ impl Sse {
     fn hold(&mut self, part: &[u8], limits: &Limits) {
         if self.recovery != Recovery::Reading {
             // Only whether the line is blank matters: one byte is enough to tell.
-            self.dropped += part.len() as u64;
-            if self.partial.is_empty() {
-                self.partial.extend_from_slice(&part[..part.len().min(1)]);
-            }
+            let kept = usize::from(self.partial.is_empty()).min(part.len());
+            self.partial.extend_from_slice(&part[..kept]);
+            self.dropped += (part.len() - kept) as u64;
             return;
         }
         if self.partial.len() + part.len() > limits.sse_event_bytes {
@@ -125,6 +125,7 @@ impl Sse {
         match self.recovery {
             Recovery::Reading => {}
             Recovery::InLine => {
+                self.dropped += (end - start) as u64;
                 self.recovery = Recovery::InEvent;
                 return;
             }

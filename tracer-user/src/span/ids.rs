@@ -48,8 +48,8 @@ impl Ids {
     pub fn live() -> Self {
         let random = RandomIdGenerator::default();
         let mut secret = [0; 32];
-        for half in secret.chunks_exact_mut(16) {
-            half.copy_from_slice(&random.new_trace_id().to_bytes());
+        for half in secret.as_chunks_mut().0 {
+            *half = random.new_trace_id().to_bytes();
         }
         Self { secret: Some(secret) }
     }

@@ -222,7 +222,8 @@ pub(super) fn after<const N: usize>(
     let mut state = state.clone();
     state.set(R::EAX, Value::Result);
     let mut factory = InstructionInfoFactory::new();
-    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE) {
+    for instruction in Decoder::with_ip(64, elf.code(*from)?, *from, DecoderOptions::NONE).iter().take(MAX_BEFORE_SITE)
+    {
         if instruction.is_invalid() {
             return None;
         }

@@ -93,9 +93,15 @@ impl<'a> Elf<'a> {
         u64::try_from(code.as_ptr().addr() - self.data.as_ptr().addr()).ok()
     }
 
-    /// The read-only data that is no code: where a library keeps its strings.
+    /// The segments that are not writable: where a library keeps its strings. Together at most the size of the file,
+    /// though hostile segments may overlap.
     pub(super) fn constants(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0).filter_map(|s| s.data(LE, self.data).ok())
+        let mut left = self.data.len();
+        let constant = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0);
+        constant.filter_map(|s| s.data(LE, self.data).ok()).map_while(move |bytes| {
+            left = left.checked_sub(bytes.len())?;
+            Some(bytes)
+        })
     }
 
     pub(super) fn has_section(&self, name: &[u8]) -> bool {

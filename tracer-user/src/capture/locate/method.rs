@@ -104,12 +104,16 @@ fn gives(elf: &Elf<'_>, entry: u64, method: Value) -> bool {
     })
 }
 
-/// The calls that the function at `entry` makes, itself or in a function that it hands its arguments to.
+/// The calls that the function at `entry` makes, itself or in the first functions that it hands its arguments to.
 fn calls(elf: &Elf<'_>, entry: u64) -> Vec<Call> {
+    /// One in every build seen.
+    const MAX_INNER: usize = 4;
     let Reading { mut calls, .. } = disasm::read(elf, entry);
     let inner: Vec<Call> = calls
         .iter()
         .filter(|call| call.arguments[..3] == [0, 1, 2].map(Value::Argument))
+        .filter(|call| matches!(call.callee, Callee::Address(_)))
+        .take(MAX_INNER)
         .filter_map(|call| disasm::read_callee(elf, call))
         .flat_map(|reading| reading.calls)
         .collect();

@@ -290,3 +290,6 @@ pub fn fuzz(data: &[u8]) {
     }
     let _ = version(data);
 }
+
+#[cfg(test)]
+mod tests;

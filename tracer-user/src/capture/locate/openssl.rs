@@ -35,7 +35,7 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         method: table.and_then(|entry| method::hooks(elf, entry)),
         exported: exported
             .into_iter()
-            .filter(|(_, address, _)| !exported.iter().any(|(_, outer, _)| passes_on(elf, *address, *outer)))
+            .filter(|(function, ..)| *function != Function::WriteEx || !passes_on(elf, write_ex, write_ex2))
             .filter_map(|(function, address, arguments)| Some(Entry { function, site: site(address, arguments)? }))
             .collect(),
         free: site(free, 1),
@@ -50,17 +50,19 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
 /// builds of OpenSSL 3.3 and later, through the procedure linkage table or not. With both hooked, each call would count
 /// twice.
 fn passes_on(elf: &Elf<'_>, from: Option<u64>, to: Option<u64>) -> bool {
+    /// Each costs a search of the relocations. Two calls are the most that were seen.
+    const MAX_LOOKUPS: usize = 8;
     let (Some(from), Some(to)) = (from, to) else { return false };
-    elf.architecture == Architecture::X86_64
-        && from != to
-        && disasm::read(elf, from).calls.iter().any(|call| {
-            let callee = match call.callee {
-                Callee::Address(address) => Some(address),
-                Callee::Value(Value::Global(at)) => elf.pointers::<1>(at)[0],
-                Callee::Value(_) => None,
-            };
-            callee == Some(to)
-        })
+    if elf.architecture != Architecture::X86_64 {
+        return false;
+    }
+    let calls = disasm::read(elf, from).calls;
+    let linked = calls.iter().filter_map(|call| match call.callee {
+        Callee::Value(Value::Global(at)) => Some(at),
+        _ => None,
+    });
+    calls.iter().any(|call| call.callee == Callee::Address(to))
+        || linked.take(MAX_LOOKUPS).any(|at| elf.pointers::<1>(at) == [Some(to)])
 }
 
 /// The version in the text `OpenSSL 3.0.15 3 Sep 2024`. The date tells it from other texts that begin so.

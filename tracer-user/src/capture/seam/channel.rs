@@ -37,8 +37,6 @@ pub enum ToParser {
 pub enum ToTracer {
     /// It cannot open `/etc/resolv.conf`: please resolve this name.
     Resolve { id: u64, host: String, port: u16 },
-    /// The connection with this cookie carries no model traffic: the kernel may drop its bytes.
-    Ignore { cookie: u64 },
 }
 
 /// What the kernel side counted, as it stands at the end.
@@ -50,8 +48,8 @@ pub struct Totals {
     pub processes: u64,
     /// TLS libraries and executables that carry hooks, for people.
     pub hooked: Vec<String>,
-    /// Processes that use TLS in a way that cannot be hooked: name, and the reason.
-    pub untraced: Vec<(String, String)>,
+    /// Processes that use TLS in a way that cannot be hooked: name, PID, and the reason.
+    pub untraced: Vec<(String, u32, String)>,
 }
 
 /// One end of the socket pair. It is of kind `SOCK_SEQPACKET` (unix(7)): message borders as with datagrams, and the end

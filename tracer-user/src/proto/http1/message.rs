@@ -10,6 +10,7 @@ use super::{
     },
     chunked::{Chunked, Found},
     head::Length,
+    hunt::{Hunt, Trace},
 };
 
 /// Which of the two message kinds a direction carries.
@@ -35,6 +36,8 @@ pub(super) enum Framing {
     /// Bytes that remain.
     Known(u64),
     Chunked(Chunked),
+    /// Chunked, and the place of the next chunk was lost.
+    Hunt(Hunt),
     UntilClose,
 }
 
@@ -93,6 +96,11 @@ impl Direction {
             last_byte_at: 0,
             current: None,
         }
+    }
+
+    /// The framing of the current message was lost and is searched for.
+    pub(super) fn is_hunting(&self) -> bool {
+        matches!(self.state, State::Body(Framing::Hunt(_)))
     }
 
     /// The bytes of an unfinished head.
@@ -181,6 +189,21 @@ impl Direction {
             };
             let data = match framing {
                 Framing::UntilClose => input.len(),
+                Framing::Hunt(hunt) => match hunt.push(input) {
+                    Trace::Cold => {
+                        input.clear();
+                        return Ok(false);
+                    }
+                    Trace::Found { tail, chunks } => {
+                        *framing = Framing::Chunked(Chunked::default());
+                        *input = chunks.freeze();
+                        if let Some(Current { stream, body: Some(body) }) = &mut self.current {
+                            body.push(tail.freeze(), limits, &mut emitter(self.kind, at, *stream, out));
+                        }
+                        continue;
+                    }
+                    Trace::Lost => return Err(Fault::Lost),
+                },
                 Framing::Known(remaining) => {
                     let length = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
                     *remaining -= length as u64;
@@ -219,6 +242,8 @@ impl Direction {
         limits: &Limits,
         out: &mut Vec<Event>,
     ) -> Option<StreamIndex> {
+        // The end may have been among the lost bytes.
+        let end = if self.is_hunting() { End::Undecodable(Fault::Lost) } else { end };
         self.state = next;
         self.forget_head();
         let Current { stream, body } = self.current.take()?;
@@ -253,8 +278,15 @@ impl Direction {
                 *remaining -= lost;
                 (true, *remaining == 0)
             }
-            (Framing::Chunked(chunked), Some(lost)) => (chunked.gap(lost), false),
-            (Framing::Known(_) | Framing::Chunked(_), _) => (false, false),
+            (Framing::Known(_), _) => (false, false),
+            (Framing::Chunked(chunked), Some(lost)) if chunked.holds(lost) => {
+                chunked.gap(lost);
+                (true, false)
+            }
+            (framing @ (Framing::Chunked(_) | Framing::Hunt(_)), _) => {
+                *framing = Framing::Hunt(Hunt::default());
+                (true, false)
+            }
         };
         if let Some(Current { stream, body: Some(body) }) = &mut self.current {
             out.push(Event::Lost { at, stream: *stream, request: self.kind == Kind::Request, bytes: lost });

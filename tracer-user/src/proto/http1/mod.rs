@@ -3,6 +3,7 @@
 
 mod chunked;
 mod head;
+mod hunt;
 mod message;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -59,6 +60,9 @@ impl Http1 {
 
     pub(super) fn push_request(&mut self, at: u64, mut input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
         let mut record_start = true;
+        if self.requests.is_hunting() && detect::request_line(&input) == Likeness::Yes {
+            self.requests.end_message(at, End::Undecodable(Fault::Lost), State::Head, limits, out);
+        }
         while !input.is_empty() {
             match &self.requests.state {
                 State::Opaque => return,
@@ -97,6 +101,9 @@ impl Http1 {
 
     pub(super) fn push_response(&mut self, at: u64, mut input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
         let mut record_start = true;
+        if self.responses.is_hunting() && detect::status_line(&input) == Likeness::Yes {
+            self.responses.end_message(at, End::Undecodable(Fault::Lost), State::Head, limits, out);
+        }
         while !input.is_empty() {
             match &self.responses.state {
                 State::Opaque => return,
@@ -178,8 +185,11 @@ impl Http1 {
             Err(fault) => return self.lose_requests(at, fault, limits, out),
         };
         self.protocol = Protocol::Http1;
+        // Pipelining aside, a client asks again once it has the answer: the lost bytes were those of the answers.
+        if self.responses.is_hunting() {
+            self.lose_responses(at, Fault::Lost, limits, out);
+        }
         if matches!(self.responses.state, State::Searching) {
-            // Pipelining aside, a client asks again once it has the answer: the lost bytes were those of the answers.
             self.abandon_pending(at, Fault::Lost, out);
         }
         if self.pending.len() >= limits.pending_requests {

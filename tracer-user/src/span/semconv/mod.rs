@@ -135,3 +135,6 @@ names! {
     Core TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
     Core TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
 }
+
+#[cfg(test)]
+mod tests;

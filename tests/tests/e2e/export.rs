@@ -1,0 +1,52 @@
+//! OTLP to a receiver that is not ours but for these lines.
+
+use anyhow::ensure;
+use tests::{compare, harness::Bench, receiver::Receiver};
+
+use crate::bench;
+
+fn exported(bench: &Bench, receiver: &Receiver, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    let line = bench.script("openai_sync.py", &["plain", "stream", "tools", "error_in_stream"])?;
+    let mut command = bench.traced(&["--output", "none", "--otlp-endpoint", &receiver.url()], &line)?;
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json").env("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue");
+    command.envs(environment.iter().copied());
+    let finished = tests::harness::finish(&mut command)?;
+    ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
+    let received = receiver.received();
+    ensure!(!received.is_empty(), "nothing came: {}", finished.stderr);
+    let mut spans = Vec::new();
+    for request in &received {
+        ensure!(request.path == "/v1/traces", "{}", request.path);
+        ensure!(request.header("x-tenant") == Some("blue"), "the header is missing");
+        tests::spans::collect(&request.json()?, &mut spans)?;
+    }
+    let report = compare::compare(&bench.truth(), &spans);
+    ensure!(report.exact() && report.calls == 5, "\n{report}");
+    let distribution = spans[0].resource.get("telemetry.distro.name").and_then(|name| name.as_str());
+    ensure!(distribution == Some("llmtap"), "{distribution:?}");
+    Ok(())
+}
+
+#[test]
+fn every_span_arrives_once() -> anyhow::Result<()> {
+    let bench = bench!();
+    exported(&bench, &Receiver::start(0)?, &[])
+}
+
+#[test]
+fn compressed_when_asked() -> anyhow::Result<()> {
+    let bench = bench!();
+    let receiver = Receiver::start(0)?;
+    exported(&bench, &receiver, &[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")])?;
+    ensure!(
+        receiver.received().iter().all(|request| request.header("content-encoding") == Some("gzip")),
+        "not compressed"
+    );
+    Ok(())
+}
+
+#[test]
+fn refused_requests_are_repeated() -> anyhow::Result<()> {
+    let bench = bench!();
+    exported(&bench, &Receiver::start(2)?, &[])
+}

@@ -1,0 +1,22 @@
+//! End to end: unmodified clients under `llmtap`, against a provider that knows what it said.
+//!
+//! A test that cannot run on this machine says `skipped: why`; `cargo xtask test` counts those apart.
+
+mod clients;
+mod command_line;
+mod export;
+mod robustness;
+
+/// The bench, or a return from the test with the reason why it cannot run.
+macro_rules! bench {
+    () => {
+        match tests::harness::untraceable() {
+            Some(why) => {
+                println!("skipped: {why}");
+                return Ok(());
+            }
+            None => tests::harness::Bench::new()?,
+        }
+    };
+}
+pub(crate) use bench;

@@ -1,0 +1,72 @@
+//! Pure decisions, run by the eBPF programs and by unit tests alike.
+
+use crate::limits::{CLASSES, NESTED_WINDOW};
+
+/// The kernel's return trampoline is the first byte of its own page in the process (`[uprobes]`): a return address
+/// that is a page's first byte is the trampoline, any other is the program's. So a saved frame whose return slot
+/// holds anything else has been left (by a return or `longjmp`) and its memory reused.
+#[must_use]
+#[inline(always)]
+pub const fn is_trampoline(return_address: u64) -> bool {
+    return_address != 0 && return_address & 0xfff == 0
+}
+
+/// Whether a call at stack pointer `inner`, while one at `outer` is under way, is certainly on the same stack.
+#[must_use]
+#[inline(always)]
+pub const fn is_nested(outer: u64, inner: u64) -> bool {
+    inner < outer && outer - inner <= NESTED_WINDOW
+}
+
+/// Whether `stack` lies at most `window` bytes below `top`.
+#[must_use]
+#[inline(always)]
+pub const fn is_below(top: u64, stack: u64, window: u64) -> bool {
+    stack < top && top - stack <= window
+}
+
+/// Index of the smallest size class for `length` bytes, which must not exceed the largest.
+#[must_use]
+#[inline(always)]
+pub const fn class(length: usize) -> usize {
+    if length <= CLASSES[0] {
+        0
+    } else if length <= CLASSES[1] {
+        1
+    } else if length <= CLASSES[2] {
+        2
+    } else if length <= CLASSES[3] {
+        3
+    } else {
+        4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_takes_the_smallest_class_that_holds_it() {
+        for (length, index) in [(1, 0), (64, 0), (65, 1), (256, 1), (257, 2), (4096, 3), (4097, 4), (16_384, 4)] {
+            assert_eq!(class(length), index, "{length}");
+            assert!(CLASSES[class(length)] >= length);
+        }
+    }
+
+    #[test]
+    fn only_a_close_lower_frame_is_nested() {
+        assert!(is_nested(0x10_000, 0x10_000 - 8));
+        assert!(is_nested(0x10_000, 0x10_000 - NESTED_WINDOW));
+        assert!(!is_nested(0x10_000, 0x10_000 - NESTED_WINDOW - 8));
+        assert!(!is_nested(0x10_000, 0x10_000));
+        assert!(!is_nested(0x10_000, 0x20_000));
+    }
+
+    #[test]
+    fn the_trampoline_is_told_from_return_addresses() {
+        assert!(is_trampoline(0x7fff_ffff_e000));
+        assert!(!is_trampoline(0x7fff_ffff_e001));
+        assert!(!is_trampoline(0));
+    }
+}

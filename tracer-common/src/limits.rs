@@ -1,0 +1,66 @@
+//! Every cap that both sides share.
+
+/// Payload sizes of data records, bytes. A piece takes the smallest class that holds it, so that a 40-byte token
+/// does not occupy a 16 KiB slot of the ring.
+pub const CLASSES: [usize; 5] = [64, 256, 1024, 4096, 16_384];
+
+/// Payload of one full piece, bytes: also the largest TLS record (RFC 8446 section 5.1).
+pub const PIECE: usize = CLASSES[CLASSES.len() - 1];
+
+/// Full pieces copied per call. The verifier of 6.18 walks the copy loop once per turn: 256 turns load on every
+/// kernel from 5.8 to 7.2, 1,024 do not.
+pub const PIECES_PER_CALL: usize = 256;
+
+/// Bytes copied per call at most: 4 MiB and one tail. What is longer is counted and reported as a gap.
+pub const CALL_BYTES: u64 = (PIECES_PER_CALL * PIECE) as u64;
+
+/// Calls of one thread that may be under way inside each other (TLS inside TLS inside …).
+pub const NESTED_CALLS: usize = 4;
+
+/// How far below an outer call's frame, bytes, an inner one may stand to be taken for a call on the same stack.
+pub const NESTED_WINDOW: u64 = 8 * 1024;
+
+/// How far below its top a stack pointer may stand, bytes, to belong to the main thread's stack: half of the gap
+/// that the kernel keeps free below it (`mmap_base`, at least 128 MiB).
+pub const MAIN_STACK_WINDOW: u64 = 64 << 20;
+
+/// The same for other threads, measured from the thread pointer, which libc places at the stack's top.
+pub const THREAD_STACK_WINDOW: u64 = 1 << 20;
+
+/// Traced processes.
+pub const TARGETS: u32 = 65_536;
+
+/// Connections whose offsets the kernel side remembers; the least recently used make room.
+pub const CONNECTIONS: u32 = 32_768;
+
+/// Threads with a call under way or behind them.
+pub const THREADS: u32 = 32_768;
+
+/// Hooked library files that a record can name.
+pub const LIBRARIES: u32 = 1024;
+
+/// cgroups selected by `--cgroup`.
+pub const CGROUPS: u32 = 64;
+
+/// Levels of the cgroup tree walked up from a task's cgroup to a selected one.
+pub const CGROUP_DEPTH: usize = 32;
+
+/// Bytes of a library's name in a record.
+pub const LIBRARY_NAME: usize = 40;
+
+/// Bytes of a server name (RFC 1035 section 2.3.4 allows 253).
+pub const SERVER_NAME: usize = 256;
+
+/// Bytes of an executable's path in a record.
+pub const FILE_NAME: usize = 128;
+
+/// A wake-up of the ring's reader costs more than a whole hook: at most one in this many nanoseconds. A reader that
+/// was woken looks again by itself until [`RING_SETTLE_NS`] have passed without a record.
+pub const WAKE_INTERVAL_NS: u64 = 5_000_000;
+
+/// The same while more than a quarter of the ring waits for its reader.
+pub const URGENT_WAKE_INTERVAL_NS: u64 = 500_000;
+
+/// How long after its last record a reader must keep looking before it may sleep until the next wake-up: five times
+/// the interval, so that a record committed late by a preempted program is not forgotten.
+pub const RING_SETTLE_NS: u64 = 5 * WAKE_INTERVAL_NS;

@@ -1,0 +1,470 @@
+//! Hooks on TLS libraries whose read and write functions take `(connection, buffer, length, …)`.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::pt_regs,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_attach_cookie, bpf_probe_read_user_str},
+        bpf_probe_read_user,
+    },
+    programs::ProbeContext,
+};
+use aya_log_ebpf::debug;
+use tracer_common::{
+    counter::Counter,
+    decide,
+    event::{
+        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, Register, Target,
+        direction, end, fact, kind, lifecycle,
+    },
+    limits::{NESTED_CALLS, SERVER_NAME},
+};
+
+use crate::{
+    emit,
+    maps::{CONNECTIONS, EVENTS, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
+    process,
+    task::{self, Task},
+};
+
+/// A helper number that no kernel has: the loader replaces the call by one to the kernel function
+/// `bpf_session_is_return`, which aya-ebpf cannot name.
+const SESSION_IS_RETURN: usize = 0x7fff_ff01;
+
+#[inline(always)]
+pub fn session_is_return(ctx: *mut c_void) -> bool {
+    // SAFETY: the loader has put a real function here, or the program is not loaded. It takes the context from 6.19
+    // on and nothing before, which is the same to the caller.
+    unsafe {
+        let ask: unsafe extern "C" fn(*mut c_void) -> u64 = core::mem::transmute(SESSION_IS_RETURN);
+        ask(ctx) & 0xff != 0
+    }
+}
+
+#[inline(always)]
+fn cookie(ctx: *mut c_void) -> u32 {
+    // SAFETY: `ctx` is this program's context.
+    unsafe { bpf_get_attach_cookie(ctx) as u32 }
+}
+
+/// The target that the current thread belongs to.
+#[inline(always)]
+fn target(pid_tgid: u64) -> Option<&'static mut Target> {
+    let tgid = (pid_tgid >> 32) as u32;
+    if let Some(target) = TARGETS.get_ptr_mut(&tgid) {
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+        let target = unsafe { &mut *target };
+        return if target.flags & Target::EXCLUDED == 0 { Some(target) } else { None };
+    }
+    if TRACE_ALL.load() == 0 {
+        return None;
+    }
+    process::adopt(Task::current(), tgid, task::now());
+    // SAFETY: as above.
+    TARGETS.get_ptr_mut(&tgid).map(|target| unsafe { &mut *target })
+}
+
+/// Remembers the arguments of a call. With `session`, the result tells whether its return may be hooked; without,
+/// the return is hooked whatever this says.
+#[inline(always)]
+pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(target) = target(pid_tgid) else { return false };
+    let cookie = Cookie(cookie(ctx.as_ptr()));
+    // SAFETY: the context of a uprobe program is `pt_regs`.
+    let regs = unsafe { &*ctx.regs };
+    let call = Call {
+        stack: regs.rsp,
+        time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
+        incarnation: target.incarnation,
+        order: 0,
+        cookie: u64::from(cookie.0),
+        ..arguments(regs, cookie)
+    };
+    let Some(calls) = calls(pid_tgid) else {
+        count(Counter::ThreadsFull, 1);
+        return false;
+    };
+    let admission =
+        if session { admit(calls, &call, target, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
+    match admission {
+        Admission::Inner => false,
+        Admission::Refused(cause) => {
+            refuse(ctx, target, &call, cookie, cause, pid_tgid);
+            false
+        }
+        Admission::At(depth) => {
+            let mut call = call;
+            if !session {
+                calls.order += 1;
+                call.order = calls.order;
+            }
+            calls.calls[depth & (NESTED_CALLS - 1)] = call;
+            if session {
+                calls.depth = depth as u64 + 1;
+            }
+            true
+        }
+    }
+}
+
+enum Admission {
+    /// Index of the free place among the thread's calls.
+    At(usize),
+    /// Part of an outer call on the same connection, which will tell the bytes.
+    Inner,
+    Refused(Counter),
+}
+
+/// Decides where among the thread's calls this one stands, and whether a return probe on it is safe.
+///
+/// The kernel keeps return probes of a thread on one list ordered by stack pointer. A call on another stack, made while
+/// one is under way, makes it drop or mix up entries, and the process dies on the trampoline; so does a call that
+/// begins on one thread and returns on another, as user-level threads may. Both take a stack that is not the thread's
+/// own. So only calls on the own stack are hooked, and in a process with a single thread or known tame stacks also the
+/// first one on another stack; and whatever the stack, a further call only right below the one under way.
+#[inline(always)]
+fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64) -> Admission {
+    let mut depth = calls.depth as usize;
+    // Calls that never returned (longjmp, an exception) have left the stack, or stand where this one does.
+    for _ in 0..NESTED_CALLS {
+        if depth == 0 {
+            break;
+        }
+        let top = &calls.calls[(depth - 1) & (NESTED_CALLS - 1)];
+        // SAFETY: the helper checks the address.
+        let slot = unsafe { bpf_probe_read_user(top.stack as *const u64) }.unwrap_or(0);
+        if decide::is_trampoline(slot) {
+            break;
+        }
+        depth -= 1;
+    }
+    if depth > 0 {
+        let top = &calls.calls[(depth - 1) & (NESTED_CALLS - 1)];
+        if top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
+            return Admission::Inner;
+        }
+        if !decide::is_nested(top.stack, call.stack) {
+            return Admission::Refused(Counter::ForeignStack);
+        }
+        if depth >= NESTED_CALLS {
+            return Admission::Refused(Counter::TooNested);
+        }
+    }
+    if target.flags & Target::TAME_STACKS == 0 {
+        if calls.stack_top == 0 {
+            let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
+            (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
+        }
+        if !decide::is_below(calls.stack_top, call.stack, calls.stack_window) && Task::current().live_threads() != 1 {
+            return Admission::Refused(Counter::ForeignStack);
+        }
+    }
+    Admission::At(depth)
+}
+
+/// Where ordinary probes stand at both ends nothing can be endangered, and calls may interleave in any order: finds the
+/// place of a call at this stack position, a free one, or the one of the oldest call, which then has never returned.
+#[inline(always)]
+fn place(calls: &Calls, stack: u64) -> usize {
+    let mut free = NESTED_CALLS;
+    let mut oldest = 0;
+    for index in 0..NESTED_CALLS {
+        let known = calls.calls[index].stack;
+        if known == stack {
+            return index;
+        }
+        if known == 0 {
+            free = index;
+        }
+        if calls.calls[index].order < calls.calls[oldest & (NESTED_CALLS - 1)].order {
+            oldest = index;
+        }
+    }
+    if free < NESTED_CALLS { free } else { oldest }
+}
+
+#[inline(never)]
+fn note_foreign(tgid: u32, now: u64) {
+    process::notice(Task::current(), lifecycle::FOREIGN_STACK, tgid, now);
+}
+
+#[inline(always)]
+fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
+    count(cause, 1);
+    let now = task::now();
+    if LOG.load() != 0 {
+        debug!(ctx, "call on stack {:x} of thread {} left alone", call.stack, pid_tgid as u32);
+    }
+    if target.flags & Target::FOREIGN_NOTED == 0 {
+        target.flags |= Target::FOREIGN_NOTED;
+        note_foreign((pid_tgid >> 32) as u32, now);
+    }
+    if let Some(connection) = connection(target, call.ssl, cookie.library(), now, pid_tgid)
+        && connection.flags & (Connection::IGNORED | Connection::ANNOUNCED) == Connection::ANNOUNCED
+    {
+        emit::lost(connection, cookie.direction(), now);
+    }
+}
+
+/// Looks up what [`enter`] remembered and hands over the bytes that were really done. With `session` the return has
+/// happened, without it is about to.
+#[inline(always)]
+pub fn leave(ctx: *mut c_void, session: bool) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) else { return };
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs; the context is `pt_regs`.
+    let (calls, regs) = unsafe { (&mut *calls, &*ctx.cast::<pt_regs>()) };
+    let found = if session {
+        innermost(calls, regs.rsp.wrapping_sub(8))
+    } else {
+        (0..NESTED_CALLS).find(|index| calls.calls[*index].stack == regs.rsp)
+    };
+    let Some(index) = found else { return };
+    let call = calls.calls[index & (NESTED_CALLS - 1)];
+    if session {
+        calls.depth = index as u64;
+    } else {
+        calls.calls[index & (NESTED_CALLS - 1)].stack = 0;
+    }
+    let cookie = Cookie(call.cookie as u32);
+    let result = regs.rax as i32;
+    if result <= 0 {
+        let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
+        if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
+            peer_closed(&call);
+        }
+        return;
+    }
+    let done = if cookie.result() == CallResult::Count as u32 {
+        result as u64
+    } else {
+        // SAFETY: the helper checks the address.
+        match unsafe { bpf_probe_read_user(call.done as *const u64) } {
+            Ok(done) => done,
+            Err(_) => {
+                count(Counter::Unreadable, 1);
+                return;
+            }
+        }
+    };
+    if done == 0 || done > call.length {
+        return;
+    }
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+    let known = CONNECTIONS.get_ptr_mut(&key);
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let known = known.map(|known| unsafe { &mut *known });
+    let connection = match known {
+        Some(known) if known.flags & (Connection::ANNOUNCED | Connection::IGNORED) != 0 => known,
+        _ => {
+            let Some(target) = target(pid_tgid) else { return };
+            let Some(made) = connection(target, call.ssl, cookie.library(), task::now(), pid_tgid) else { return };
+            made
+        }
+    };
+    let direction = cookie.direction();
+    // The clock is read once a call: a send carries the time of its entry anyway.
+    let now = if direction == direction::SEND { call.time } else { task::now() };
+    let payload =
+        emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
+    emit::payload(connection, &payload, now);
+}
+
+/// The call that began at this stack position; those inside it have been left otherwise.
+#[inline(always)]
+fn innermost(calls: &Calls, stack: u64) -> Option<usize> {
+    let mut depth = calls.depth as usize;
+    for _ in 0..NESTED_CALLS {
+        if depth == 0 {
+            break;
+        }
+        depth -= 1;
+        if calls.calls[depth & (NESTED_CALLS - 1)].stack == stack {
+            return Some(depth);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn peer_closed(call: &Call) {
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let connection = unsafe { &mut *connection };
+    if connection.flags & Connection::PEER_CLOSED == 0 {
+        connection.flags |= Connection::PEER_CLOSED;
+        emit::end(connection, end::PEER_CLOSED, task::now());
+    }
+}
+
+/// A function that ends or names a connection was entered.
+#[inline(always)]
+pub fn fact(ctx: &ProbeContext) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(target) = target(pid_tgid) else { return };
+    let cookie = cookie(ctx.as_ptr());
+    let what = cookie & fact::MASK;
+    // Read one by one, here: the compiler would compute the address of one field among several, which the verifier does
+    // not allow in the context.
+    // SAFETY: the context of a uprobe program is `pt_regs`.
+    let (ssl, second, third, fourth) = unsafe {
+        let regs = ctx.regs;
+        (
+            (&raw const (*regs).rdi).read_volatile(),
+            (&raw const (*regs).rsi).read_volatile(),
+            (&raw const (*regs).rdx).read_volatile(),
+            (&raw const (*regs).rcx).read_volatile(),
+        )
+    };
+    let now = task::now();
+    if what >= fact::CONTROL {
+        let name = if what == fact::HOST_NAME {
+            second
+        } else if second as u32 == CTRL_SET_TLSEXT_HOSTNAME && third == 0 {
+            fourth
+        } else {
+            return;
+        };
+        if name != 0
+            && let Some(connection) = connection(target, ssl, cookie >> fact::LIBRARY_SHIFT, now, pid_tgid)
+        {
+            server_name(connection, name);
+        }
+        return;
+    }
+    let key = ConnectionId { incarnation: target.incarnation, ssl };
+    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let connection = unsafe { &mut *connection };
+    if what == fact::SHUT_DOWN {
+        if connection.flags & Connection::SHUT_DOWN != 0 {
+            return;
+        }
+        connection.flags |= Connection::SHUT_DOWN;
+        emit::end(connection, what, now);
+        return;
+    }
+    // OpenSSL clears every object when its handshake begins, after the server name was set.
+    if what == fact::CLEARED && connection.offsets == [0, 0] {
+        return;
+    }
+    emit::end(connection, what, now);
+    let _ = CONNECTIONS.remove(&key);
+}
+
+#[inline(always)]
+fn server_name(connection: &Connection, name: u64) {
+    let Some(mut entry) = EVENTS.reserve::<Name>(0) else {
+        count(Counter::FactsLost, 1);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation holds a whole `Name`; the helper checks the user address and writes no more than asked.
+    let length = unsafe {
+        (&raw mut (*record).kind).write(kind::NAME);
+        (&raw mut (*record).connection).write(connection.id);
+        let length = bpf_probe_read_user_str((&raw mut (*record).name).cast(), SERVER_NAME as u32, name as *const _);
+        (&raw mut (*record).length).write(length as u32);
+        length
+    };
+    if length <= 1 {
+        entry.discard(0);
+    } else {
+        entry.submit(0);
+    }
+}
+
+/// Finds the connection's state or makes it, and announces it once.
+#[inline(always)]
+fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
+    let key = ConnectionId { incarnation: target.incarnation, ssl };
+    let mut found = CONNECTIONS.get_ptr_mut(&key);
+    if found.is_none() {
+        let fresh = Connection { id: task::unique(task::now()), ..Connection::default() };
+        if CONNECTIONS.insert(&key, &fresh, 0).is_err() {
+            count(Counter::ConnectionsFull, 1);
+            return None;
+        }
+        found = CONNECTIONS.get_ptr_mut(&key);
+    }
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    let connection = unsafe { &mut *found? };
+    if connection.flags & (Connection::ANNOUNCED | Connection::IGNORED) == 0 {
+        let record = Open {
+            kind: kind::OPEN,
+            tgid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            exec_count: target.exec_count,
+            connection: connection.id,
+            time: now,
+            ssl,
+            incarnation: target.incarnation,
+            comm: [0; 16],
+            library: [0; _],
+        };
+        emit::open(connection, record, library);
+    }
+    Some(connection)
+}
+
+/// The calling thread's calls under way.
+#[inline(always)]
+fn calls(pid_tgid: u64) -> Option<&'static mut Calls> {
+    let mut found = THREADS.get_ptr_mut(&pid_tgid);
+    if found.is_none() {
+        let _ = THREADS.insert(&pid_tgid, NO_CALLS.get(0)?, 0);
+        found = THREADS.get_ptr_mut(&pid_tgid);
+    }
+    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+    found.map(|calls| unsafe { &mut *calls })
+}
+
+/// The arguments of a call, from where the site's cookie says they stand.
+#[inline(always)]
+fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
+    let (ssl, buffer, length, done) = if cookie.is_plain() {
+        (regs.rdi, regs.rsi, regs.rdx, regs.rcx)
+    } else {
+        // Most sites have moved one argument at most.
+        let other = |number: u32, usual: Register, value: u64| {
+            if number == usual as u32 { value } else { register(regs, number) }
+        };
+        (
+            other(cookie.ssl(), Register::Rdi, regs.rdi),
+            other(cookie.buffer(), Register::Rsi, regs.rsi),
+            other(cookie.length(), Register::Rdx, regs.rdx),
+            other(cookie.done(), Register::R8, regs.r8),
+        )
+    };
+    // An `int` argument leaves the upper half of its register undefined.
+    let length = if cookie.result() == CallResult::Count as u32 { length & 0xffff_ffff } else { length };
+    Call { ssl, buffer, done, length, ..Call::default() }
+}
+
+/// Fields of the context can only be read at constant offsets.
+#[inline(never)]
+fn register(regs: &pt_regs, number: u32) -> u64 {
+    match number {
+        0 => regs.rax,
+        1 => regs.rcx,
+        2 => regs.rdx,
+        3 => regs.rbx,
+        5 => regs.rbp,
+        6 => regs.rsi,
+        7 => regs.rdi,
+        8 => regs.r8,
+        9 => regs.r9,
+        10 => regs.r10,
+        11 => regs.r11,
+        12 => regs.r12,
+        13 => regs.r13,
+        14 => regs.r14,
+        15 => regs.r15,
+        _ => 0,
+    }
+}

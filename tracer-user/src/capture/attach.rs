@@ -1,0 +1,521 @@
+//! Puts hooks into the TLS libraries of processes: each file once, whoever maps it.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, Metadata},
+    io::{self, Read as _},
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::maps::{Array, MapData};
+use tracer_common::{
+    event::{ArgumentRegisters, CallResult, Cookie, Register, direction, fact},
+    limits::{LIBRARIES, LIBRARY_NAME},
+};
+
+use super::{
+    locate::{self, Function, Hooks, Reason, Site},
+    perf::Mapping,
+    program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
+    rcu::Expedited,
+    returns,
+};
+
+/// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
+const MAX_FILE: u64 = 1 << 30;
+
+/// What became of files, by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub hooked: Vec<Hooked>,
+    /// Files that do speak TLS, but are not hooked.
+    pub refused: Vec<Refused>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooked {
+    pub path: PathBuf,
+    pub library: String,
+    /// Hooks stand in the method table's functions, on instructions that the kernel emulates.
+    pub preferred: bool,
+    /// One site's offset in the file, so that "does a probe stand" can be checked.
+    pub site: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub path: PathBuf,
+    pub why: Refusal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The file holds TLS that this version cannot hook.
+    Reason(Reason),
+    /// The kernel refused.
+    Attach(String),
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hooked.is_empty() && self.refused.is_empty()
+    }
+
+    fn add(&mut self, path: &Path, outcome: &Outcome) {
+        let path = path.to_owned();
+        match outcome {
+            Outcome::Hooked(hook) => self.hooked.push(Hooked {
+                path,
+                library: hook.library.clone(),
+                preferred: hook.preferred,
+                site: hook.site,
+            }),
+            Outcome::Refused(why) => self.refused.push(Refused { path, why: why.clone() }),
+            Outcome::Nothing => {}
+        }
+    }
+}
+
+/// One file, whatever path or mount shows it. An overlay shows a lower layer's file under device numbers of its own,
+/// but with the inode number and times of the file underneath, which is where probes go; so the device is no part of
+/// the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FileKey {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileKey {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+enum Outcome {
+    Nothing,
+    Hooked(Hook),
+    Refused(Refusal),
+}
+
+/// The probes in one file.
+struct Hook {
+    library: String,
+    preferred: bool,
+    site: u64,
+    _links: Vec<OwnedFd>,
+    _probes: Vec<PerfProbe>,
+}
+
+/// All hooks, and every file that was examined.
+pub struct Attachments {
+    programs: Programs,
+    mode: AttachMode,
+    loaded: HashMap<(&'static str, u32), OwnedFd>,
+    files: HashMap<FileKey, Outcome>,
+    libraries: Array<MapData, [u8; LIBRARY_NAME]>,
+    library_names: Vec<String>,
+}
+
+/// A site of a read or write function.
+struct CallSite {
+    offset: u64,
+    cookie: Cookie,
+}
+
+/// Where the probes of one file go.
+struct Plan {
+    calls: Vec<CallSite>,
+    /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
+    exits: Vec<u64>,
+    facts: Vec<(u64, u32)>,
+}
+
+impl Attachments {
+    /// Finds out the best way of attaching that the kernel has, or takes the given one.
+    pub fn new(
+        programs: Programs,
+        forced: Option<AttachMode>,
+        libraries: Array<MapData, [u8; LIBRARY_NAME]>,
+    ) -> Result<Self, ProgramError> {
+        let mut attachments = Self {
+            programs,
+            mode: AttachMode::Perf,
+            loaded: HashMap::new(),
+            files: HashMap::new(),
+            libraries,
+            library_names: Vec::new(),
+        };
+        if let Some(mode) = forced {
+            attachments.mode = mode;
+            attachments.prepare()?;
+            return Ok(attachments);
+        }
+        let multi = aya::sys::is_uprobe_multi_supported(aya::sys::UProbeMultiFeature::LinkCreation).unwrap_or(false);
+        let modes: &[AttachMode] = if multi {
+            &[AttachMode::Session, AttachMode::Multi, AttachMode::Perf]
+        } else {
+            &[AttachMode::Perf, AttachMode::PerfConstant]
+        };
+        let mut refused = None;
+        for mode in modes {
+            attachments.mode = *mode;
+            match attachments.prepare() {
+                Ok(()) => return Ok(attachments),
+                Err(error) => refused = Some(error),
+            }
+            attachments.loaded.clear();
+        }
+        Err(refused.unwrap_or_else(|| ProgramError::Object("no way of attaching".into())))
+    }
+
+    #[must_use]
+    pub fn mode(&self) -> AttachMode {
+        self.mode
+    }
+
+    /// Loads the programs of the mode, so that attaching finds them.
+    fn prepare(&mut self) -> Result<(), ProgramError> {
+        if self.mode == AttachMode::Session {
+            self.load("call_session", 0)?;
+        } else {
+            self.load("call_entry", 0)?;
+            self.load("call_exit", 0)?;
+        }
+        self.load("connection_fact", 0)
+    }
+
+    /// Loads a program, once, or once per cookie where that is built in.
+    fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
+        let mode = match (name, self.mode) {
+            // Nothing of it runs on return.
+            ("connection_fact", AttachMode::Session) => AttachMode::Multi,
+            (_, mode) => mode,
+        };
+        let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
+        if !self.loaded.contains_key(&(name, cookie)) {
+            let program = self.programs.load(name, mode, cookie)?;
+            self.loaded.insert((name, cookie), program);
+        }
+        Ok(())
+    }
+
+    /// Hooks what a process has mapped.
+    pub fn process(&mut self, pid: u32) -> io::Result<Verdict> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
+        mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
+        let mut verdict = Verdict::default();
+        for mapping in mappings {
+            let Some((file, path)) = open(&mapping) else { continue };
+            let outcome = self.examine(file, &path);
+            if let Some(outcome) = outcome {
+                verdict.add(Path::new(&mapping.path), outcome);
+            }
+        }
+        Ok(verdict)
+    }
+
+    /// Hooks a file that a process has just mapped, unless it is known. The verdict tells only of news.
+    pub fn mapping(&mut self, mapping: &Mapping) -> Verdict {
+        let mut verdict = Verdict::default();
+        let Some((file, path)) = open(mapping) else { return verdict };
+        let known = file.metadata().is_ok_and(|metadata| self.files.contains_key(&FileKey::of(&metadata)));
+        if !known && let Some(outcome) = self.examine(file, &path) {
+            verdict.add(Path::new(&mapping.path), outcome);
+        }
+        verdict
+    }
+
+    /// Hooks a file by its path in our own root.
+    pub fn file(&mut self, path: &Path) -> Verdict {
+        let mut verdict = Verdict::default();
+        if let Ok(file) = File::open(path)
+            && let Some(outcome) = self.examine(file, path)
+        {
+            verdict.add(path, outcome);
+        }
+        verdict
+    }
+
+    /// Puts programs that do nothing into a file, to measure what the sites cost by themselves: at the exported
+    /// entries and the returns of reads, or where the hooks would stand. They stay until the value is dropped.
+    #[doc(hidden)]
+    pub fn empty(&mut self, path: &Path, exported: bool) -> Result<Vec<OwnedFd>, ProgramError> {
+        let bytes = fs::read(path).map_err(ProgramError::Attach)?;
+        let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
+        let mut hooks = locate::locate(&bytes).map_err(unusable)?;
+        let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
+        let [on_entry, on_return] =
+            [("empty_entry", mode), ("empty_return", AttachMode::Multi)].map(|(name, mode)| self.programs.load(name, mode, 0));
+        let (on_entry, on_return) = (on_entry?, on_return?);
+        if exported {
+            hooks.method = None;
+        }
+        let plan = plan(&hooks, 0);
+        let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
+        let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
+        if mode == AttachMode::Multi {
+            let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
+            let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
+            links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+        }
+        Ok(links)
+    }
+
+    fn examine(&mut self, mut file: File, path: &Path) -> Option<&Outcome> {
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.size() > MAX_FILE {
+            return None;
+        }
+        let key = FileKey::of(&metadata);
+        if !self.files.contains_key(&key) {
+            let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
+            file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+            let outcome = match locate::locate(&bytes) {
+                Ok(hooks) => {
+                    let exits = self.exits(&hooks, &bytes);
+                    drop(bytes);
+                    match exits.and_then(|(hooks, exits)| self.attach(&hooks, exits, path)) {
+                        Ok(hook) => Outcome::Hooked(hook),
+                        // The process may have gone with the path that led to the file: not the file's fault.
+                        Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
+                        Err(error) => Outcome::Refused(Refusal::Attach(error.to_string())),
+                    }
+                }
+                Err(reason) if reason.is_tls() => Outcome::Refused(Refusal::Reason(reason)),
+                Err(_) => Outcome::Nothing,
+            };
+            self.files.insert(key, outcome);
+        }
+        self.files.get(&key)
+    }
+
+    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+    /// stacks. There the exported functions are hooked, at their entries and at their return instructions.
+    fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
+        let mut hooks = hooks.clone();
+        if self.mode == AttachMode::Session {
+            return Ok((hooks, Vec::new()));
+        }
+        hooks.method = None;
+        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+        let exits = returns::of(file, &functions)
+            .ok_or_else(|| ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into()))?;
+        Ok((hooks, exits))
+    }
+
+    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
+        let name = versioned(&hooks.library, path);
+        let library = self.library(&name);
+        let plan = Plan { exits, ..plan(hooks, library) };
+        let Some(first) = plan.calls.first() else {
+            return Err(ProgramError::Object("its functions have no place for a probe".into()));
+        };
+        let mut hook = Hook {
+            library: name,
+            preferred: hooks.method.is_some(),
+            site: first.offset,
+            _links: Vec::new(),
+            _probes: Vec::new(),
+        };
+        let _expedited = Expedited::begin();
+        match self.mode {
+            AttachMode::Session | AttachMode::Multi => hook._links = self.attach_links(&plan, path)?,
+            AttachMode::Perf | AttachMode::PerfConstant => hook._probes = self.attach_events(&plan, path)?,
+        }
+        Ok(hook)
+    }
+
+    fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
+        let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
+        let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
+        let facts: Vec<(u64, u64)> = plan.facts.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect();
+        let mut links = Vec::new();
+        let mut attach = |name, mode, sites: &[(u64, u64)]| {
+            if !sites.is_empty() {
+                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, false, None)?);
+            }
+            Ok::<_, ProgramError>(())
+        };
+        if self.mode == AttachMode::Session {
+            attach("call_session", AttachMode::Session, &calls)?;
+        } else {
+            // Ends first: a beginning without its end would be forgotten, an end without its beginning is not told.
+            attach("call_exit", AttachMode::Multi, &exits)?;
+            attach("call_entry", AttachMode::Multi, &calls)?;
+        }
+        attach("connection_fact", AttachMode::Multi, &facts)?;
+        Ok(links)
+    }
+
+    fn attach_events(&mut self, plan: &Plan, path: &Path) -> Result<Vec<PerfProbe>, ProgramError> {
+        let mut probes = Vec::new();
+        let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
+        let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
+        let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
+        for (name, offset, cookie) in exits.chain(entries).chain(facts) {
+            self.load(name, cookie)?;
+            let program = self.program(name, cookie)?;
+            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
+        }
+        Ok(probes)
+    }
+
+    fn program(&self, name: &'static str, cookie: u32) -> Result<&OwnedFd, ProgramError> {
+        let cookie = if self.mode == AttachMode::PerfConstant { cookie } else { 0 };
+        self.loaded.get(&(name, cookie)).ok_or_else(|| ProgramError::Object(format!("program {name} is not loaded")))
+    }
+
+    /// The number by which records name a library; the last when there are too many.
+    fn library(&mut self, name: &str) -> u32 {
+        let index = self.library_names.iter().position(|known| known == name).unwrap_or_else(|| {
+            if self.library_names.len() < LIBRARIES as usize - 1 {
+                self.library_names.push(name.to_owned());
+            }
+            self.library_names.len() - 1
+        });
+        let mut bytes = [0; LIBRARY_NAME];
+        for (to, from) in bytes[..LIBRARY_NAME - 1].iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        // Without it the name is absent in telemetry, no more.
+        let _ = self.libraries.set(index as u32, &bytes, 0);
+        index as u32
+    }
+}
+
+/// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.
+fn versioned(library: &str, path: &Path) -> String {
+    let beside = || {
+        let name = path.file_name()?.to_str()?;
+        let crypto = path.with_file_name(name.strip_prefix("libssl").map(|rest| format!("libcrypto{rest}"))?);
+        locate::version(&fs::read(crypto).ok()?)
+    };
+    match (library, beside()) {
+        ("openssl", Some(version)) => format!("openssl {version}"),
+        _ => library.to_owned(),
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
+}
+
+/// Chooses the method table's functions, or else the exported ones.
+fn plan(hooks: &Hooks, library: u32) -> Plan {
+    let call = |site: &Site, direction, result, done: usize| {
+        let registers = ArgumentRegisters {
+            ssl: register(site.registers[0]?)?,
+            buffer: register(site.registers[1]?)?,
+            length: register(site.registers[2]?)?,
+            done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?)? },
+        };
+        Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
+    };
+    let calls = match &hooks.method {
+        Some(method) => vec![
+            call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
+            call(&method.write, direction::SEND, CallResult::ByPointer, 3),
+        ],
+        None => hooks
+            .exported
+            .iter()
+            .map(|entry| {
+                let (direction, result, done) = match entry.function {
+                    Function::Read => (direction::RECEIVE, CallResult::Count, 3),
+                    Function::ReadEx => (direction::RECEIVE, CallResult::ByPointerOrZero, 3),
+                    Function::Write => (direction::SEND, CallResult::Count, 3),
+                    Function::WriteEx => (direction::SEND, CallResult::ByPointerOrZero, 3),
+                    Function::WriteEx2 => (direction::SEND, CallResult::ByPointerOrZero, 4),
+                };
+                call(&entry.site, direction, result, done)
+            })
+            .collect(),
+    };
+    let facts = [
+        (hooks.free, fact::FREED),
+        (hooks.shutdown, fact::SHUT_DOWN),
+        (hooks.clear, fact::CLEARED),
+        (hooks.ctrl, fact::CONTROL),
+    ];
+    // The program reads these functions' arguments where the ABI passes them.
+    let plain = |site: &Site| {
+        let abi = [locate::Register::Rdi, locate::Register::Rsi, locate::Register::Rdx, locate::Register::Rcx];
+        site.registers.iter().zip(abi).all(|(at, expected)| at.is_none_or(|at| at == expected))
+    };
+    Plan {
+        exits: Vec::new(),
+        calls: calls.into_iter().flatten().collect(),
+        facts: facts
+            .into_iter()
+            .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
+            .collect(),
+    }
+}
+
+/// None for registers of other architectures.
+fn register(at: locate::Register) -> Option<Register> {
+    Some(match at {
+        locate::Register::Rax => Register::Rax,
+        locate::Register::Rcx => Register::Rcx,
+        locate::Register::Rdx => Register::Rdx,
+        locate::Register::Rbx => Register::Rbx,
+        locate::Register::Rbp => Register::Rbp,
+        locate::Register::Rsi => Register::Rsi,
+        locate::Register::Rdi => Register::Rdi,
+        locate::Register::R8 => Register::R8,
+        locate::Register::R9 => Register::R9,
+        locate::Register::R10 => Register::R10,
+        locate::Register::R11 => Register::R11,
+        locate::Register::R12 => Register::R12,
+        locate::Register::R13 => Register::R13,
+        locate::Register::R14 => Register::R14,
+        locate::Register::R15 => Register::R15,
+        _ => return None,
+    })
+}
+
+/// An executable mapping of a file, from a line of `/proc/PID/maps`.
+fn mapping(pid: u32, line: &str) -> Option<Mapping> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let permissions = fields.next()?;
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
+    let inode = fields.next()?.parse().ok()?;
+    let path = fields.next()?.trim_start();
+    if permissions.as_bytes().get(2) != Some(&b'x') || !path.starts_with('/') {
+        return None;
+    }
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let device = (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?);
+    Some(Mapping { pid, start: number(start)?, end: number(end)?, inode, device, path: path.into() })
+}
+
+/// Opens a mapped file: by the mapping itself, which finds it also when it was deleted or replaced and cannot lead
+/// elsewhere; else by its name under the process's root, if that is the same file. The path to attach by is the one in
+/// our own root where that is the same file, since it outlives the process.
+fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
+    let Mapping { pid, start, end, path, inode, .. } = mapping;
+    let direct = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let named = PathBuf::from(format!("/proc/{pid}/root{path}"));
+    let own = PathBuf::from(path);
+    let key = |file: &File| file.metadata().ok().map(|metadata| FileKey::of(&metadata));
+    let is_ours = |file: &File| fs::metadata(&own).is_ok_and(|metadata| Some(FileKey::of(&metadata)) == key(file));
+    let (file, path) = match File::open(&direct) {
+        Ok(file) => (file, direct),
+        Err(_) => (File::open(&named).or_else(|_| File::open(&own)).ok()?, named),
+    };
+    if file.metadata().ok()?.ino() != *inode {
+        return None;
+    }
+    if is_ours(&file) { Some((file, own)) } else { Some((file, path)) }
+}

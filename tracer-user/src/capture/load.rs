@@ -1,0 +1,461 @@
+//! The privileged half: loads the programs, keeps the set of targets, attaches.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, HashMap as BpfMap, Map, MapData, MapError, RingBuf},
+    programs::RawTracePoint,
+};
+use tracer_common::{
+    counter::Counter,
+    event::{ConnectionId, Process as ProcessRecord, lifecycle},
+};
+
+use super::{
+    attach::{Attachments, Verdict},
+    btf::{Btf, BtfError},
+    clock::{Clock, boot_now},
+    perf::{Mapping, MappingWatch},
+    program::{AttachMode, ProgramError, Programs},
+    ring::{self, RingReader},
+    target::{CgroupError, Targets},
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// Which processes are traced at first; single ones can be added in any mode.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TargetMode {
+    /// Those that are added, and their descendants.
+    #[default]
+    Chosen,
+    /// Those in these cgroup directories (of either version) and below, now or later, and their descendants.
+    Cgroups(Vec<std::path::PathBuf>),
+    /// Every process that is not excluded.
+    All,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub targets: TargetMode,
+    /// Size of the ring of events, bytes: rounded up to a power of two.
+    pub ring_bytes: u32,
+    /// Attach in this way, though the kernel may have a better one.
+    pub mode: Option<AttachMode>,
+    /// Tell of the exec of every process, so that the caller can choose targets by name.
+    pub notice_all: bool,
+    /// Let the eBPF programs log rare decisions (through aya-log, to the `log` crate's logger).
+    pub log: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { targets: TargetMode::Chosen, ring_bytes: 8 << 20, mode: None, notice_all: false, log: false }
+    }
+}
+
+/// Why the kernel side does not stand. Each text is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("not permitted to load eBPF programs ({0}): run as root, for example with sudo")]
+    Privileges(io::Error),
+    #[error("{0}: llmtap needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
+    Btf(#[from] BtfError),
+    #[error("the kernel has no {0}: llmtap needs Linux 5.8 or later")]
+    Kernel(&'static str),
+    #[error("loading the eBPF object failed: {0}")]
+    Object(Box<EbpfError>),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error("eBPF map {0}: {1}")]
+    Map(&'static str, MapError),
+    #[error("watching for executable mappings failed: {0}")]
+    Watch(io::Error),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+}
+
+/// News about a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessNotice {
+    pub what: ProcessNews,
+    pub pid: u32,
+    pub parent: Option<u32>,
+    pub uid: Option<u32>,
+    /// Start, nanoseconds since the Unix epoch.
+    pub start: Option<u64>,
+    pub comm: String,
+    /// What `execve` was given, as the process names it.
+    pub file: Option<String>,
+    /// Whether the process is traced.
+    pub target: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessNews {
+    Forked,
+    Executed,
+    Exited,
+    /// Entered a selected cgroup.
+    Joined,
+    /// Calls its TLS library on stacks other than its threads' own; those calls are not seen.
+    ForeignStack,
+    /// Mapped files that were not known before; with what came of it.
+    Mapped(Verdict),
+}
+
+/// What was counted, by cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    values: [u64; Counter::ALL.len()],
+}
+
+impl Counters {
+    #[must_use]
+    pub fn value(&self, counter: Counter) -> u64 {
+        self.values[counter as usize]
+    }
+
+    /// What was lost, by cause.
+    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
+        lost.filter(|(_, count)| *count > 0)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
+        Counter::ALL.into_iter().map(|counter| (counter, self.value(counter)))
+    }
+}
+
+/// The kernel side, loaded. Dropping it takes every probe away.
+pub struct Tracer {
+    /// Keeps maps, tracepoint programs and their links.
+    ebpf: Ebpf,
+    attachments: Attachments,
+    targets: Targets,
+    notices: RingBuf<MapData>,
+    watches: Vec<MappingWatch>,
+    connections: BpfMap<MapData, [u64; 2], [u64; 4]>,
+    mode: TargetMode,
+    clock: Clock,
+    /// Hands the programs' log on.
+    flush_log: Option<Box<dyn FnMut() + Send>>,
+}
+
+impl Tracer {
+    /// Loads everything that needs no knowledge of a process, and begins to follow processes.
+    pub fn load(options: &Options) -> Result<Self, LoadError> {
+        raise_memory_limit();
+        super::rcu::recover();
+        let btf = Btf::of_kernel()?;
+        let offsets = field_offsets(&btf)?;
+        let ring_bytes = options.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
+        let (all, notice_all) = (u32::from(options.targets == TargetMode::All), u32::from(options.notice_all));
+        let (log, mark) = (u32::from(options.log), u64::from(ring_bytes / 4));
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("EVENTS", ring_bytes);
+        loader.override_global("TRACE_ALL", &all, true).override_global("NOTICE_ALL", &notice_all, true);
+        loader.override_global("LOG", &log, true).override_global("RING_MARK", &mark, true);
+        for (name, offset) in &offsets {
+            loader.override_global(name, offset, true);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
+
+        let descriptors: HashMap<String, RawFd> =
+            ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd()))).collect();
+        let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
+        let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
+
+        let mut targets = Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?);
+        let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
+        let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
+        let connections = take(&mut ebpf, "CONNECTIONS")?;
+        let watches = MappingWatch::on_all_cpus().map_err(LoadError::Watch)?;
+        targets.exclude(std::process::id());
+        let cgroups: &[_] = if let TargetMode::Cgroups(cgroups) = &options.targets { cgroups } else { &[] };
+        for cgroup in cgroups {
+            targets.select_cgroup(cgroup)?;
+        }
+        let mut tracepoints =
+            vec![("process_fork", "sched_process_fork"), ("process_exec", "sched_process_exec"), ("process_exit", "sched_process_exit")];
+        if !cgroups.is_empty() {
+            tracepoints.push(("cgroup_attach", "cgroup_attach_task"));
+        }
+        for (program, tracepoint) in tracepoints {
+            attach_tracepoint(&mut ebpf, program, tracepoint)?;
+        }
+        let mut flush_log: Option<Box<dyn FnMut() + Send>> = None;
+        if options.log
+            && let Ok(mut log) = aya_log::EbpfLogger::init(&mut ebpf)
+        {
+            flush_log = Some(Box::new(move || log.flush()));
+        }
+        let mut tracer = Self {
+            ebpf,
+            attachments,
+            targets,
+            notices,
+            watches,
+            connections,
+            mode: options.targets.clone(),
+            clock: Clock::new(),
+            flush_log,
+        };
+        // After the tracepoint stands, so that no task slips between.
+        for cgroup in cgroups {
+            for tgid in super::target::processes_of(cgroup) {
+                tracer.add_target(tgid)?;
+            }
+        }
+        Ok(tracer)
+    }
+
+    /// The reader of events: there is one. It can be carried through `fork` into a process without privileges, since
+    /// it reads mapped memory only.
+    pub fn ring_reader(&mut self) -> Result<RingReader, LoadError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or(LoadError::Kernel("second ring reader"))?;
+        let ring = RingBuf::try_from(map).map_err(|error| LoadError::Map("EVENTS", error))?;
+        Ok(RingReader::new(ring))
+    }
+
+    /// How probes are attached on this kernel.
+    #[must_use]
+    pub fn attach_mode(&self) -> AttachMode {
+        self.attachments.mode()
+    }
+
+    /// Traces a process and its descendants from now on. Libraries that it has already are hooked by
+    /// [`Self::attach_process`], those to come by [`Self::on_readable`].
+    pub fn add_target(&mut self, tgid: u32) -> Result<(), LoadError> {
+        self.targets.add(tgid).map_err(|error| LoadError::Map("TARGETS", error))
+    }
+
+    /// The processes that are traced now, except those of [`TargetMode::All`].
+    #[must_use]
+    pub fn targets(&self) -> Vec<u32> {
+        self.targets.iter().collect()
+    }
+
+    /// Stops tracing a process; its children that run already stay targets.
+    pub fn remove_target(&mut self, tgid: u32) {
+        self.targets.remove(tgid);
+    }
+
+    /// Never traces a process, nor the children that it starts from now on.
+    pub fn exclude(&mut self, tgid: u32) {
+        self.targets.exclude(tgid);
+    }
+
+    /// Lets calls on other stacks than the threads' own be hooked in a process whose runtime never resumes a call on
+    /// another thread and never switches stacks inside one (Ruby, PHP).
+    pub fn allow_foreign_stacks(&mut self, tgid: u32) {
+        self.targets.allow_foreign_stacks(tgid);
+    }
+
+    /// Hooks the TLS libraries that a process has mapped.
+    pub fn attach_process(&mut self, pid: u32) -> io::Result<Verdict> {
+        self.attachments.process(pid)
+    }
+
+    /// Hooks a file ahead of time, whoever will map it.
+    pub fn attach_file(&mut self, path: &std::path::Path) -> Verdict {
+        self.attachments.file(path)
+    }
+
+    /// For the benchmark: see [`Attachments::empty`].
+    #[doc(hidden)]
+    pub fn attach_empty(
+        &mut self,
+        path: &std::path::Path,
+        exported: bool,
+    ) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
+        self.attachments.empty(path, exported)
+    }
+
+    /// Descriptors that become readable when there is something for [`Self::on_readable`].
+    #[must_use]
+    pub fn poll_fds(&self) -> Vec<BorrowedFd<'_>> {
+        std::iter::once(self.notices.as_fd()).chain(self.watches.iter().map(MappingWatch::fd)).collect()
+    }
+
+    /// Takes news of processes, and hooks the libraries that targets have newly mapped.
+    pub fn on_readable(&mut self, out: &mut Vec<ProcessNotice>) {
+        let mut mappings = Vec::new();
+        let mut whole = true;
+        for watch in &mut self.watches {
+            whole &= watch.drain(&mut mappings);
+        }
+        // What is likely a TLS library first: its process is about to use it.
+        mappings.sort_by_key(|mapping| !mapping.path.contains("ssl"));
+        let mut verdicts = self.map_all(mappings);
+        if !whole {
+            let targets: Vec<u32> = self.targets.iter().collect();
+            let missed = targets.into_iter().filter_map(|pid| Some((pid, self.attachments.process(pid).ok()?)));
+            verdicts.extend(missed.filter(|(_, verdict)| !verdict.is_empty()));
+        }
+        self.clock.renew();
+        while let Some(item) = self.notices.next() {
+            if let Some(record) = ring::read::<ProcessRecord>(&item) {
+                out.push(notice(&record, &self.clock));
+            }
+        }
+        out.extend(verdicts.into_iter().map(|(pid, verdict)| ProcessNotice {
+            what: ProcessNews::Mapped(verdict),
+            pid,
+            parent: None,
+            uid: None,
+            start: None,
+            comm: String::new(),
+            file: None,
+            target: true,
+        }));
+        if let Some(flush) = &mut self.flush_log {
+            flush();
+        }
+    }
+
+    fn map_all(&mut self, mappings: Vec<Mapping>) -> VecDeque<(u32, Verdict)> {
+        let mut verdicts = VecDeque::new();
+        for mapping in mappings {
+            if self.mode != TargetMode::All && !self.targets.contains(mapping.pid) {
+                continue;
+            }
+            let verdict = self.attachments.mapping(&mapping);
+            if !verdict.is_empty() {
+                verdicts.push_back((mapping.pid, verdict));
+            }
+        }
+        verdicts
+    }
+
+    /// What was seen and lost so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        if let Some(Ok(map)) = self.ebpf.map("COUNTERS").map(Array::<_, u64>::try_from) {
+            for counter in Counter::ALL {
+                counters.values[counter as usize] = map.get(&(counter as u32), 0).unwrap_or(0);
+            }
+        }
+        counters
+    }
+
+    /// Stops copying the bytes of a connection that carries no model traffic. `id` guards against another connection
+    /// that has taken its place.
+    pub fn ignore_connection(&mut self, connection: ConnectionId, id: u64) {
+        use tracer_common::event::Connection;
+        let key = [connection.incarnation, connection.ssl];
+        if let Ok([found, sent, received, flags]) = self.connections.get(&key, 0)
+            && found == id
+        {
+            // Offsets may have moved meanwhile. Nobody reads them any more.
+            let _ = self.connections.insert(&key, &[id, sent, received, flags | Connection::IGNORED], 0);
+        }
+    }
+}
+
+fn notice(record: &ProcessRecord, clock: &Clock) -> ProcessNotice {
+    ProcessNotice {
+        what: match record.what {
+            lifecycle::FORK => ProcessNews::Forked,
+            lifecycle::EXEC => ProcessNews::Executed,
+            lifecycle::EXIT => ProcessNews::Exited,
+            lifecycle::JOINED => ProcessNews::Joined,
+            _ => ProcessNews::ForeignStack,
+        },
+        pid: record.tgid,
+        parent: (record.parent != 0).then_some(record.parent),
+        uid: Some(record.uid),
+        start: (record.start != 0).then(|| clock.unix(record.start)),
+        comm: ring::text(&record.comm),
+        file: Some(ring::text(&record.file)).filter(|file| !file.is_empty()),
+        target: record.target != 0,
+    }
+}
+
+/// Where the eBPF programs find what, by the names of their globals.
+fn field_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
+    let thread = btf.offset("task_struct", "thread")?;
+    let mut offsets = vec![("TASK_FSBASE", thread + btf.offset("thread_struct", "fsbase")?)];
+    for (name, structure, field) in [
+        ("TASK_PID", "task_struct", "pid"),
+        ("TASK_TGID", "task_struct", "tgid"),
+        ("TASK_SIGNAL", "task_struct", "signal"),
+        ("TASK_REAL_PARENT", "task_struct", "real_parent"),
+        ("TASK_START_BOOTTIME", "task_struct", "start_boottime"),
+        ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
+        ("TASK_MM", "task_struct", "mm"),
+        ("SIGNAL_LIVE", "signal_struct", "live"),
+        ("MM_START_STACK", "mm_struct", "start_stack"),
+        ("BPRM_FILENAME", "linux_binprm", "filename"),
+        ("CGROUP_SELF", "cgroup", "self"),
+        ("CGROUP_KN", "cgroup", "kn"),
+        ("CGROUP_ROOT", "cgroup", "root"),
+        ("CSS_PARENT", "cgroup_subsys_state", "parent"),
+        ("KN_ID", "kernfs_node", "id"),
+        ("ROOT_HIERARCHY_ID", "cgroup_root", "hierarchy_id"),
+    ] {
+        offsets.push((name, btf.offset(structure, field)?));
+    }
+    Ok(offsets)
+}
+
+fn attach_tracepoint(ebpf: &mut Ebpf, program: &str, tracepoint: &str) -> Result<(), LoadError> {
+    let refused = |error: &dyn std::fmt::Display| {
+        LoadError::Program(ProgramError::Object(format!("tracepoint {tracepoint}: {error}")))
+    };
+    let program = ebpf.program_mut(program).ok_or_else(|| refused(&"not in the object"))?;
+    let program: &mut RawTracePoint = program.try_into().map_err(|error| refused(&error))?;
+    program.load().map_err(|error| refused(&error))?;
+    program.attach(tracepoint).map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    let map = ebpf.take_map(name).ok_or(LoadError::Kernel(name))?;
+    T::try_from(map).map_err(|error| LoadError::Map(name, error))
+}
+
+fn map_data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::RingBuf(data) => Some(data),
+        _ => None,
+    }
+}
+
+fn object_error(error: EbpfError) -> LoadError {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if let Some(io) = inner.downcast_ref::<io::Error>()
+            && io.raw_os_error() == Some(libc::EPERM)
+        {
+            return LoadError::Privileges(io::Error::from_raw_os_error(libc::EPERM));
+        }
+        source = inner.source();
+    }
+    LoadError::Object(Box::new(error))
+}
+
+/// Kernels before 5.11 count maps and programs against this limit.
+#[expect(unsafe_code, reason = "setrlimit(2)")]
+fn raise_memory_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: `limit` is valid. Failing is no harm: later kernels do not look at it.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// A number for a process image that the eBPF programs do not give.
+pub(super) fn incarnation() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    // Theirs end in the number of a CPU, and are 32 to the nanosecond; these are a nanosecond apart at least.
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = boot_now();
+    let previous = LAST.fetch_max(now, Ordering::Relaxed);
+    let number = if previous >= now { LAST.fetch_add(1, Ordering::Relaxed) + 1 } else { now };
+    number << 5
+}

@@ -1,0 +1,249 @@
+//! Sites in small libraries that are compiled on the spot, and hostile files.
+//!
+//! The truth is the symbol table that the compiler leaves for the `static` functions: [`locate`] gets the library
+//! without it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
+use proptest::prelude::*;
+
+use super::*;
+
+const PIC: &[&str] = &["-shared", "-fPIC"];
+
+struct Library {
+    /// What the compiler made, and the same without `.symtab`.
+    full: Vec<u8>,
+    stripped: Vec<u8>,
+}
+
+/// Compiles `source`, next to this file; `None` without a C compiler that takes `flags`.
+fn compile(source: &str, flags: &[&str]) -> Option<Library> {
+    let dir = tempfile::tempdir().ok()?;
+    let [full, stripped]: [PathBuf; 2] = ["full", "stripped"].map(|name| dir.path().join(name));
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capture/locate/tests").join(source);
+    let quiet = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let made = quiet(Command::new("cc").args(flags).arg("-o").arg(&full).arg(source))
+        && quiet(Command::new("strip").arg("-o").arg(&stripped).arg(&full));
+    made.then(|| Library { full: std::fs::read(&full).unwrap(), stripped: std::fs::read(&stripped).unwrap() })
+}
+
+impl Library {
+    /// The file offsets that the function takes up.
+    fn range(&self, name: &str) -> Option<std::ops::Range<u64>> {
+        let file = object::File::parse(&*self.full).unwrap();
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name))?;
+        let segment =
+            file.segments().find(|s| (s.address()..s.address() + s.size()).contains(&symbol.address())).unwrap();
+        let start = segment.file_range().0 + (symbol.address() - segment.address());
+        Some(start..start + symbol.size())
+    }
+
+    fn bytes(&self, offset: u64) -> &[u8] {
+        &self.full[usize::try_from(offset).unwrap()..]
+    }
+
+    fn check_site(&self, name: &str, site: &Site) {
+        let range = self.range(name).unwrap();
+        assert!(range.contains(&site.offset), "{name} is {range:x?}: {site:x?}");
+        if let Some(emulated) = site.emulated {
+            self.check_emulated(site.offset, emulated);
+        } else {
+            assert_eq!(site.offset, range.start);
+        }
+    }
+
+    fn check_emulated(&self, offset: u64, emulated: Emulated) {
+        let right = matches!(
+            (emulated, self.bytes(offset)),
+            (Emulated::Push, [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..])
+                | (Emulated::ConditionalJump, [0x70..=0x7f, ..] | [0x0f, 0x80..=0x8f, ..])
+                | (Emulated::Jump, [0xeb | 0xe9, ..])
+                | (Emulated::Nop, [0x90, ..])
+        );
+        assert!(right, "{emulated:?} at {offset:x}: {:x?}", &self.bytes(offset)[..8]);
+    }
+}
+
+/// Compiles or says why not.
+macro_rules! library {
+    ($source:expr, $flags:expr) => {{
+        let flags: Vec<&str> = $flags;
+        match compile($source, &flags) {
+            Some(library) => library,
+            None => {
+                println!("skipped: no C compiler that takes {flags:?}");
+                return;
+            }
+        }
+    }};
+}
+
+fn check(library: &Library, what: &str) {
+    let hooks = locate(&library.stripped).unwrap();
+    let method = hooks.method.unwrap_or_else(|| panic!("{what}: the table was not proven"));
+    library.check_site("slot_read", &method.read);
+    library.check_site("slot_write", &method.write);
+    assert!(method.read.registers[..4].iter().all(Option::is_some));
+    assert!(method.read.registers[4..].iter().all(Option::is_none));
+    let inside = [library.range("slot_read"), library.range("read_any")];
+    for one in &method.read_returns {
+        assert!(inside.iter().flatten().any(|range| range.contains(&one.offset)), "{what}: {one:x?}");
+        library.check_emulated(one.offset, one.emulated);
+    }
+    for entry in &hooks.exported {
+        let name = match entry.function {
+            Function::Read => "SSL_read",
+            Function::ReadEx => "SSL_read_ex",
+            Function::Write => "SSL_write",
+            Function::WriteEx => "SSL_write_ex",
+            Function::WriteEx2 => "SSL_write_ex2",
+        };
+        library.check_site(name, &entry.site);
+    }
+    library.check_site("SSL_free", &hooks.free.unwrap());
+}
+
+#[test]
+fn the_table_is_found_however_it_is_compiled() {
+    let mut compiled = 0;
+    for optimisation in ["-O0", "-Og", "-O1", "-O2", "-O3", "-Os"] {
+        for slots in ["-DSLOTS=7", "-DSLOTS=10"] {
+            for extra in [
+                &[][..],
+                &["-fcf-protection=full"],
+                &["-fno-omit-frame-pointer"],
+                &["-fstack-protector-strong"],
+                &["-fno-plt", "-fno-inline"],
+                &["-Wl,-z,pack-relative-relocs"],
+                &["-DGLOBAL"],
+            ] {
+                let flags: Vec<&str> = [PIC, &[optimisation, slots], extra].concat();
+                if let Some(library) = compile("table.c", &flags) {
+                    check(&library, &format!("{flags:?}"));
+                    compiled += 1;
+                }
+            }
+        }
+    }
+    if compiled == 0 {
+        println!("skipped: no C compiler");
+    }
+    println!("{compiled} builds");
+}
+
+#[test]
+fn a_fixed_executable_needs_no_relocations() {
+    let library = library!("table.c", vec!["-O2", "-fno-pie", "-no-pie", "-DMAIN", "-Wl,--export-dynamic"]);
+    check(&library, "fixed");
+}
+
+#[test]
+fn reads_are_seen_after_the_inner_call_in_optimised_builds() {
+    for slots in ["-DSLOTS=7", "-DSLOTS=10"] {
+        let library = library!("table.c", [PIC, &["-O2", slots]].concat());
+        let method = locate(&library.stripped).unwrap().method.unwrap();
+        let [first, second] = &method.read_returns[..] else { panic!("{:x?}", method.read_returns) };
+        assert_eq!(first.emulated, Emulated::ConditionalJump, "the test for -1");
+        assert_ne!(first.offset, second.offset);
+        let distinct: std::collections::HashSet<_> =
+            [first.ssl, first.buf, first.done].map(Register::pt_regs_offset).into();
+        assert_eq!(distinct.len(), 3, "{first:x?}");
+    }
+}
+
+#[test]
+fn releases_that_pass_no_count_are_hooked_at_their_exports() {
+    let library = library!("table.c", [PIC, &["-O2", "-DNO_COUNT"]].concat());
+    let hooks = locate(&library.stripped).unwrap();
+    assert_eq!(hooks.method, None);
+    assert!(hooks.exported.len() >= 4);
+}
+
+#[test]
+fn a_neighbour_that_does_not_peek_proves_nothing() {
+    let library = library!("table.c", [PIC, &["-O2", "-DPEEK=0", "-fno-ipa-icf"]].concat());
+    assert_eq!(locate(&library.stripped).unwrap().method, None);
+}
+
+#[test]
+fn a_call_that_passes_two_exports_is_hooked_once() {
+    // Through the procedure linkage table, as in Debian's 3.5 and 3.6.
+    let library = library!("table.c", [PIC, &["-O2", "-fno-inline"]].concat());
+    let functions: Vec<_> = locate(&library.stripped).unwrap().exported.iter().map(|entry| entry.function).collect();
+    assert_eq!(functions, [Function::Read, Function::ReadEx, Function::Write, Function::WriteEx2]);
+    // Inlined, both are ways of their own.
+    let library = library!("table.c", [PIC, &["-O2", "-fno-semantic-interposition"]].concat());
+    let functions: Vec<_> = locate(&library.stripped).unwrap().exported.iter().map(|entry| entry.function).collect();
+    assert_eq!(functions.len(), 5, "{functions:?}");
+}
+
+#[test]
+fn what_cannot_be_hooked_has_a_reason() {
+    assert_eq!(locate(b"#!/bin/sh\n"), Err(Reason::NotElf));
+    assert_eq!(locate(b"\x7fELF"), Err(Reason::Architecture));
+    assert_eq!(locate(b"\x7fELF\x02\x01\x01"), Err(Reason::Malformed));
+    assert_eq!(locate(b"\x7fELF\x01\x01\x01"), Err(Reason::Architecture));
+    for (text, reason) in [
+        ("hello", Reason::NotTls),
+        ("../../vendor/boringssl/ssl/ssl_lib.cc", Reason::StrippedBoringSsl),
+        ("/registry/src/rustls-0.23.1/src/conn.rs", Reason::Rustls),
+        ("../ssl/ssl_lib.c", Reason::StrippedOpenSsl),
+    ] {
+        let text = format!("-DTEXT=\"{text}\"");
+        let library = library!("text.c", [PIC, &[&text]].concat());
+        assert_eq!(locate(&library.stripped), Err(reason));
+    }
+}
+
+/// A library to break: small, with everything in it that is looked at.
+fn sound() -> &'static [u8] {
+    static SOUND: OnceLock<Vec<u8>> = OnceLock::new();
+    SOUND.get_or_init(|| compile("table.c", &[PIC, &["-O2"]].concat()).map_or_else(Vec::new, |library| library.full))
+}
+
+fn quick(data: &[u8]) {
+    let start = Instant::now();
+    fuzz(data);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?} for {} bytes", start.elapsed(), data.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn broken_files_are_refused_in_peace(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>(), any::<u8>()), 1..24),
+        cut in prop::option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let mut data = sound().to_vec();
+        if !data.is_empty() {
+            for (index, early, byte) in changes {
+                // Half of the changes hit the headers, the symbols and the dynamic section at the start.
+                let end = if early { data.len().min(0x600) } else { data.len() };
+                data[index.index(end)] = byte;
+            }
+            if let Some(cut) = cut {
+                data.truncate(cut.index(data.len()));
+            }
+        }
+        quick(&data);
+    }
+
+    #[test]
+    fn any_code_is_read_in_peace(code in prop::collection::vec(any::<u8>(), 0..600)) {
+        let mut data = sound().to_vec();
+        if let Ok(hooks) = locate(&data) {
+            let start = usize::try_from(hooks.exported[0].site.offset).unwrap_or(0).saturating_sub(0x100);
+            let end = (start + code.len()).min(data.len());
+            data[start..end].copy_from_slice(&code[..end - start]);
+        }
+        quick(&data);
+    }
+}

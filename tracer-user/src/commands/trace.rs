@@ -1,0 +1,41 @@
+//! `llmtap trace`: programs that run already, until Ctrl-C.
+
+use anyhow::anyhow;
+
+use super::Failure;
+use crate::{
+    capture::{Options, TargetMode, seam::User},
+    config,
+    live::{self, Plan, Selection, held::Held},
+    session::{Session, Stream},
+};
+
+/// Traces until it is told to stop.
+pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
+    let user = User::calling();
+    let selection = Selection::of(arguments);
+    if let Some(pid) = selection.missing_pid() {
+        return Err(Failure::run(anyhow!("no process has PID {pid}: `ps -e` lists those that run")));
+    }
+    let targets = if selection.all {
+        TargetMode::All
+    } else if arguments.select.cgroup.is_empty() {
+        TargetMode::Chosen
+    } else {
+        TargetMode::Cgroups(arguments.select.cgroup.clone())
+    };
+    let session = Session::open(&arguments.shared, Stream::Stdout, held, &user, true)?;
+    let plan = Plan {
+        options: Options {
+            targets,
+            ring_bytes: arguments.live.ring << 20,
+            mode: arguments.live.mode(),
+            notice_all: selection.by_name() || selection.all,
+            ..Options::default()
+        },
+        selection,
+        launch: None,
+        duration: arguments.duration,
+    };
+    live::trace(plan, session, &user).map(drop)
+}

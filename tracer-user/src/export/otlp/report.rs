@@ -1,0 +1,170 @@
+//! What the exporter says of itself: counts, one warning an outage, and the last error.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use tracing::{
+    Dispatch, Event, Level, Metadata, Subscriber,
+    dispatcher::with_default,
+    field::{Field, Visit},
+    span,
+};
+
+/// Counts of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExportStats {
+    /// Spans that the endpoint took.
+    pub exported: u64,
+    /// Spans that it did not get or did not take: queue full, export failed, rejected, or not sent in time.
+    pub dropped: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Report {
+    endpoint: String,
+    /// Where the caller's diagnostics go; the exporter's own thread listens to the SDK instead.
+    outer: Dispatch,
+    offered: AtomicU64,
+    exported: AtomicU64,
+    failing: AtomicBool,
+    full: AtomicBool,
+    rejecting: AtomicBool,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Report {
+    pub fn new(endpoint: String) -> Self {
+        Self {
+            endpoint,
+            outer: tracing::dispatcher::get_default(Clone::clone),
+            offered: AtomicU64::new(0),
+            exported: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            rejecting: AtomicBool::new(false),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    pub fn offered(&self) {
+        self.offered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The queue took no more. Counted as what was offered and not exported.
+    pub fn overflowed(&self) {
+        if !self.full.swap(true, Ordering::Relaxed) {
+            tracing::warn!("spans come faster than {} takes them: some are dropped", self.endpoint);
+        }
+    }
+
+    /// Whether the last attempt failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// An attempt failed. Says so once, until one succeeds.
+    pub fn failed(&self, error: &str) {
+        self.keep(error);
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            with_default(&self.outer, || tracing::warn!("cannot send spans to {}: {error}", self.endpoint));
+        }
+    }
+
+    /// A batch is lost; `error` is the SDK's summary, which an attempt's own, clearer error precedes where there is one.
+    pub fn lost(&self, error: &str) {
+        if !self.is_failing() {
+            self.failed(error);
+        }
+    }
+
+    /// The deadline of the shutdown has passed. A cause that is known says more.
+    pub fn unfinished(&self) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get_or_insert_with(|| format!("{} took too long", self.endpoint));
+    }
+
+    pub fn succeeded(&self, exported: u64, rejected: u64) {
+        self.exported.fetch_add(exported, Ordering::Relaxed);
+        if self.failing.swap(false, Ordering::Relaxed) {
+            with_default(&self.outer, || tracing::info!("spans are sent to {} again", self.endpoint));
+        }
+        if rejected > 0 {
+            self.keep(&format!("the endpoint rejected {rejected} spans of a batch"));
+            if !self.rejecting.swap(true, Ordering::Relaxed) {
+                with_default(&self.outer, || {
+                    tracing::warn!("{} took a batch but rejected {rejected} of its spans", self.endpoint);
+                });
+            }
+        }
+    }
+
+    fn keep(&self, error: &str) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_owned());
+    }
+
+    pub fn stats(&self) -> ExportStats {
+        let exported = self.exported.load(Ordering::Relaxed);
+        ExportStats {
+            exported,
+            dropped: self.offered.load(Ordering::Relaxed).saturating_sub(exported),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// Hears what the SDK's exporter tells only as diagnostics: how many spans of a batch the endpoint rejected. All else
+/// it says, a line per attempt, is replaced by [`Report`]'s single warning.
+#[derive(Debug, Default)]
+pub struct SdkEvents {
+    rejected: AtomicU64,
+}
+
+impl SdkEvents {
+    /// Rejected spans since the last call.
+    pub fn take_rejected(&self) -> u64 {
+        self.rejected.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// The SDK's name for itself in diagnostics.
+const SDK_TARGET: &str = "opentelemetry-otlp";
+
+impl Subscriber for SdkEvents {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == SDK_TARGET && *metadata.level() <= Level::WARN && metadata.is_event()
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        // Spans are not enabled; any id does.
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        if event.metadata().name().ends_with("PartialSuccess") {
+            event.record(&mut Rejected(&self.rejected));
+        }
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Rejected<'a>(&'a AtomicU64);
+
+impl Visit for Rejected<'_> {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if field.name() == "rejected_spans" {
+            self.0.fetch_add(u64::try_from(value).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}

@@ -1,0 +1,97 @@
+//! Sums over calls: of all, of a process, of a model.
+
+use std::collections::HashMap;
+
+use super::{columns::State, text};
+use crate::{
+    llm::LlmCall,
+    price::{Cost, CostSource},
+};
+
+/// Most models told apart; further ones share one entry.
+const MAX_MODELS: usize = 200;
+
+/// Sums over calls. A sum is absent as long as no call has stated its figure.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    pub calls: u64,
+    pub failed: u64,
+    pub cut: u64,
+    pub partial: u64,
+    pub input: Option<u64>,
+    pub cached: Option<u64>,
+    pub output: Option<u64>,
+    /// USD.
+    pub cost: Option<f64>,
+    /// USD at list price, of calls that a subscription covers.
+    pub list_price: Option<f64>,
+    pub without_tokens: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, call: &LlmCall, cost: Option<&Cost>) {
+        let sum = |total: &mut Option<u64>, more: Option<u64>| {
+            if let Some(more) = more {
+                *total = Some(total.unwrap_or(0).saturating_add(more));
+            }
+        };
+        self.calls += 1;
+        match State::of(call) {
+            State::Done => {}
+            State::Partial => self.partial += 1,
+            State::Cut => self.cut += 1,
+            State::Failed => self.failed += 1,
+        }
+        sum(&mut self.input, call.usage.input);
+        sum(&mut self.cached, call.usage.cache_read);
+        sum(&mut self.output, call.usage.output);
+        // A call that failed has none to state.
+        if call.usage.input.is_none() && call.usage.output.is_none() && State::of(call) != State::Failed {
+            self.without_tokens += 1;
+        }
+        match cost {
+            Some(cost) if cost.source == CostSource::ListPrice => {
+                self.list_price = Some(self.list_price.unwrap_or(0.0) + cost.total);
+            }
+            Some(cost) => self.cost = Some(self.cost.unwrap_or(0.0) + cost.total),
+            None => {}
+        }
+    }
+
+    /// `4 calls, 1 failed, 1 cut off`.
+    pub fn calls_text(&self) -> String {
+        let mut text = text::plural(self.calls, "call");
+        for (count, what) in [(self.failed, "failed"), (self.cut, "cut off"), (self.partial, "partly seen")] {
+            if count > 0 {
+                text.push_str(&format!(", {} {what}", text::grouped(count)));
+            }
+        }
+        text
+    }
+}
+
+/// Sums by model, in the order in which the models were first seen.
+#[derive(Debug, Default)]
+pub struct Models {
+    rows: Vec<(String, Totals)>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Models {
+    pub fn add(&mut self, model: Option<&str>, call: &LlmCall, cost: Option<&Cost>) {
+        let mut model = model.unwrap_or("(model not seen)");
+        if !self.by_name.contains_key(model) && self.rows.len() >= MAX_MODELS {
+            model = "(other models)";
+        }
+        let at = self.by_name.get(model).copied().unwrap_or_else(|| {
+            self.rows.push((model.to_owned(), Totals::default()));
+            self.by_name.insert(model.to_owned(), self.rows.len() - 1);
+            self.rows.len() - 1
+        });
+        self.rows[at].1.add(call, cost);
+    }
+
+    pub fn rows(&self) -> &[(String, Totals)] {
+        &self.rows
+    }
+}

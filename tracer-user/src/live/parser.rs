@@ -1,0 +1,114 @@
+//! The half that parses: reads the ring, runs the line, writes and exports. It has no privilege.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::held::Held;
+use crate::{
+    capture::{
+        Event, RingReader,
+        seam::{Channel, ToParser, ToTracer, Totals, poll},
+    },
+    export::otlp::{BoxFuture, Resolve},
+    pipeline::Pipeline,
+};
+
+/// How long records may wait for missing predecessors.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Runs until the other half says that nothing more comes, or is gone. Returns its closing totals, if it could still
+/// tell them.
+pub fn run(
+    mut reader: RingReader,
+    channel: &Channel,
+    names: &Names,
+    pipeline: &mut Pipeline,
+    held: &Held,
+) -> io::Result<Option<Totals>> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut totals = None;
+    let mut last = false;
+    loop {
+        let wait = if last { Duration::ZERO } else { reader.look_again().unwrap_or(TICK) };
+        let ready = poll(&[reader.as_fd(), channel.as_fd()], Some(wait))?;
+        let [ring, message] = ready[..] else { continue };
+        if message && !last {
+            last = loop {
+                match channel.receive() {
+                    Ok(Some(ToParser::Process { at, process })) => pipeline.push(Event::Process { at, process })?,
+                    Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
+                    Ok(Some(ToParser::CommandEnded)) => held.release()?,
+                    Ok(Some(ToParser::Finish(all))) => {
+                        totals = Some(all);
+                        break true;
+                    }
+                    Ok(None) => break false,
+                    // The other half is gone: what is in the ring still counts.
+                    Err(_) => break true,
+                }
+            };
+        }
+        let more = reader.drain(&mut events);
+        if events.is_empty() && !ring && !last {
+            pipeline.tick()?;
+        }
+        for event in events.drain(..) {
+            pipeline.push(event)?;
+        }
+        if last && !more {
+            return Ok(totals);
+        }
+    }
+}
+
+/// Resolves names through the half that may open the resolver's files.
+#[derive(Clone)]
+pub struct Names(Arc<State>);
+
+struct State {
+    channel: Channel,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Vec<SocketAddr>>>>,
+}
+
+impl Names {
+    pub fn new(channel: Channel) -> Self {
+        Self(Arc::new(State { channel, next: AtomicU64::new(0), waiting: Mutex::default() }))
+    }
+
+    fn answer(&self, id: u64, addresses: Vec<SocketAddr>) {
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(waiting) = waiting {
+            // The asker may have given up.
+            let _ = waiting.send(addresses);
+        }
+    }
+}
+
+impl Resolve for Names {
+    fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        let asked = self.0.channel.send(&ToTracer::Resolve { id, host: host.to_owned(), port });
+        Box::pin(async move {
+            asked?;
+            let addresses = answer.await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            if addresses.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the host name is unknown"));
+            }
+            Ok(addresses)
+        })
+    }
+}

@@ -1,0 +1,326 @@
+//! The half with privileges: attaches, follows processes, starts the command, answers the other half.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::ToSocketAddrs as _,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+
+use super::{
+    Plan,
+    select::{Selection, running},
+};
+use crate::{
+    capture::{
+        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, libraries, process,
+        seam::{
+            Channel, Command, Held, LaunchError, Signals, Status, ToParser, ToTracer, Totals, poll, process_end, reap,
+            send_signal,
+        },
+    },
+    commands::Failure,
+};
+
+/// How long the other half may take to read what is left, write and export.
+const CLOSING_TIME: Duration = Duration::from_secs(30);
+
+/// Names kept for the closing words.
+const MAX_NAMES: usize = 64;
+
+/// Runs until there is nothing left to trace; then lets the other half finish.
+pub fn run(
+    tracer: Tracer,
+    channel: &Channel,
+    parser: u32,
+    signals: &Signals,
+    plan: Plan,
+) -> Result<u8, Failure> {
+    let mut half = Half {
+        tracer,
+        channel,
+        selection: plan.selection,
+        processes: 0,
+        hooked: BTreeSet::new(),
+        untraced: BTreeMap::new(),
+        notices: Vec::new(),
+    };
+    let command = match plan.launch {
+        Some(command) => match half.start(&command) {
+            Ok(pid) => Some(pid),
+            Err(error) => {
+                half.finish(parser);
+                return Err(Failure { status: error.status(), error: error.into() });
+            }
+        },
+        None => {
+            half.begin();
+            None
+        }
+    };
+    let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
+    let parsed = half.finish(parser);
+    let status = ended.map_err(Failure::run)?;
+    if !parsed {
+        // It has said why.
+        return Err(Failure::run(anyhow!("the parsing half failed; the traced program was left alone")));
+    }
+    Ok(status.map_or(0, Status::code))
+}
+
+struct Half<'a> {
+    tracer: Tracer,
+    channel: &'a Channel,
+    selection: Selection,
+    processes: u64,
+    hooked: BTreeSet<String>,
+    untraced: BTreeMap<String, (u32, String)>,
+    notices: Vec<ProcessNotice>,
+}
+
+impl Half<'_> {
+    /// Starts the command once its hooks stand.
+    fn start(&mut self, command: &Command) -> Result<u32, LaunchError> {
+        let held: Held = command.hold()?;
+        self.tracer.add_target(held.pid).map_err(io::Error::other)?;
+        let likely = libraries::likely(&held.program, &command.environment);
+        for file in std::iter::once(&held.program).chain(&likely) {
+            let verdict = self.tracer.attach_file(file);
+            self.note(None, &verdict);
+        }
+        held.release()
+    }
+
+    /// Hooks what already runs.
+    fn begin(&mut self) {
+        for pid in running() {
+            if self.selection.excludes(pid) {
+                self.tracer.exclude(pid);
+            } else if self.selection.selects(pid) {
+                self.add_with_descendants(pid);
+            }
+        }
+        for pid in self.tracer.targets() {
+            self.adopt(pid);
+        }
+        if self.selection.all {
+            for pid in running() {
+                if !self.selection.excludes(pid) {
+                    self.adopt(pid);
+                }
+            }
+        }
+    }
+
+    fn add_with_descendants(&mut self, pid: u32) {
+        let mut todo = vec![pid];
+        while let Some(pid) = todo.pop() {
+            if self.selection.excludes(pid) {
+                continue;
+            }
+            if let Err(error) = self.tracer.add_target(pid) {
+                tracing::warn!(pid, "cannot trace the process: {error}");
+            }
+            todo.extend(process::children(pid));
+        }
+    }
+
+    /// Hooks a process that runs already, and tells the other half of it.
+    fn adopt(&mut self, pid: u32) {
+        match self.tracer.attach_process(pid) {
+            Ok(verdict) => self.note(Some(pid), &verdict),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => tracing::debug!(pid, "cannot examine the process: {error}"),
+        }
+        self.introduce(pid);
+    }
+
+    /// Serves until the command has ended, a signal came, the time is over, or the other half is gone.
+    fn serve(
+        &mut self,
+        command: Option<u32>,
+        parser: u32,
+        signals: &Signals,
+        until: Option<Instant>,
+    ) -> anyhow::Result<Option<Status>> {
+        let parser_end = process_end(parser).context("cannot watch the parsing half")?;
+        let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
+        loop {
+            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let ready = {
+                let kernel = self.tracer.poll_fds();
+                let mut fds: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd(), signals.as_fd(), parser_end.as_fd()];
+                fds.extend(command_end.as_ref().map(OwnedFd::as_fd));
+                let own = fds.len();
+                fds.extend(kernel.iter().copied());
+                let mut ready = poll(&fds, timeout)?;
+                let kernel_ready = ready.drain(own..).any(|ready| ready);
+                ready.push(kernel_ready);
+                ready
+            };
+            let is_ready = |index: usize| ready.get(index).copied().unwrap_or(false);
+            // First the kernel: a process may be waiting in vain to be hooked.
+            if is_ready(ready.len() - 1) {
+                self.follow();
+            }
+            if is_ready(0) {
+                self.answer();
+            }
+            if is_ready(2) {
+                // Nobody reads any more; the command goes on by itself.
+                return match command {
+                    Some(pid) => Ok(Some(reap(pid)?)),
+                    None => Ok(None),
+                };
+            }
+            if is_ready(1) {
+                while let Some(signal) = signals.next() {
+                    match command {
+                        Some(pid) => send_signal(pid, signal).unwrap_or_default(),
+                        None => return Ok(None),
+                    }
+                }
+            }
+            if let Some(pid) = command
+                && is_ready(3)
+            {
+                let status = reap(pid)?;
+                self.follow();
+                return Ok(Some(status));
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes the kernel's news of processes.
+    fn follow(&mut self) {
+        let mut notices = std::mem::take(&mut self.notices);
+        self.tracer.on_readable(&mut notices);
+        for notice in notices.drain(..) {
+            match &notice.what {
+                ProcessNews::Executed => self.executed(&notice),
+                ProcessNews::Forked if notice.target => self.introduce(notice.pid),
+                ProcessNews::Joined if self.selection.excludes(notice.pid) => self.tracer.exclude(notice.pid),
+                ProcessNews::Joined => self.adopt(notice.pid),
+                ProcessNews::Mapped(verdict) => self.note(Some(notice.pid), verdict),
+                ProcessNews::ForeignStack => {
+                    self.refuse(notice.pid, "calls its TLS library on coroutine stacks, where hooks are not safe".into());
+                }
+                ProcessNews::Forked | ProcessNews::Exited => {}
+            }
+        }
+        self.notices = notices;
+    }
+
+    fn executed(&mut self, notice: &ProcessNotice) {
+        if self.selection.excludes(notice.pid) {
+            self.tracer.exclude(notice.pid);
+        } else if notice.target || self.selection.all {
+            self.introduce(notice.pid);
+        } else if self.selection.selects(notice.pid) {
+            self.add_with_descendants(notice.pid);
+            self.adopt(notice.pid);
+        }
+    }
+
+    /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
+    fn introduce(&mut self, pid: u32) {
+        let Ok(facts) = process::facts(pid) else { return };
+        self.processes += 1;
+        if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
+            self.tracer.allow_foreign_stacks(pid);
+        }
+        let message = ToParser::Process { at: process::now(), process: Arc::new(facts) };
+        if let Err(error) = self.channel.send(&message) {
+            tracing::debug!(pid, "the process's facts did not go through: {error}");
+        }
+    }
+
+    fn note(&mut self, pid: Option<u32>, verdict: &Verdict) {
+        for hooked in &verdict.hooked {
+            tracing::info!(
+                library = hooked.library,
+                path = %hooked.path.display(),
+                preferred = hooked.preferred,
+                "hooked"
+            );
+            if self.hooked.len() < MAX_NAMES {
+                self.hooked.insert(format!("{} ({})", hooked.library, hooked.path.display()));
+            }
+        }
+        let Some(pid) = pid else { return };
+        for refused in &verdict.refused {
+            let why = match &refused.why {
+                Refusal::Reason(reason) => format!("{} {reason}", refused.path.display()),
+                Refusal::Attach(error) => format!("{}: {error}", refused.path.display()),
+            };
+            self.refuse(pid, why);
+        }
+    }
+
+    /// What is not traced is said: once in the log, and in the closing words.
+    fn refuse(&mut self, pid: u32, why: String) {
+        let name = process::facts(pid).ok().and_then(|facts| facts.exe).map_or_else(
+            || format!("process {pid}"),
+            |exe| Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned()),
+        );
+        if self.untraced.len() < MAX_NAMES && !self.untraced.contains_key(&name) {
+            // Whether the process uses another, hooked library is not known yet: the closing words tell.
+            tracing::info!(pid, "{name}: {why}");
+            self.untraced.insert(name, (pid, why));
+        }
+    }
+
+    /// Answers the other half. It is not trusted: it can ask for names and for less data, nothing else.
+    fn answer(&mut self) {
+        while let Ok(Some(message)) = self.channel.receive() {
+            match message {
+                ToTracer::Resolve { id, host, port } => {
+                    let Ok(channel) = self.channel.try_clone() else { continue };
+                    // The C library may wait for a name server.
+                    thread::spawn(move || {
+                        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+                        let _ = channel.send(&ToParser::Resolved { id, addresses });
+                    });
+                }
+            }
+        }
+    }
+
+    /// Tells the other half that nothing more comes, and waits for it. Whether it ended well.
+    fn finish(&mut self, parser: u32) -> bool {
+        let counters = self.tracer.counters();
+        let totals = Totals {
+            lost: counters.losses().map(|(cause, count)| (cause.to_owned(), count)).collect(),
+            processes: self.processes,
+            hooked: self.hooked.iter().cloned().collect(),
+            untraced: std::mem::take(&mut self.untraced).into_iter().map(|(name, (pid, why))| (name, pid, why)).collect(),
+        };
+        let _ = self.channel.send(&ToParser::CommandEnded);
+        let _ = self.channel.send(&ToParser::Finish(totals));
+        let deadline = Instant::now() + CLOSING_TIME;
+        while let Ok(end) = process_end(parser) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!("the parsing half does not end: it is stopped");
+                let _ = send_signal(parser, libc::SIGKILL);
+                break;
+            }
+            // It may still need names resolved while it exports.
+            match poll(&[end.as_fd(), self.channel.as_fd()], Some(left)).as_deref() {
+                Ok([true, _]) | Err(_) => break,
+                Ok([_, true]) => self.answer(),
+                Ok(_) => {}
+            }
+        }
+        matches!(reap(parser), Ok(Status::Exited(0)))
+    }
+}

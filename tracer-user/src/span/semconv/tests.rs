@@ -1,0 +1,83 @@
+//! Our names against the constants that the OpenTelemetry project publishes.
+
+#![expect(deprecated, reason = "the GenAI names have moved to a repository of their own, which has no crate yet")]
+
+use std::collections::BTreeSet;
+
+use opentelemetry_semantic_conventions::attribute;
+
+use super::*;
+
+const PUBLISHED: &[&str] = &[
+    attribute::GEN_AI_OPERATION_NAME,
+    attribute::GEN_AI_PROVIDER_NAME,
+    attribute::GEN_AI_REQUEST_MODEL,
+    attribute::GEN_AI_REQUEST_MAX_TOKENS,
+    attribute::GEN_AI_REQUEST_TEMPERATURE,
+    attribute::GEN_AI_REQUEST_TOP_P,
+    attribute::GEN_AI_REQUEST_TOP_K,
+    attribute::GEN_AI_REQUEST_FREQUENCY_PENALTY,
+    attribute::GEN_AI_REQUEST_PRESENCE_PENALTY,
+    attribute::GEN_AI_REQUEST_STOP_SEQUENCES,
+    attribute::GEN_AI_REQUEST_SEED,
+    attribute::GEN_AI_REQUEST_CHOICE_COUNT,
+    attribute::GEN_AI_REQUEST_STREAM,
+    attribute::GEN_AI_OUTPUT_TYPE,
+    attribute::GEN_AI_CONVERSATION_ID,
+    attribute::GEN_AI_EMBEDDINGS_DIMENSION_COUNT,
+    attribute::GEN_AI_RESPONSE_ID,
+    attribute::GEN_AI_RESPONSE_MODEL,
+    attribute::GEN_AI_RESPONSE_FINISH_REASONS,
+    attribute::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
+    attribute::GEN_AI_USAGE_INPUT_TOKENS,
+    attribute::GEN_AI_USAGE_OUTPUT_TOKENS,
+    attribute::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    attribute::GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
+    attribute::GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+    attribute::GEN_AI_TOOL_NAME,
+    attribute::GEN_AI_TOOL_CALL_ID,
+    attribute::OPENAI_API_TYPE,
+    attribute::OPENAI_REQUEST_SERVICE_TIER,
+    attribute::OPENAI_RESPONSE_SERVICE_TIER,
+    attribute::OPENAI_RESPONSE_SYSTEM_FINGERPRINT,
+    attribute::SERVER_ADDRESS,
+    attribute::SERVER_PORT,
+    attribute::HTTP_RESPONSE_STATUS_CODE,
+    attribute::NETWORK_PROTOCOL_VERSION,
+    attribute::ERROR_TYPE,
+    attribute::SERVICE_NAME,
+    attribute::SERVICE_INSTANCE_ID,
+    attribute::PROCESS_PID,
+    attribute::PROCESS_EXECUTABLE_NAME,
+    attribute::PROCESS_EXECUTABLE_PATH,
+    attribute::PROCESS_COMMAND,
+    attribute::PROCESS_OWNER,
+    attribute::HOST_NAME,
+    attribute::HOST_ID,
+    attribute::CONTAINER_ID,
+    attribute::TELEMETRY_DISTRO_NAME,
+    attribute::TELEMETRY_DISTRO_VERSION,
+];
+
+fn ours(wanted: Origin) -> BTreeSet<&'static str> {
+    ALL.iter().filter(|(_, origin)| *origin == wanted).map(|(name, _)| *name).collect()
+}
+
+#[test]
+fn core_names_are_the_published_ones() {
+    assert_eq!(ours(Origin::Core), PUBLISHED.iter().copied().collect());
+}
+
+#[test]
+fn own_names_say_so() {
+    let foreign: Vec<&str> = ours(Origin::Own).into_iter().filter(|name| !name.starts_with("llmtap.")).collect();
+    assert_eq!(foreign, [USAGE_COST]);
+    let newer = ours(Origin::Newer);
+    assert!(newer.iter().all(|name| name.starts_with("gen_ai.")));
+}
+
+#[test]
+fn each_name_stands_once() {
+    let names: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), ALL.len());
+}

@@ -1,0 +1,331 @@
+//! Compiles the program with known traffic, runs it under the tracer, and compares.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::process::ExitStatusExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, MutexGuard, OnceLock},
+    time::{Duration, Instant},
+};
+
+use llmtap::capture::{
+    Counters, Direction, Event, Options, ProcessNotice, RingReader, TargetMode, Tracer, program::AttachMode,
+};
+
+/// How long to read on after the target has ended.
+const SETTLE: Duration = Duration::from_millis(120);
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Probes are a property of the machine: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+static PROGRAM: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
+
+pub struct Lab {
+    _turn: MutexGuard<'static, ()>,
+    program: PathBuf,
+}
+
+/// A hooked file and one of its sites.
+pub struct Library {
+    pub path: PathBuf,
+    pub site: u64,
+}
+
+/// What one run gave.
+pub struct Run {
+    pub pid: u32,
+    pub events: Vec<Event>,
+    pub notices: Vec<ProcessNotice>,
+    pub counters: Counters,
+    pub output: String,
+    pub status: Option<ExitStatus>,
+    pub title: String,
+    pub mode: AttachMode,
+}
+
+/// The laboratory, or none with the reason printed.
+pub fn lab() -> Option<Lab> {
+    let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match PROGRAM.get_or_init(prepare) {
+        Ok(directory) => Some(Lab { _turn: turn, program: directory.path().join("target") }),
+        Err(why) => {
+            eprintln!("skipped: {why}");
+            None
+        }
+    }
+}
+
+fn prepare() -> Result<tempfile::TempDir, String> {
+    Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let source = directory.path().join("target.c");
+    std::fs::write(&source, include_str!("target.c")).map_err(|error| error.to_string())?;
+    let compiled = Command::new("cc")
+        .args(["-O1", "-o"])
+        .arg(directory.path().join("target"))
+        .arg(&source)
+        .args(["-lssl", "-lcrypto", "-lpthread"])
+        .output()
+        .map_err(|error| format!("cc: {error}"))?;
+    if !compiled.status.success() {
+        return Err("no C compiler or no OpenSSL headers (libssl-dev)".into());
+    }
+    Ok(directory)
+}
+
+impl Lab {
+    pub fn command(&self, scenario: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(scenario);
+        command
+    }
+
+    /// The libssl of the test program, and where its first hook stands.
+    pub fn hooked(&self) -> Library {
+        let mut tracer = Tracer::load(&Options::default()).unwrap();
+        let verdict = tracer.attach_file(&self.library());
+        let hooked = &verdict.hooked[0];
+        Library { path: hooked.path.clone(), site: hooked.site }
+    }
+
+    fn library(&self) -> PathBuf {
+        let output = Command::new("ldd").arg(&self.program).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("libssl")).unwrap();
+        let path = line.split_whitespace().find(|word| word.starts_with('/')).unwrap();
+        Path::new(path).canonicalize().unwrap()
+    }
+
+    /// Runs with the library hooked before.
+    pub fn run(&self, mode: Option<AttachMode>, scenario: &str) -> Run {
+        let mut tracer = Tracer::load(&Options { mode, ..Options::default() }).unwrap();
+        let verdict = tracer.attach_file(&self.library());
+        assert_eq!(verdict.hooked.len(), 1, "{verdict:?}");
+        self.started(&mut tracer, scenario, |_, _| {})
+    }
+
+    /// Runs with nothing hooked before, and a copy of the library that no other process has mapped.
+    pub fn run_unprepared(&self, mode: Option<AttachMode>, scenario: &str) -> Run {
+        let mut tracer = Tracer::load(&Options { mode, ..Options::default() }).unwrap();
+        let library = self.library();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::copy(&library, directory.path().join(library.file_name().unwrap())).unwrap();
+        let mut run = self.started_with(&mut tracer, scenario, Some(directory.path()), |_, _| {});
+        run.title += " with a fresh library";
+        run
+    }
+
+    pub fn run_in_cgroup(&self, cgroup: &Path, scenario: &str) -> Run {
+        let targets = TargetMode::Cgroups(vec![cgroup.to_owned()]);
+        let mut tracer = Tracer::load(&Options { targets, ..Options::default() }).unwrap();
+        tracer.attach_file(&self.library());
+        let procs = cgroup.join("cgroup.procs");
+        let mut run = self.started(&mut tracer, scenario, |tracer, pid| {
+            tracer.remove_target(pid);
+            std::fs::write(&procs, pid.to_string()).unwrap();
+        });
+        run.title += " in a cgroup";
+        run
+    }
+
+    pub fn run_all(&self, scenario: &str, exclude: bool) -> Run {
+        let mut tracer = Tracer::load(&Options { targets: TargetMode::All, ..Options::default() }).unwrap();
+        tracer.attach_file(&self.library());
+        self.started(&mut tracer, scenario, |tracer, pid| {
+            tracer.remove_target(pid);
+            if exclude {
+                tracer.exclude(pid);
+            }
+        })
+    }
+
+    /// Watches a process that runs already.
+    pub fn watch(&self, pid: u32, time: Duration) -> Run {
+        let mut tracer = Tracer::load(&Options::default()).unwrap();
+        let mut reader = tracer.ring_reader().unwrap();
+        tracer.add_target(pid).unwrap();
+        assert!(!tracer.attach_process(pid).unwrap().hooked.is_empty());
+        let end = Instant::now() + time;
+        let mut run = Run::new(pid, "watched".into(), tracer.attach_mode());
+        while Instant::now() < end {
+            run.step(&mut tracer, &mut reader);
+        }
+        run.counters = tracer.counters();
+        run
+    }
+
+    fn started(&self, tracer: &mut Tracer, scenario: &str, prepared: impl FnOnce(&mut Tracer, u32)) -> Run {
+        self.started_with(tracer, scenario, None, prepared)
+    }
+
+    /// A shell waits for a line, and becomes the program when `prepared` has been called with its pid.
+    fn started_with(
+        &self,
+        tracer: &mut Tracer,
+        scenario: &str,
+        libraries: Option<&Path>,
+        prepared: impl FnOnce(&mut Tracer, u32),
+    ) -> Run {
+        let mut reader = tracer.ring_reader().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "read go; exec \"$0\" \"$@\""])
+            .arg(&self.program)
+            .arg(scenario)
+            .envs(libraries.map(|path| ("LD_LIBRARY_PATH", path)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        tracer.add_target(pid).unwrap();
+        prepared(tracer, pid);
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let mut run = Run::new(pid, format!("{scenario} {:?}", tracer.attach_mode()), tracer.attach_mode());
+        let output = collect(&mut child);
+        let begin = Instant::now();
+        let mut ended = None;
+        loop {
+            run.step(tracer, &mut reader);
+            match ended {
+                Some(when) if Instant::now() > when => break,
+                None => {
+                    run.status = child.try_wait().unwrap();
+                    if run.status.is_some() {
+                        ended = Some(Instant::now() + SETTLE);
+                    } else if begin.elapsed() > TIMEOUT {
+                        child.kill().unwrap();
+                        panic!("{}: the target does not end", run.title);
+                    }
+                }
+                _ => {}
+            }
+        }
+        run.output = output.join().unwrap();
+        run.counters = tracer.counters();
+        assert_eq!(reader.malformed(), 0);
+        run
+    }
+}
+
+fn collect(child: &mut Child) -> std::thread::JoinHandle<String> {
+    let output = child.stdout.take().unwrap();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        BufReader::new(output).read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+impl Run {
+    fn new(pid: u32, title: String, mode: AttachMode) -> Self {
+        Self {
+            pid,
+            events: Vec::new(),
+            notices: Vec::new(),
+            counters: Counters::default(),
+            output: String::new(),
+            status: None,
+            title,
+            mode,
+        }
+    }
+
+    fn step(&mut self, tracer: &mut Tracer, reader: &mut RingReader) {
+        let mut fds: Vec<libc::pollfd> = tracer
+            .poll_fds()
+            .into_iter()
+            .map(|fd| fd.as_raw_fd())
+            .chain([reader.as_fd().as_raw_fd()])
+            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+            .collect();
+        let wait = reader.look_again().unwrap_or(Duration::from_millis(20)).as_millis();
+        #[expect(unsafe_code, reason = "poll(2)")]
+        // SAFETY: `fds` is valid for its length.
+        unsafe {
+            libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, libc::c_int::try_from(wait).unwrap());
+        }
+        tracer.on_readable(&mut self.notices);
+        while reader.drain(&mut self.events) {}
+    }
+
+    /// Streams as the program told them: process, image, end, direction.
+    fn told(&self) -> BTreeMap<(u32, u32, String, String), Vec<u8>> {
+        let mut streams: BTreeMap<_, Vec<u8>> = BTreeMap::new();
+        for line in self.output.as_bytes().lines().map(Result::unwrap) {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [pid, image, end, way, length, seed] = fields[..] else { continue };
+            let (length, seed): (usize, usize) = (length.parse().unwrap(), seed.parse().unwrap());
+            let stream = streams
+                .entry((pid.parse().unwrap(), image.parse().unwrap(), end.to_owned(), way.to_owned()))
+                .or_default();
+            stream.extend((0..length).map(|at| (seed * 131 + at * 7 + (at >> 8)) as u8));
+        }
+        streams
+    }
+
+    pub fn told_bytes(&self) -> usize {
+        self.told().values().map(Vec::len).sum()
+    }
+
+    pub fn captured_bytes(&self) -> usize {
+        self.events.iter().map(|event| if let Event::Data { bytes, .. } = event { bytes.len() } else { 0 }).sum()
+    }
+
+    pub fn assert_no_loss(&self) {
+        let gaps: Vec<_> = self.events.iter().filter(|event| matches!(event, Event::Gap { .. })).collect();
+        assert!(gaps.is_empty(), "{}: {gaps:?}", self.title);
+        for (counter, value) in self.counters.iter() {
+            assert_eq!(value, 0, "{}: {}", self.title, counter.name());
+        }
+    }
+
+    /// Each stream that the program told is one direction of one connection, byte for byte; every connection is
+    /// opened before and closed after its data, and its time does not run backwards.
+    pub fn assert_exact(&self) {
+        assert!(self.status.is_some_and(|status| status.success()), "{}: {:?}", self.title, self.status.and_then(|status| status.signal()));
+        self.assert_no_loss();
+        let mut streams: BTreeMap<(u64, bool), Vec<u8>> = BTreeMap::new();
+        let mut owners = BTreeMap::new();
+        let mut times: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut closed = Vec::new();
+        for event in &self.events {
+            let (key, now) = match event {
+                Event::Open { at, key, connection } => {
+                    assert!(owners.insert(key.0, connection.pid.unwrap()).is_none(), "{}: opened twice", self.title);
+                    (key, *at)
+                }
+                Event::Data { at, key, direction, offset, bytes } => {
+                    assert!(owners.contains_key(&key.0), "{}: data before its connection", self.title);
+                    assert!(!closed.contains(&key.0), "{}: data after the end", self.title);
+                    let stream = streams.entry((key.0, *direction == Direction::Send)).or_default();
+                    assert_eq!(*offset, stream.len() as u64, "{}: offsets jump without a gap", self.title);
+                    stream.extend_from_slice(bytes);
+                    (key, *at)
+                }
+                Event::Close { at, key, .. } => {
+                    assert!(!closed.contains(&key.0), "{}: closed twice", self.title);
+                    closed.push(key.0);
+                    (key, *at)
+                }
+                _ => continue,
+            };
+            let last = times.entry(key.0).or_default();
+            assert!(now >= *last, "{}: time runs backwards", self.title);
+            *last = now;
+        }
+        assert_eq!(owners.len(), closed.len(), "{}: connections that were never closed", self.title);
+        for ((pid, image, end, way), told) in self.told() {
+            let found = streams
+                .iter()
+                .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
+                .count();
+            let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
+            assert!(found == 1 || told.is_empty(), "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}", self.title, told.len());
+        }
+    }
+}

