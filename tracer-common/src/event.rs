@@ -187,6 +187,8 @@ pub struct Call {
     pub length: u64,
     /// The process image that made the call.
     pub incarnation: u64,
+    /// Rises with each call of the thread; unused where calls stand in order of depth.
+    pub order: u64,
     /// The site's [`Cookie`].
     pub cookie: u64,
 }
@@ -195,7 +197,10 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Calls {
+    /// Calls under way, where they can only be inside each other.
     pub depth: u64,
+    /// Of the last call.
+    pub order: u64,
     /// Top of the thread's own stack and how far it reaches down; 0 until it is asked for.
     pub stack_top: u64,
     pub stack_window: u64,
@@ -356,7 +361,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 32);
-    assert!(size_of::<Calls>() == 24 + NESTED_CALLS * 64);
+    assert!(size_of::<Calls>() == 32 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
 };
 

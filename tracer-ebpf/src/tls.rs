@@ -80,6 +80,7 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
         stack: regs.rsp,
         time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
         incarnation: target.incarnation,
+        order: 0,
         cookie: u64::from(cookie.0),
         ..arguments(regs, cookie)
     };
@@ -87,15 +88,24 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
         count(Counter::ThreadsFull, 1);
         return false;
     };
-    match admit(calls, &call, target, pid_tgid, session) {
+    let admission =
+        if session { admit(calls, &call, target, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
+    match admission {
         Admission::Inner => false,
         Admission::Refused(cause) => {
             refuse(ctx, target, &call, cookie, cause, pid_tgid);
             false
         }
         Admission::At(depth) => {
+            let mut call = call;
+            if !session {
+                calls.order += 1;
+                call.order = calls.order;
+            }
             calls.calls[depth & (NESTED_CALLS - 1)] = call;
-            calls.depth = depth as u64 + 1;
+            if session {
+                calls.depth = depth as u64 + 1;
+            }
             true
         }
     }
@@ -117,7 +127,7 @@ enum Admission {
 /// own. So only calls on the own stack are hooked, and in a process with a single thread or known tame stacks also the
 /// first one on another stack; and whatever the stack, a further call only right below the one under way.
 #[inline(always)]
-fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session: bool) -> Admission {
+fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64) -> Admission {
     let mut depth = calls.depth as usize;
     // Calls that never returned (longjmp, an exception) have left the stack, or stand where this one does.
     for _ in 0..NESTED_CALLS {
@@ -137,14 +147,14 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
         if top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
             return Admission::Inner;
         }
-        if session && !decide::is_nested(top.stack, call.stack) {
+        if !decide::is_nested(top.stack, call.stack) {
             return Admission::Refused(Counter::ForeignStack);
         }
         if depth >= NESTED_CALLS {
             return Admission::Refused(Counter::TooNested);
         }
     }
-    if session && target.flags & Target::TAME_STACKS == 0 {
+    if target.flags & Target::TAME_STACKS == 0 {
         if calls.stack_top == 0 {
             let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
             (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
@@ -154,6 +164,27 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
         }
     }
     Admission::At(depth)
+}
+
+/// Where ordinary probes stand at both ends nothing can be endangered, and calls may interleave in any order: finds the
+/// place of a call at this stack position, a free one, or the one of the oldest call, which then has never returned.
+#[inline(always)]
+fn place(calls: &Calls, stack: u64) -> usize {
+    let mut free = NESTED_CALLS;
+    let mut oldest = 0;
+    for index in 0..NESTED_CALLS {
+        let known = calls.calls[index].stack;
+        if known == stack {
+            return index;
+        }
+        if known == 0 {
+            free = index;
+        }
+        if calls.calls[index].order < calls.calls[oldest & (NESTED_CALLS - 1)].order {
+            oldest = index;
+        }
+    }
+    if free < NESTED_CALLS { free } else { oldest }
 }
 
 #[inline(never)]
@@ -179,31 +210,26 @@ fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, 
     }
 }
 
-/// Looks up what [`enter`] remembered and hands over the bytes that were really done.
+/// Looks up what [`enter`] remembered and hands over the bytes that were really done. With `session` the return has
+/// happened, without it is about to.
 #[inline(always)]
-pub fn leave(ctx: *mut c_void) {
+pub fn leave(ctx: *mut c_void, session: bool) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs; the context is `pt_regs`.
     let (calls, regs) = unsafe { (&mut *calls, &*ctx.cast::<pt_regs>()) };
-    let stack = regs.rsp.wrapping_sub(8);
-    let mut depth = calls.depth as usize;
-    let mut found = false;
-    for _ in 0..NESTED_CALLS {
-        if depth == 0 {
-            break;
-        }
-        depth -= 1;
-        if calls.calls[depth & (NESTED_CALLS - 1)].stack == stack {
-            found = true;
-            break;
-        }
+    let found = if session {
+        innermost(calls, regs.rsp.wrapping_sub(8))
+    } else {
+        (0..NESTED_CALLS).find(|index| calls.calls[*index].stack == regs.rsp)
+    };
+    let Some(index) = found else { return };
+    let call = calls.calls[index & (NESTED_CALLS - 1)];
+    if session {
+        calls.depth = index as u64;
+    } else {
+        calls.calls[index & (NESTED_CALLS - 1)].stack = 0;
     }
-    if !found {
-        return;
-    }
-    calls.depth = depth as u64;
-    let call = calls.calls[depth & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
     let result = regs.rax as i32;
     if result <= 0 {
@@ -246,6 +272,22 @@ pub fn leave(ctx: *mut c_void) {
     let payload =
         emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
+}
+
+/// The call that began at this stack position; those inside it have been left otherwise.
+#[inline(always)]
+fn innermost(calls: &Calls, stack: u64) -> Option<usize> {
+    let mut depth = calls.depth as usize;
+    for _ in 0..NESTED_CALLS {
+        if depth == 0 {
+            break;
+        }
+        depth -= 1;
+        if calls.calls[depth & (NESTED_CALLS - 1)].stack == stack {
+            return Some(depth);
+        }
+    }
+    None
 }
 
 #[inline(always)]

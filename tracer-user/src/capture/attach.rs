@@ -19,6 +19,7 @@ use super::{
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
+    returns,
 };
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
@@ -133,6 +134,8 @@ struct CallSite {
 /// Where the probes of one file go.
 struct Plan {
     calls: Vec<CallSite>,
+    /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
+    exits: Vec<u64>,
     facts: Vec<(u64, u32)>,
 }
 
@@ -185,7 +188,7 @@ impl Attachments {
             self.load("call_session", 0)?;
         } else {
             self.load("call_entry", 0)?;
-            self.load("call_return", 0)?;
+            self.load("call_exit", 0)?;
         }
         self.load("connection_fact", 0)
     }
@@ -279,8 +282,9 @@ impl Attachments {
             file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).ok()?;
             let outcome = match locate::locate(&bytes) {
                 Ok(hooks) => {
+                    let exits = self.exits(&hooks, &bytes);
                     drop(bytes);
-                    match self.attach(&hooks, path) {
+                    match exits.and_then(|(hooks, exits)| self.attach(&hooks, exits, path)) {
                         Ok(hook) => Outcome::Hooked(hook),
                         // The process may have gone with the path that led to the file: not the file's fault.
                         Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
@@ -295,10 +299,24 @@ impl Attachments {
         self.files.get(&key)
     }
 
-    fn attach(&mut self, hooks: &Hooks, path: &Path) -> Result<Hook, ProgramError> {
+    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+    /// stacks. There the exported functions are hooked, at their entries and at their return instructions.
+    fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
+        let mut hooks = hooks.clone();
+        if self.mode == AttachMode::Session {
+            return Ok((hooks, Vec::new()));
+        }
+        hooks.method = None;
+        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+        let exits = returns::of(file, &functions)
+            .ok_or_else(|| ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into()))?;
+        Ok((hooks, exits))
+    }
+
+    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
         let name = versioned(&hooks.library, path);
         let library = self.library(&name);
-        let plan = plan(hooks, library);
+        let plan = Plan { exits, ..plan(hooks, library) };
         let Some(first) = plan.calls.first() else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
@@ -319,37 +337,35 @@ impl Attachments {
 
     fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
         let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
+        let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
         let facts: Vec<(u64, u64)> = plan.facts.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect();
         let mut links = Vec::new();
-        let mut attach = |name, mode, sites: &[(u64, u64)], on_return| {
+        let mut attach = |name, mode, sites: &[(u64, u64)]| {
             if !sites.is_empty() {
-                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, on_return, None)?);
+                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, false, None)?);
             }
             Ok::<_, ProgramError>(())
         };
         if self.mode == AttachMode::Session {
-            attach("call_session", AttachMode::Session, &calls, false)?;
+            attach("call_session", AttachMode::Session, &calls)?;
         } else {
-            // Returns first: an entry without its return would be forgotten, a return without its entry is not told.
-            attach("call_return", AttachMode::Multi, &calls, true)?;
-            attach("call_entry", AttachMode::Multi, &calls, false)?;
+            // Ends first: a beginning without its end would be forgotten, an end without its beginning is not told.
+            attach("call_exit", AttachMode::Multi, &exits)?;
+            attach("call_entry", AttachMode::Multi, &calls)?;
         }
-        attach("connection_fact", AttachMode::Multi, &facts, false)?;
+        attach("connection_fact", AttachMode::Multi, &facts)?;
         Ok(links)
     }
 
     fn attach_events(&mut self, plan: &Plan, path: &Path) -> Result<Vec<PerfProbe>, ProgramError> {
         let mut probes = Vec::new();
-        let mut sites: Vec<(&'static str, u64, u32, bool)> = Vec::new();
-        for site in &plan.calls {
-            sites.push(("call_return", site.offset, site.cookie.0, true));
-            sites.push(("call_entry", site.offset, site.cookie.0, false));
-        }
-        sites.extend(plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie, false)));
-        for (name, offset, cookie, on_return) in sites {
+        let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
+        let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
+        let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
+        for (name, offset, cookie) in exits.chain(entries).chain(facts) {
             self.load(name, cookie)?;
             let program = self.program(name, cookie)?;
-            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie), on_return)?);
+            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
         }
         Ok(probes)
     }
@@ -437,6 +453,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         site.registers.iter().zip(abi).all(|(at, expected)| at.is_none_or(|at| at == expected))
     };
     Plan {
+        exits: Vec::new(),
         calls: calls.into_iter().flatten().collect(),
         facts: facts
             .into_iter()

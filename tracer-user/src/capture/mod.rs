@@ -15,6 +15,7 @@ pub mod program;
 pub mod rcu;
 pub mod record;
 pub mod replay;
+pub mod returns;
 pub mod ring;
 pub mod seam;
 pub mod target;
