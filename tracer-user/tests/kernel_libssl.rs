@@ -142,13 +142,19 @@ fn compare(what: &str, command: &mut Command) -> bool {
 
 fn check(what: &str, expected: &[(Vec<u8>, Vec<u8>)], seen: &[Seen], counters: &Counters) {
     let sizes = |of: &Seen| (of.sent.len(), of.received.len(), of.gaps);
-    for one in seen { eprintln!("{what} {:?} {:?}", sizes(one), one.server_name); }
+    for one in seen {
+        eprintln!("{what} {:?} {:?}", sizes(one), one.server_name);
+    }
     assert_eq!(seen.len(), expected.len(), "{what}: {:?}", seen.iter().map(sizes).collect::<Vec<_>>());
     let mut left: Vec<_> = expected.iter().collect();
     for one in seen {
         let at = left.iter().position(|(sent, received)| *sent == one.sent && *received == one.received);
         let at = at.unwrap_or_else(|| {
-            panic!("{what}: bytes differ: {:?} of {:?}, {counters:?}", sizes(one), left.iter().map(|(a, b)| (a.len(), b.len())).collect::<Vec<_>>())
+            panic!(
+                "{what}: bytes differ: {:?} of {:?}, {counters:?}",
+                sizes(one),
+                left.iter().map(|(a, b)| (a.len(), b.len())).collect::<Vec<_>>()
+            )
         });
         left.remove(at);
         assert_eq!(one.gaps, 0, "{what}");
