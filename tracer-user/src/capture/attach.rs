@@ -257,8 +257,8 @@ impl Attachments {
         let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
         let mut hooks = locate::locate(&bytes).map_err(unusable)?;
         let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
-        let [on_entry, on_return] =
-            [("empty_entry", mode), ("empty_return", AttachMode::Multi)].map(|(name, mode)| self.programs.load(name, mode, 0));
+        let [on_entry, on_return] = [("empty_entry", mode), ("empty_return", AttachMode::Multi)]
+            .map(|(name, mode)| self.programs.load(name, mode, 0));
         let (on_entry, on_return) = (on_entry?, on_return?);
         if exported {
             hooks.method = None;

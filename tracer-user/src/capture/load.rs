@@ -166,8 +166,10 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, RawFd> =
-            ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd()))).collect();
+        let descriptors: HashMap<String, RawFd> = ebpf
+            .maps()
+            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd())))
+            .collect();
         let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
         let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
 
@@ -181,8 +183,11 @@ impl Tracer {
         for cgroup in cgroups {
             targets.select_cgroup(cgroup)?;
         }
-        let mut tracepoints =
-            vec![("process_fork", "sched_process_fork"), ("process_exec", "sched_process_exec"), ("process_exit", "sched_process_exit")];
+        let mut tracepoints = vec![
+            ("process_fork", "sched_process_fork"),
+            ("process_exec", "sched_process_exec"),
+            ("process_exit", "sched_process_exit"),
+        ];
         if !cgroups.is_empty() {
             tracepoints.push(("cgroup_attach", "cgroup_attach_task"));
         }

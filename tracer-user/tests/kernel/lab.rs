@@ -287,7 +287,12 @@ impl Run {
     /// Each stream that the program told is one direction of one connection, byte for byte; every connection is
     /// opened before and closed after its data, and its time does not run backwards.
     pub fn assert_exact(&self) {
-        assert!(self.status.is_some_and(|status| status.success()), "{}: {:?}", self.title, self.status.and_then(|status| status.signal()));
+        assert!(
+            self.status.is_some_and(|status| status.success()),
+            "{}: {:?}",
+            self.title,
+            self.status.and_then(|status| status.signal())
+        );
         self.assert_no_loss();
         let mut streams: BTreeMap<(u64, bool), Vec<u8>> = BTreeMap::new();
         let mut owners = BTreeMap::new();
@@ -325,7 +330,12 @@ impl Run {
                 .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
                 .count();
             let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
-            assert!(found == 1 || told.is_empty(), "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}", self.title, told.len());
+            assert!(
+                found == 1 || told.is_empty(),
+                "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}",
+                self.title,
+                told.len()
+            );
         }
     }
 }
