@@ -271,6 +271,11 @@ impl Attachments {
             let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
             links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
         }
+        let reads: Vec<(u64, u64)> = plan.reads.iter().map(|(offset, _)| (*offset, 0)).collect();
+        if !reads.is_empty() {
+            let on_read = self.programs.load("empty_entry", AttachMode::Multi, 0)?;
+            links.push(attach_multi(&on_read, AttachMode::Multi, path, &reads, false, None)?);
+        }
         Ok(links)
     }
 
