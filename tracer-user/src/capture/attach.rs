@@ -412,7 +412,7 @@ impl Attachments {
 }
 
 /// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.
-fn versioned(library: &str, path: &Path) -> String {
+pub(super) fn versioned(library: &str, path: &Path) -> String {
     let beside = || {
         let name = path.file_name()?.to_str()?;
         let crypto = path.with_file_name(name.strip_prefix("libssl").map(|rest| format!("libcrypto{rest}"))?);
