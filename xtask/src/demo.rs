@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::setup;
+use crate::{setup, test};
 
 /// Runs the demo; an error when a traced call differs from what the mock sent.
 pub fn run() -> Result<()> {
@@ -22,7 +22,9 @@ pub fn run() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .current_dir(setup::root())
-        .args(["build", "--package", "tracer-user", "--package", "tests", "--bins"])
+        .arg("build")
+        .args(test::PACKAGES)
+        .arg("--bins")
         .status()?;
     ensure!(built.success(), "the build failed; its output above says why");
     let binaries = target().join("debug");
