@@ -1,6 +1,6 @@
 //! Pure decisions, run by the eBPF programs and by unit tests alike.
 
-use crate::limits::{CLASSES, NESTED_WINDOW};
+use crate::limits::{CLASSES, NESTED_WINDOW, OWN_NESTED_WINDOW};
 
 /// The kernel's return trampoline is the first byte of its own page in the process (`[uprobes]`): a return address
 /// that is a page's first byte is the trampoline, any other is the program's. So a saved frame whose return slot
@@ -16,6 +16,18 @@ pub const fn is_trampoline(return_address: u64) -> bool {
 #[inline(always)]
 pub const fn is_nested(outer: u64, inner: u64) -> bool {
     inner < outer && outer - inner <= NESTED_WINDOW
+}
+
+/// The same for a thread whose own stack has its top at `own_top`: frames that both stand there are on one stack, on the
+/// main thread however far apart.
+#[must_use]
+#[inline(always)]
+pub const fn is_nested_in_thread(outer: u64, inner: u64, own_top: u64, own_window: u64, is_main: bool) -> bool {
+    if is_nested(outer, inner) {
+        return true;
+    }
+    let own = is_below(own_top, outer, own_window) && is_below(own_top, inner, own_window);
+    own && inner < outer && (is_main || outer - inner <= OWN_NESTED_WINDOW)
 }
 
 /// Whether `stack` lies at most `window` bytes below `top`.
@@ -61,6 +73,19 @@ mod tests {
         assert!(!is_nested(0x10_000, 0x10_000 - NESTED_WINDOW - 8));
         assert!(!is_nested(0x10_000, 0x10_000));
         assert!(!is_nested(0x10_000, 0x20_000));
+    }
+
+    #[test]
+    fn on_the_own_stack_a_lower_frame_is_nested_from_afar() {
+        let (top, window) = (0x7fff_0000, 64 << 20);
+        let outer = top - 0x1000;
+        assert!(is_nested_in_thread(outer, outer - (1 << 20), top, window, true));
+        assert!(is_nested_in_thread(outer, outer - OWN_NESTED_WINDOW, top, window, false));
+        assert!(!is_nested_in_thread(outer, outer - OWN_NESTED_WINDOW - 8, top, window, false));
+        assert!(!is_nested_in_thread(outer, outer + 8, top, window, true));
+        // One of them elsewhere.
+        assert!(!is_nested_in_thread(outer, 0x1000_0000, top, 0x1_0000, true));
+        assert!(!is_nested_in_thread(0x9000_0000, outer, top, window, true));
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub const NESTED_CALLS: usize = 4;
 /// How far below an outer call's frame, bytes, an inner one may stand to be taken for a call on the same stack.
 pub const NESTED_WINDOW: u64 = 8 * 1024;
 
+/// The same where both frames stand on the thread's own stack, which begins at a known place but may be small: user-level
+/// stacks can lie right below it. Runtimes call back into scripts from inside a TLS call, some 10 KiB deeper.
+pub const OWN_NESTED_WINDOW: u64 = 64 * 1024;
+
 /// How far below its top a stack pointer may stand, bytes, to belong to the main thread's stack: half of the gap
 /// that the kernel keeps free below it (`mmap_base`, at least 128 MiB).
 pub const MAIN_STACK_WINDOW: u64 = 64 << 20;

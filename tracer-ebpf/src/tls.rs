@@ -137,28 +137,29 @@ fn admit(calls: &mut Calls, call: &Call, pid_tgid: u64) -> Admission {
         }
         depth -= 1;
     }
+    let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
+    if calls.stack_top == 0 {
+        (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
+    }
+    let (own_top, own_window) = (calls.stack_top, calls.stack_window);
     if depth > 0 {
         let top = &calls.calls[(depth - 1) & (NESTED_CALLS - 1)];
-        // A write inside a read is another call: Node writes from the callback that ends the handshake.
-        let same = Cookie(top.cookie as u32).direction() == Cookie(call.cookie as u32).direction();
-        if same && top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
-            return Admission::Inner;
-        }
-        if !decide::is_nested(top.stack, call.stack) {
+        if !decide::is_nested_in_thread(top.stack, call.stack, own_top, own_window, is_main) {
             return Admission::Refused(Counter::ForeignStack);
+        }
+        // Runtimes write from callbacks inside a read on the same connection; only the same direction is one call.
+        if top.ssl == call.ssl && (top.cookie ^ call.cookie) & 1 == 0 {
+            return Admission::Inner;
         }
         if depth >= NESTED_CALLS {
             return Admission::Refused(Counter::TooNested);
         }
     }
-    if calls.target_flags & u64::from(Target::TAME_STACKS) == 0 {
-        if calls.stack_top == 0 {
-            let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
-            (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
-        }
-        if !decide::is_below(calls.stack_top, call.stack, calls.stack_window) && Task::current().live_threads() != 1 {
-            return Admission::Refused(Counter::ForeignStack);
-        }
+    if calls.target_flags & u64::from(Target::TAME_STACKS) == 0
+        && !decide::is_below(own_top, call.stack, own_window)
+        && Task::current().live_threads() != 1
+    {
+        return Admission::Refused(Counter::ForeignStack);
     }
     Admission::At(depth)
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -93,6 +94,11 @@ impl Lab {
         Library { path: hooked.path.clone(), site: hooked.site }
     }
 
+    /// The program itself, for builds that can run it.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn library(&self) -> PathBuf {
         let output = Command::new("ldd").arg(&self.program).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -115,9 +121,23 @@ impl Lab {
         let library = self.library();
         let directory = tempfile::tempdir().unwrap();
         std::fs::copy(&library, directory.path().join(library.file_name().unwrap())).unwrap();
-        let mut run = self.started_with(&mut tracer, scenario, Some(directory.path()), |_, _| {});
+        let mut run = started(&mut tracer, &[self.program.as_os_str(), scenario.as_ref()], Some(directory.path()), |_, _| {});
         run.title += " with a fresh library";
         run
+    }
+
+    /// Runs any command that tells its traffic, with `library` hooked before.
+    pub fn run_command(
+        &self,
+        mode: Option<AttachMode>,
+        library: &Path,
+        command: &[&OsStr],
+        libraries: Option<&Path>,
+    ) -> Run {
+        let mut tracer = Tracer::load(&Options { mode, ..Options::default() }).unwrap();
+        let verdict = tracer.attach_file(library);
+        assert_eq!(verdict.hooked.len(), 1, "{verdict:?}");
+        started(&mut tracer, command, libraries, |_, _| {})
     }
 
     pub fn run_in_cgroup(&self, cgroup: &Path, scenario: &str) -> Run {
@@ -160,22 +180,21 @@ impl Lab {
     }
 
     fn started(&self, tracer: &mut Tracer, scenario: &str, prepared: impl FnOnce(&mut Tracer, u32)) -> Run {
-        self.started_with(tracer, scenario, None, prepared)
+        started(tracer, &[self.program.as_os_str(), scenario.as_ref()], None, prepared)
     }
+}
 
     /// A shell waits for a line, and becomes the program when `prepared` has been called with its pid.
-    fn started_with(
-        &self,
+    fn started(
         tracer: &mut Tracer,
-        scenario: &str,
+        command: &[&OsStr],
         libraries: Option<&Path>,
         prepared: impl FnOnce(&mut Tracer, u32),
     ) -> Run {
         let mut reader = tracer.ring_reader().unwrap();
         let mut child = Command::new("sh")
             .args(["-c", "read go; exec \"$0\" \"$@\""])
-            .arg(&self.program)
-            .arg(scenario)
+            .args(command)
             .envs(libraries.map(|path| ("LD_LIBRARY_PATH", path)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -185,7 +204,7 @@ impl Lab {
         tracer.add_target(pid).unwrap();
         prepared(tracer, pid);
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        let mut run = Run::new(pid, format!("{scenario} {:?}", tracer.attach_mode()), tracer.attach_mode());
+        let mut run = Run::new(pid, format!("{command:?} {:?}", tracer.attach_mode()), tracer.attach_mode());
         let output = collect(&mut child);
         let begin = Instant::now();
         let mut ended = None;
@@ -210,7 +229,6 @@ impl Lab {
         assert_eq!(reader.malformed(), 0);
         run
     }
-}
 
 fn collect(child: &mut Child) -> std::thread::JoinHandle<String> {
     let output = child.stdout.take().unwrap();

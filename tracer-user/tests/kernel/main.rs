@@ -1,6 +1,7 @@
 //! The kernel side against programs with known traffic. Needs root, eBPF, a C compiler and OpenSSL's headers; where one
 //! is missing each test says so and passes.
 
+mod builds;
 mod lab;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
