@@ -10,6 +10,7 @@ mod cohere;
 mod decode;
 mod facts;
 mod failure;
+mod fuzz;
 mod gemini;
 mod instructions;
 pub mod json;
@@ -31,6 +32,7 @@ mod tests;
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
 pub use decode::CallLimits;
+pub use fuzz::fuzz;
 pub use recognise::Options;
 
 use crate::proto::RequestHead;
