@@ -173,7 +173,7 @@ def slow():
     for index, _ in enumerate(chunks):
         if index == 20:
             print("streaming", flush=True)
-    assert index == 302
+    assert index == 301
 
 
 def threads():

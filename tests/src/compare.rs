@@ -62,7 +62,7 @@ impl fmt::Display for Report {
         if let (Some(p50), Some(p99)) = (self.first_token_error(0.5), self.first_token_error(0.99)) {
             writeln!(
                 f,
-                "first token against the mock's clock: p50 {p50:.2} ms, p99 {p99:.2} ms off ({} streams)",
+                "first token beside the mock's clock: p50 {p50:.2} ms, p99 {p99:.2} ms apart, the client's own delay included ({} streams)",
                 self.first_token_errors.len()
             )?;
         }

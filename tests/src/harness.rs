@@ -190,15 +190,14 @@ impl Bench {
         finish(self.equip(&mut Command::new(program)).args(arguments))
     }
 
-    /// `llmtap run --output jsonl -o FILE OPTIONS -- LINE`, not yet started.
+    /// `llmtap run OPTIONS -- LINE`, not yet started, with its spans in a file unless the options say otherwise.
     pub fn traced(&self, options: &[&str], line: &[String]) -> anyhow::Result<Command> {
         let mut command = Command::new(llmtap()?);
-        command
-            .args(["run", "--output", "jsonl", "-o"])
-            .arg(self.path("spans.jsonl"))
-            .args(options)
-            .arg("--")
-            .args(line);
+        command.arg("run");
+        if !options.contains(&"--output") {
+            command.args(["--output", "jsonl", "-o"]).arg(self.path("spans.jsonl"));
+        }
+        command.args(options).arg("--").args(line);
         self.equip(&mut command);
         Ok(command)
     }

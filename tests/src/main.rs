@@ -1,6 +1,6 @@
 //! `mock-provider`: the mock for the demo and for one's own trials, and the comparison of a trace with its log.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -66,8 +66,17 @@ struct Serve {
     workers: usize,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mock-provider: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Compare { log, spans }) => {
             let report = compare::compare(&mock::read_log(&log)?, &spans::read(&spans)?);

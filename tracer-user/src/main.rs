@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments, held.clone()),
         Command::Trace(arguments) => commands::trace::run(arguments, held.clone()).map(|()| 0),
         Command::Replay(arguments) => commands::replay::run(arguments, held.clone()).map(|()| 0),
-        Command::Doctor(_) => Ok(0),
+        Command::Doctor(arguments) => commands::doctor::run(arguments).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "llmtap", &mut io::stdout());
             Ok(0)

@@ -60,15 +60,15 @@ pub fn run() -> Result<()> {
     ensure!(compared.success(), "the trace differs from what the mock sent; the lines above say where");
 
     let llmtap = relative(&binaries.join("llmtap"));
-    println!(
-        "\nTry next:\n  \
-         sudo {llmtap} run -- python your_program.py     trace a program of your own\n  \
-         sudo {llmtap} trace --all                       trace everything that runs on this machine\n  \
-         {llmtap} replay {}         the same trace again, without root\n  \
-         {} --help                    the mock provider, for your own trials",
-        relative(&capture),
-        relative(&binaries.join("mock-provider")),
-    );
+    println!("\nTry next:");
+    for (command, what) in [
+        (format!("sudo {llmtap} run -- python your_program.py"), "trace a program of your own"),
+        (format!("sudo {llmtap} trace --all"), "trace everything that runs on this machine"),
+        (format!("{llmtap} replay {}", relative(&capture)), "the same trace again, without root"),
+        (format!("{} --help", relative(&binaries.join("mock-provider"))), "the mock provider, for your own trials"),
+    ] {
+        println!("  {command:58} {what}");
+    }
     Ok(())
 }
 

@@ -103,7 +103,7 @@ impl Messages<'_> {
         let states_usage = self.directive.usage != StateUsage::Never;
         let mut steps = Vec::new();
 
-        // The head of a message states what is known so far: all of the input, and an output of one token.
+        // The head of a message states all of the input, and an output of one token that counts nothing yet.
         let early = amounts.output.min(1);
         let mut message = json!({
             "id": self.id(), "type": "message", "role": "assistant", "model": self.model(), "content": [],
@@ -112,7 +112,7 @@ impl Messages<'_> {
         let mut states = Stated { id: Some(self.id()), model: Some(self.model()), ..Stated::default() };
         if states_usage {
             message["usage"] = self.usage(&amounts, early);
-            states.usage = Some(Usage { reasoning: None, ..self.stated_usage(&amounts, early) });
+            states.usage = Some(Usage { output: None, reasoning: None, ..self.stated_usage(&amounts, early) });
             if let Some(details) = message["usage"].as_object_mut() {
                 details.remove("output_tokens_details");
             }

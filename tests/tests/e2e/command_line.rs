@@ -58,7 +58,7 @@ fn status_is_that_of_the_command() -> anyhow::Result<()> {
             finished.stderr
         );
     }
-    let unwritable = finish(&mut Command::new(llmtap()?).args(["run", "-o", "/nonexistent/spans", "--", "true"]))?;
+    let unwritable = finish(Command::new(llmtap()?).args(["run", "-o", "/nonexistent/spans", "--", "true"]))?;
     expect_line(&unwritable, 125, &["/nonexistent/spans"])
 }
 
@@ -109,7 +109,8 @@ fn sudo_runs_the_command_as_the_caller() -> anyhow::Result<()> {
 #[test]
 fn output_waits_for_the_command_on_its_terminal() -> anyhow::Result<()> {
     let bench = bench!();
-    let client = bench.script("openai_sync.py", &["plain=3"])?;
+    // The stream gives a live tracer seconds to show the call before it.
+    let client = bench.script("openai_sync.py", &["plain", "slow"])?;
     let transcript = |live: &[&str]| -> anyhow::Result<String> {
         let mut command = Command::new(python()?);
         // A pseudo-terminal of its own, whose output is copied to stdout.

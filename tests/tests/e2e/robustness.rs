@@ -34,7 +34,16 @@ fn status_number(pid: u32, key: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Resident memory of all of them, in KiB.
+/// Resident memory of all of them, in KiB. `status` may be behind by some dozens of pages (proc(5)), which a sum of
+/// mappings is not; but that takes long.
+fn resident_exactly(pids: &[u32]) -> u64 {
+    let rollup = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
+    let rss = |text: String| {
+        text.lines().find_map(|line| line.strip_prefix("Rss:")?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    pids.iter().filter_map(|pid| rollup(pid).and_then(rss)).sum::<u64>()
+}
+
 fn resident(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| status_number(*pid, "VmRSS:")).sum()
 }
@@ -96,7 +105,7 @@ fn memory_stays_flat_with_long_prompts_and_streams() -> anyhow::Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     let pids = tracer_processes(running.id())?;
     ensure!(pids.len() == 2, "two halves were expected, not {pids:?}");
-    let before = resident(&pids);
+    let before = resident_exactly(&pids);
 
     let over = Arc::new(AtomicBool::new(false));
     let watcher = std::thread::spawn({
@@ -113,7 +122,7 @@ fn memory_stays_flat_with_long_prompts_and_streams() -> anyhow::Result<()> {
     running.tell("go")?;
     wait_for("the second wait", || (running.stdout().matches("waiting").count() == 2).then_some(()))?;
     std::thread::sleep(Duration::from_millis(200));
-    let after = resident(&pids);
+    let after = resident_exactly(&pids);
     over.store(true, Ordering::Relaxed);
     let peak = watcher.join().map_err(|_| anyhow::anyhow!("the watcher failed"))?;
     running.tell("go")?;
@@ -140,7 +149,7 @@ fn killed(bench: &Bench, which: usize) -> anyhow::Result<()> {
     signal("KILL", pids[which].into())?;
 
     // The client goes on, in a stream that it then finishes.
-    running.wait_for_line("waiting")?;
+    wait_for("the client's wait", || running.stdout().lines().any(|line| line == "waiting").then_some(()))?;
     wait_for("the probes' end", || probes(client).is_ok_and(|count| count == 0).then_some(()))?;
     wait_for("the other half's end", || {
         let alive = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok();

@@ -59,11 +59,10 @@ impl Default for Attributes {
 }
 
 impl Attributes {
-    /// A uprobe, or with `on_return` a uretprobe, in the file whose zero-terminated path is at `path`.
+    /// A uprobe in a file. `path` must live until the event is open.
     #[must_use]
-    pub fn uprobe(kind: u32, path: &std::ffi::CStr, offset: u64, on_return: bool) -> Self {
-        let (config, config1) = (u64::from(on_return), path.as_ptr() as u64);
-        Self { kind, config, config1, config2: offset, ..Self::default() }
+    pub fn uprobe(kind: u32, path: &std::ffi::CStr, offset: u64) -> Self {
+        Self { kind, config1: path.as_ptr() as u64, config2: offset, ..Self::default() }
     }
 }
 

@@ -54,8 +54,10 @@ fn tls_inside_tls_shows_both() {
     for mode in MODES {
         let run = lab.run(mode, "nested");
         run.assert_exact();
-        // The outer connection carries the inner one's records.
-        assert!(run.captured_bytes() > 2 * run.told_bytes(), "{mode:?}: the outer connection is missing");
+        // The outer connection carries the inner one's records. OpenSSL's own filter reaches it below the exported
+        // functions, so only the method table's hooks see that.
+        let seen = run.mode != AttachMode::Session;
+        assert!(seen || run.captured_bytes() > 2 * run.told_bytes(), "{mode:?}: the outer connection is missing");
     }
 }
 
@@ -102,64 +104,53 @@ fn names_and_libraries_are_told() {
     assert!(names.iter().all(|connection| connection.pid == Some(run.pid)));
 }
 
-/// The scenarios end in `survived` only if nothing disturbed the program.
-fn survives(scenario: &str) -> Option<Run> {
-    let lab = lab()?;
-    let run = lab.run(None, scenario);
-    assert!(run.output.contains("survived"), "{scenario}: the target died: {:?} {}", run.status, run.output);
-    Some(run)
-}
-
-/// Only where entries decide about returns can switching stacks be made harmless; elsewhere there is a verdict.
-fn stacks_can_be_told_apart(lab: &Lab) -> bool {
-    lab.mode == AttachMode::Session || {
-        eprintln!("skipped: this kernel has no uprobe sessions");
-        false
-    }
+/// Runs a scenario, which ends in `survived` only if nothing has disturbed the program. All scenarios switch stacks
+/// inside reads: these are seen by ordinary probes that no stack disturbs, in every mode.
+fn survives(lab: &Lab, mode: Option<AttachMode>, scenario: &str) -> Run {
+    let run = lab.run(mode, scenario);
+    assert!(run.output.contains("survived"), "{}: the target died: {:?}", run.title, run.status);
+    assert_eq!(run.counters.value(Counter::ForeignStack), 0, "{}", run.title);
+    run
 }
 
 #[test]
 fn switching_stacks_inside_a_callback_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
-    }
-    for order in 0..4 {
-        for threads in ["", "t"] {
-            let Some(run) = survives(&format!("switch{order}{threads}")) else { return };
-            let refused = run.counters.value(Counter::ForeignStack);
-            assert!(refused > 0, "no call stood between those of another stack");
-            let told = run.events.iter().filter(|event| matches!(event, Event::Gap { lost: 0, .. })).count();
-            assert_eq!(told as u64, refused, "each call that was left alone is told as a gap");
-            assert!(run.notices.iter().any(|notice| notice.what == ProcessNews::ForeignStack));
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        for order in 0..4 {
+            for threads in ["", "t"] {
+                survives(&lab, mode, &format!("switch{order}{threads}")).assert_exact();
+            }
         }
     }
 }
 
 #[test]
 fn switching_between_the_own_stack_and_another_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
-    }
-    for scenario in ["own-then-other", "other-then-own"] {
-        let Some(run) = survives(scenario) else { return };
-        assert!(run.counters.value(Counter::ForeignStack) > 0);
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        for scenario in ["own-then-other", "other-then-own"] {
+            survives(&lab, mode, scenario);
+        }
     }
 }
 
 #[test]
 fn a_call_that_returns_on_another_thread_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        survives(&lab, mode, "migrate");
     }
-    let Some(run) = survives("migrate") else { return };
-    assert_eq!(run.counters.value(Counter::ForeignStack), 3);
 }
 
 #[test]
 fn a_call_left_by_longjmp_is_forgotten() {
-    let Some(run) = survives("longjmp") else { return };
-    run.assert_exact();
-    assert_eq!(run.counters.value(Counter::ForeignStack), 0);
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        let run = lab.run(mode, "longjmp");
+        assert!(run.output.contains("survived"), "{}: {:?}", run.title, run.status);
+        run.assert_exact();
+    }
 }
 
 #[test]
