@@ -187,6 +187,8 @@ pub struct Call {
     pub length: u64,
     /// The process image that made the call.
     pub incarnation: u64,
+    /// Rises with each call of the thread; unused where calls stand in order of depth.
+    pub order: u64,
     /// The site's [`Cookie`].
     pub cookie: u64,
 }
@@ -195,10 +197,17 @@ pub struct Call {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub struct Calls {
+    /// Calls under way, where they can only be inside each other.
     pub depth: u64,
+    /// Of the last call.
+    pub order: u64,
     /// Top of the thread's own stack and how far it reaches down; 0 until it is asked for.
     pub stack_top: u64,
     pub stack_window: u64,
+    /// What the map of targets said of the process, as of `generation`: spares a look-up per call.
+    pub incarnation: u64,
+    pub target_flags: u64,
+    pub generation: u64,
     pub calls: [Call; NESTED_CALLS],
 }
 
@@ -281,6 +290,67 @@ impl Cookie {
     }
 }
 
+/// Where a finished read's values stand: the attach cookie of the sites that reads pass when they have ended. It fits
+/// 31 bits too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadCookie(pub u32);
+
+impl ReadCookie {
+    const BUFFER_SHIFT: u32 = 4;
+    const LENGTH_SHIFT: u32 = 8;
+    const DONE_SHIFT: u32 = 12;
+    const PEEK_SHIFT: u32 = 16;
+    const LIBRARY_SHIFT: u32 = 20;
+    /// The stack pointer's number: it never holds the flag.
+    const NO_FLAG: u32 = 4;
+
+    /// Without `peek`, no `SSL_peek` passes.
+    #[must_use]
+    pub fn new(registers: ArgumentRegisters, peek: Option<Register>, library: u32) -> Self {
+        Self(
+            registers.ssl as u32
+                | ((registers.buffer as u32) << Self::BUFFER_SHIFT)
+                | ((registers.length as u32) << Self::LENGTH_SHIFT)
+                | ((registers.done as u32) << Self::DONE_SHIFT)
+                | (peek.map_or(Self::NO_FLAG, |peek| peek as u32) << Self::PEEK_SHIFT)
+                | ((library & 0x3ff) << Self::LIBRARY_SHIFT),
+        )
+    }
+
+    #[must_use]
+    pub const fn ssl(self) -> u32 {
+        self.0 & 15
+    }
+
+    #[must_use]
+    pub const fn buffer(self) -> u32 {
+        (self.0 >> Self::BUFFER_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn length(self) -> u32 {
+        (self.0 >> Self::LENGTH_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn done(self) -> u32 {
+        (self.0 >> Self::DONE_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn peek(self) -> Option<u32> {
+        match (self.0 >> Self::PEEK_SHIFT) & 15 {
+            Self::NO_FLAG => None,
+            register => Some(register),
+        }
+    }
+
+    #[must_use]
+    pub const fn library(self) -> u32 {
+        (self.0 >> Self::LIBRARY_SHIFT) & 0x3ff
+    }
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -356,7 +426,7 @@ const _: () = {
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 32);
-    assert!(size_of::<Calls>() == 24 + NESTED_CALLS * 64);
+    assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
 };
 

@@ -16,17 +16,17 @@ use aya_ebpf::{
     programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
 
-/// Entry of a read or write function, where a separate program sees the return (perf uprobes, uprobe_multi).
+/// Entry of a read or write function, where [`call_exit`] sees its end.
 #[uprobe]
 pub fn call_entry(ctx: ProbeContext) -> u32 {
     tls::enter(&ctx, false);
     0
 }
 
-/// Return of a read or write function.
-#[uretprobe]
-pub fn call_return(ctx: RetProbeContext) -> u32 {
-    tls::leave(ctx.as_ptr());
+/// A return instruction of a read or write function: an ordinary probe, which leaves the stack alone.
+#[uprobe]
+pub fn call_exit(ctx: ProbeContext) -> u32 {
+    tls::leave(ctx.as_ptr(), false);
     0
 }
 
@@ -38,10 +38,17 @@ pub fn call_return(ctx: RetProbeContext) -> u32 {
 pub fn call_session(ctx: *mut core::ffi::c_void) -> u32 {
     const LEAVE_THE_RETURN_ALONE: u32 = 1;
     if tls::session_is_return(ctx) {
-        tls::leave(ctx);
+        tls::leave(ctx, true);
         return 0;
     }
     if tls::enter(&ProbeContext::new(ctx), true) { 0 } else { LEAVE_THE_RETURN_ALONE }
+}
+
+/// A place that every read passes when it has ended: one ordinary probe sees the whole of it.
+#[uprobe]
+pub fn read_return(ctx: ProbeContext) -> u32 {
+    tls::finished_read(&ctx);
+    0
 }
 
 /// Entry of a function that ends or names a connection.

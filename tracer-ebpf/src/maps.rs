@@ -27,6 +27,11 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(MAX_TARGETS
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionId, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
 
+/// Counts the changes that user space makes to [`TARGETS`], from 1: a thread's memory of its target is good as long as
+/// the number is the same.
+#[map]
+pub static GENERATION: Array<u64> = Array::with_max_entries(1, 0);
+
 /// By `bpf_get_current_pid_tgid`; removed when the thread ends or execs.
 #[map]
 pub static THREADS: HashMap<u64, Calls> = HashMap::with_max_entries(MAX_THREADS, 0);

@@ -63,6 +63,9 @@ pub fn replaced(ctx: &RawTracePointContext) {
     let tgid = (pid_tgid >> 32) as u32;
     let now = task::now();
     let _ = THREADS.remove(&pid_tgid);
+    // The thread that called exec has taken the first thread's id; it does not end under its old one.
+    let old: u32 = ctx.arg(1);
+    let _ = THREADS.remove(&(u64::from(tgid) << 32 | u64::from(old)));
     let bprm: u64 = ctx.arg(2);
     let file: u64 = read_kernel(bprm, offsets::BPRM_FILENAME.load());
     let parent = Task(ctx.arg(0)).parent().tgid();

@@ -17,15 +17,15 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{
-        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, Register, Target,
-        direction, end, fact, kind, lifecycle,
+        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie,
+        Register, Target, direction, end, fact, kind, lifecycle,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
 };
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
+    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
     process,
     task::{self, Task},
 };
@@ -72,30 +72,35 @@ fn target(pid_tgid: u64) -> Option<&'static mut Target> {
 #[inline(always)]
 pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
-    let Some(target) = target(pid_tgid) else { return false };
+    let Some(calls) = calls(pid_tgid) else { return false };
     let cookie = Cookie(cookie(ctx.as_ptr()));
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
     let call = Call {
         stack: regs.rsp,
         time: if cookie.direction() == direction::SEND { task::now() } else { 0 },
-        incarnation: target.incarnation,
+        incarnation: calls.incarnation,
+        order: 0,
         cookie: u64::from(cookie.0),
         ..arguments(regs, cookie)
     };
-    let Some(calls) = calls(pid_tgid) else {
-        count(Counter::ThreadsFull, 1);
-        return false;
-    };
-    match admit(calls, &call, target, pid_tgid, session) {
+    let admission = if session { admit(calls, &call, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
+    match admission {
         Admission::Inner => false,
         Admission::Refused(cause) => {
-            refuse(ctx, target, &call, cookie, cause, pid_tgid);
+            refuse(ctx, &call, cookie, cause, pid_tgid);
             false
         }
         Admission::At(depth) => {
+            let mut call = call;
+            if !session {
+                calls.order += 1;
+                call.order = calls.order;
+            }
             calls.calls[depth & (NESTED_CALLS - 1)] = call;
-            calls.depth = depth as u64 + 1;
+            if session {
+                calls.depth = depth as u64 + 1;
+            }
             true
         }
     }
@@ -104,7 +109,7 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
 enum Admission {
     /// Index of the free place among the thread's calls.
     At(usize),
-    /// Part of an outer call on the same connection, which will tell the bytes.
+    /// Part of an outer call in the same direction on the same connection, which will tell the bytes.
     Inner,
     Refused(Counter),
 }
@@ -117,7 +122,7 @@ enum Admission {
 /// own. So only calls on the own stack are hooked, and in a process with a single thread or known tame stacks also the
 /// first one on another stack; and whatever the stack, a further call only right below the one under way.
 #[inline(always)]
-fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session: bool) -> Admission {
+fn admit(calls: &mut Calls, call: &Call, pid_tgid: u64) -> Admission {
     let mut depth = calls.depth as usize;
     // Calls that never returned (longjmp, an exception) have left the stack, or stand where this one does.
     for _ in 0..NESTED_CALLS {
@@ -134,17 +139,19 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
     }
     if depth > 0 {
         let top = &calls.calls[(depth - 1) & (NESTED_CALLS - 1)];
-        if top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
+        // A write inside a read is another call: Node writes from the callback that ends the handshake.
+        let same = Cookie(top.cookie as u32).direction() == Cookie(call.cookie as u32).direction();
+        if same && top.ssl == call.ssl && decide::is_nested(top.stack, call.stack) {
             return Admission::Inner;
         }
-        if session && !decide::is_nested(top.stack, call.stack) {
+        if !decide::is_nested(top.stack, call.stack) {
             return Admission::Refused(Counter::ForeignStack);
         }
         if depth >= NESTED_CALLS {
             return Admission::Refused(Counter::TooNested);
         }
     }
-    if session && target.flags & Target::TAME_STACKS == 0 {
+    if calls.target_flags & u64::from(Target::TAME_STACKS) == 0 {
         if calls.stack_top == 0 {
             let is_main = pid_tgid >> 32 == pid_tgid & 0xffff_ffff;
             (calls.stack_top, calls.stack_window) = Task::current().own_stack(is_main);
@@ -156,14 +163,36 @@ fn admit(calls: &mut Calls, call: &Call, target: &Target, pid_tgid: u64, session
     Admission::At(depth)
 }
 
+/// Where ordinary probes stand at both ends nothing can be endangered, and calls may interleave in any order: finds the
+/// place of a call at this stack position, a free one, or the one of the oldest call, which then has never returned.
+#[inline(always)]
+fn place(calls: &Calls, stack: u64) -> usize {
+    let mut free = NESTED_CALLS;
+    let mut oldest = 0;
+    for index in 0..NESTED_CALLS {
+        let known = calls.calls[index].stack;
+        if known == stack {
+            return index;
+        }
+        if known == 0 {
+            free = index;
+        }
+        if calls.calls[index].order < calls.calls[oldest & (NESTED_CALLS - 1)].order {
+            oldest = index;
+        }
+    }
+    if free < NESTED_CALLS { free } else { oldest }
+}
+
 #[inline(never)]
 fn note_foreign(tgid: u32, now: u64) {
     process::notice(Task::current(), lifecycle::FOREIGN_STACK, tgid, now);
 }
 
 #[inline(always)]
-fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
+fn refuse(ctx: &ProbeContext, call: &Call, cookie: Cookie, cause: Counter, pid_tgid: u64) {
     count(cause, 1);
+    let Some(target) = target(pid_tgid) else { return };
     let now = task::now();
     if LOG.load() != 0 {
         debug!(ctx, "call on stack {:x} of thread {} left alone", call.stack, pid_tgid as u32);
@@ -179,37 +208,32 @@ fn refuse(ctx: &ProbeContext, target: &mut Target, call: &Call, cookie: Cookie, 
     }
 }
 
-/// Looks up what [`enter`] remembered and hands over the bytes that were really done.
+/// Looks up what [`enter`] remembered and hands over the bytes that were really done. With `session` the return has
+/// happened, without it is about to.
 #[inline(always)]
-pub fn leave(ctx: *mut c_void) {
+pub fn leave(ctx: *mut c_void, session: bool) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs; the context is `pt_regs`.
     let (calls, regs) = unsafe { (&mut *calls, &*ctx.cast::<pt_regs>()) };
-    let stack = regs.rsp.wrapping_sub(8);
-    let mut depth = calls.depth as usize;
-    let mut found = false;
-    for _ in 0..NESTED_CALLS {
-        if depth == 0 {
-            break;
-        }
-        depth -= 1;
-        if calls.calls[depth & (NESTED_CALLS - 1)].stack == stack {
-            found = true;
-            break;
-        }
+    let found = if session {
+        innermost(calls, regs.rsp.wrapping_sub(8))
+    } else {
+        (0..NESTED_CALLS).find(|index| calls.calls[*index].stack == regs.rsp)
+    };
+    let Some(index) = found else { return };
+    if session {
+        calls.depth = index as u64;
+    } else {
+        calls.calls[index & (NESTED_CALLS - 1)].stack = 0;
     }
-    if !found {
-        return;
-    }
-    calls.depth = depth as u64;
-    let call = calls.calls[depth & (NESTED_CALLS - 1)];
+    let call = &calls.calls[index & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
     let result = regs.rax as i32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
-            peer_closed(&call);
+            peer_closed(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl });
         }
         return;
     }
@@ -248,10 +272,71 @@ pub fn leave(ctx: *mut c_void) {
     emit::payload(connection, &payload, now);
 }
 
+/// The call that began at this stack position; those inside it have been left otherwise.
 #[inline(always)]
-fn peer_closed(call: &Call) {
-    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
+fn innermost(calls: &Calls, stack: u64) -> Option<usize> {
+    let mut depth = calls.depth as usize;
+    for _ in 0..NESTED_CALLS {
+        if depth == 0 {
+            break;
+        }
+        depth -= 1;
+        if calls.calls[depth & (NESTED_CALLS - 1)].stack == stack {
+            return Some(depth);
+        }
+    }
+    None
+}
+
+/// Hands over what a read got that has just ended. All there is to know stands in registers: nothing was remembered on
+/// entry and no return address replaced, so that it does not matter on which stack the call runs.
+#[inline(always)]
+pub fn finished_read(ctx: &ProbeContext) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(target) = target(pid_tgid) else { return };
+    let cookie = ReadCookie(cookie(ctx.as_ptr()));
+    // SAFETY: the context of a uprobe program is `pt_regs`.
+    let regs = unsafe { &*ctx.regs };
+    let result = regs.rax as i32;
+    if result < 0 {
+        return;
+    }
+    if let Some(peek) = cookie.peek()
+        && register(regs, peek) as u32 != 0
+    {
+        return;
+    }
+    let id = ConnectionId { incarnation: target.incarnation, ssl: register(regs, cookie.ssl()) };
+    let length = register(regs, cookie.length());
+    if result == 0 {
+        if length != 0 {
+            peer_closed(&id);
+        }
+        return;
+    }
+    // SAFETY: the helper checks the address.
+    let Ok(done) = (unsafe { bpf_probe_read_user(register(regs, cookie.done()) as *const u64) }) else {
+        count(Counter::Unreadable, 1);
+        return;
+    };
+    if done == 0 || done > length {
+        return;
+    }
+    let now = task::now();
+    let Some(connection) = connection(target, id.ssl, cookie.library(), now, pid_tgid) else { return };
+    let payload = emit::Payload {
+        address: register(regs, cookie.buffer()),
+        length: done,
+        time: now,
+        direction: direction::RECEIVE,
+        tid: pid_tgid as u32,
+    };
+    emit::payload(connection, &payload, now);
+}
+
+#[inline(always)]
+fn peer_closed(key: &ConnectionId) {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
     if connection.flags & Connection::PEER_CLOSED == 0 {
@@ -370,16 +455,32 @@ fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) 
     Some(connection)
 }
 
-/// The calling thread's calls under way.
+/// The calling thread's calls under way, if its process is a target.
 #[inline(always)]
 fn calls(pid_tgid: u64) -> Option<&'static mut Calls> {
-    let mut found = THREADS.get_ptr_mut(&pid_tgid);
-    if found.is_none() {
-        let _ = THREADS.insert(&pid_tgid, NO_CALLS.get(0)?, 0);
-        found = THREADS.get_ptr_mut(&pid_tgid);
+    let generation = *GENERATION.get(0)?;
+    if let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) {
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+        let calls = unsafe { &mut *calls };
+        if calls.generation == generation {
+            return Some(calls);
+        }
     }
-    // SAFETY: values of a preallocated hash map stay mapped while the program runs.
-    found.map(|calls| unsafe { &mut *calls })
+    let (incarnation, flags) = {
+        let target = target(pid_tgid)?;
+        (target.incarnation, target.flags)
+    };
+    if THREADS.get_ptr(&pid_tgid).is_none() {
+        let _ = THREADS.insert(&pid_tgid, NO_CALLS.get(0)?, 0);
+    }
+    let Some(calls) = THREADS.get_ptr_mut(&pid_tgid) else {
+        count(Counter::ThreadsFull, 1);
+        return None;
+    };
+    // SAFETY: as above.
+    let calls = unsafe { &mut *calls };
+    (calls.incarnation, calls.target_flags, calls.generation) = (incarnation, u64::from(flags), generation);
+    Some(calls)
 }
 
 /// The arguments of a call, from where the site's cookie says they stand.

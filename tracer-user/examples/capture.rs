@@ -46,8 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut fds: Vec<libc::pollfd> = tracer
             .poll_fds()
             .into_iter()
-            .chain([reader.as_fd().as_raw_fd()])
-            .map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 })
+            .chain([reader.as_fd()])
+            .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
             .collect();
         let wait = reader.look_again().unwrap_or(Duration::from_millis(200)).as_millis() as libc::c_int;
         #[expect(unsafe_code, reason = "poll(2)")]

@@ -11,6 +11,7 @@ pub mod capture;
 pub mod commands;
 pub mod config;
 pub mod diagnostics;
+pub mod doctor;
 pub mod exchange;
 pub mod export;
 pub mod flow;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(arguments, held.clone()),
         Command::Trace(arguments) => commands::trace::run(arguments, held.clone()).map(|()| 0),
         Command::Replay(arguments) => commands::replay::run(arguments, held.clone()).map(|()| 0),
-        Command::Doctor(_) => Ok(0),
+        Command::Doctor(arguments) => commands::doctor::run(arguments).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "llmtap", &mut io::stdout());
             Ok(0)
@@ -52,8 +52,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     // clap's text goes on with the missing arguments, a tip, and the usage.
-    let told: Vec<&str> =
-        text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let told: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let subcommand = std::env::args().nth(1).filter(|name| !name.starts_with('-')).map(|name| format!(" {name}"));
     let is_known = |name: &str| Cli::command().find_subcommand(name.trim()).is_some();
     let subcommand = subcommand.filter(|name| is_known(name)).unwrap_or_default();

@@ -21,7 +21,7 @@ use crate::{
     config::{self, Shared},
     export::{
         Jsonl, Otlp,
-        otlp::Resolve,
+        otlp::{Resolve, WhenFull},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, wants_color},
     },
     live::held::Held,
@@ -123,7 +123,7 @@ impl Session {
             config::Output::Jsonl => View::Jsonl(Jsonl::new(out)),
             config::Output::None => View::None,
         };
-        let export = self.otlp.take().map(|otlp| otlp.start(resolver)).transpose().context("no exporter thread")?;
+        let export = self.otlp.take().map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(resolver)).transpose().context("no exporter thread")?;
         let recorder = match self.record.take() {
             Some((file, true)) => Some(Recorder::new(Box::new(zstd::Encoder::new(file, 3)?.auto_finish()) as Box<_>)?),
             Some((file, false)) => Some(Recorder::new(Box::new(BufWriter::with_capacity(1 << 16, file)) as Box<_>)?),
@@ -163,7 +163,12 @@ impl Session {
 
 fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> Summary {
     Summary {
-        events_lost: totals.lost.iter().map(|(_, count)| count).sum::<u64>().max(seen.lost_bytes.min(1) + seen.unknown_losses),
+        events_lost: totals
+            .lost
+            .iter()
+            .map(|(_, count)| count)
+            .sum::<u64>()
+            .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
         connections_untraced: seen.http2 + seen.evicted_connections,
         processes: totals.processes,

@@ -10,15 +10,16 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::{ArgumentRegisters, CallResult, Cookie, Register, direction, fact},
+    event::{ArgumentRegisters, CallResult, Cookie, ReadCookie, Register, direction, fact},
     limits::{LIBRARIES, LIBRARY_NAME},
 };
 
 use super::{
-    locate::{self, Function, Hooks, Reason, Site},
+    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
+    returns,
 };
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
@@ -81,7 +82,7 @@ impl Verdict {
 /// but with the inode number and times of the file underneath, which is where probes go; so the device is no part of
 /// the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FileKey {
+pub(super) struct FileKey {
     inode: u64,
     size: u64,
     modified: (i64, i64),
@@ -89,7 +90,7 @@ struct FileKey {
 }
 
 impl FileKey {
-    fn of(metadata: &Metadata) -> Self {
+    pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             size: metadata.size(),
@@ -133,6 +134,10 @@ struct CallSite {
 /// Where the probes of one file go.
 struct Plan {
     calls: Vec<CallSite>,
+    /// Where finished reads pass; with these, reads are not among `calls`.
+    reads: Vec<(u64, u32)>,
+    /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
+    exits: Vec<u64>,
     facts: Vec<(u64, u32)>,
 }
 
@@ -185,8 +190,9 @@ impl Attachments {
             self.load("call_session", 0)?;
         } else {
             self.load("call_entry", 0)?;
-            self.load("call_return", 0)?;
+            self.load("call_exit", 0)?;
         }
+        self.load("read_return", 0)?;
         self.load("connection_fact", 0)
     }
 
@@ -194,7 +200,7 @@ impl Attachments {
     fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
         let mode = match (name, self.mode) {
             // Nothing of it runs on return.
-            ("connection_fact", AttachMode::Session) => AttachMode::Multi,
+            ("connection_fact" | "read_return", AttachMode::Session) => AttachMode::Multi,
             (_, mode) => mode,
         };
         let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
@@ -251,19 +257,24 @@ impl Attachments {
         let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
         let mut hooks = locate::locate(&bytes).map_err(unusable)?;
         let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
-        let [on_entry, on_return] =
-            [("empty_entry", mode), ("empty_return", AttachMode::Multi)].map(|(name, mode)| self.programs.load(name, mode, 0));
+        let [on_entry, on_return] = [("empty_entry", mode), ("empty_return", AttachMode::Multi)]
+            .map(|(name, mode)| self.programs.load(name, mode, 0));
         let (on_entry, on_return) = (on_entry?, on_return?);
         if exported {
             hooks.method = None;
         }
-        let plan = plan(&hooks, 0);
+        let plan = plan(&hooks, 0, self.mode);
         let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
         let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
         if mode == AttachMode::Multi {
             let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
             let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
             links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+        }
+        let reads: Vec<(u64, u64)> = plan.reads.iter().map(|(offset, _)| (*offset, 0)).collect();
+        if !reads.is_empty() {
+            let on_read = self.programs.load("empty_entry", AttachMode::Multi, 0)?;
+            links.push(attach_multi(&on_read, AttachMode::Multi, path, &reads, false, None)?);
         }
         Ok(links)
     }
@@ -279,8 +290,9 @@ impl Attachments {
             file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).ok()?;
             let outcome = match locate::locate(&bytes) {
                 Ok(hooks) => {
+                    let exits = self.exits(&hooks, &bytes);
                     drop(bytes);
-                    match self.attach(&hooks, path) {
+                    match exits.and_then(|(hooks, exits)| self.attach(&hooks, exits, path)) {
                         Ok(hook) => Outcome::Hooked(hook),
                         // The process may have gone with the path that led to the file: not the file's fault.
                         Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
@@ -295,10 +307,29 @@ impl Attachments {
         self.files.get(&key)
     }
 
-    fn attach(&mut self, hooks: &Hooks, path: &Path) -> Result<Hook, ProgramError> {
+    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+    /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
+    /// if they are not seen whole anyway.
+    fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
+        let mut hooks = hooks.clone();
+        if self.mode == AttachMode::Session {
+            return Ok((hooks, Vec::new()));
+        }
+        if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
+            hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
+        } else {
+            hooks.method = None;
+        }
+        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+        let exits = returns::of(file, &functions)
+            .ok_or_else(|| ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into()))?;
+        Ok((hooks, exits))
+    }
+
+    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
         let name = versioned(&hooks.library, path);
         let library = self.library(&name);
-        let plan = plan(hooks, library);
+        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
         let Some(first) = plan.calls.first() else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
@@ -319,37 +350,40 @@ impl Attachments {
 
     fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
         let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
-        let facts: Vec<(u64, u64)> = plan.facts.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect();
+        let plain = |sites: &[(u64, u32)]| -> Vec<(u64, u64)> {
+            sites.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect()
+        };
+        let (reads, facts) = (plain(&plan.reads), plain(&plan.facts));
+        let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
         let mut links = Vec::new();
-        let mut attach = |name, mode, sites: &[(u64, u64)], on_return| {
+        let mut attach = |name, mode, sites: &[(u64, u64)]| {
             if !sites.is_empty() {
-                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, on_return, None)?);
+                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, false, None)?);
             }
             Ok::<_, ProgramError>(())
         };
         if self.mode == AttachMode::Session {
-            attach("call_session", AttachMode::Session, &calls, false)?;
+            attach("call_session", AttachMode::Session, &calls)?;
         } else {
-            // Returns first: an entry without its return would be forgotten, a return without its entry is not told.
-            attach("call_return", AttachMode::Multi, &calls, true)?;
-            attach("call_entry", AttachMode::Multi, &calls, false)?;
+            // Ends first: a beginning without its end would be forgotten, an end without its beginning is not told.
+            attach("call_exit", AttachMode::Multi, &exits)?;
+            attach("call_entry", AttachMode::Multi, &calls)?;
         }
-        attach("connection_fact", AttachMode::Multi, &facts, false)?;
+        attach("read_return", AttachMode::Multi, &reads)?;
+        attach("connection_fact", AttachMode::Multi, &facts)?;
         Ok(links)
     }
 
     fn attach_events(&mut self, plan: &Plan, path: &Path) -> Result<Vec<PerfProbe>, ProgramError> {
         let mut probes = Vec::new();
-        let mut sites: Vec<(&'static str, u64, u32, bool)> = Vec::new();
-        for site in &plan.calls {
-            sites.push(("call_return", site.offset, site.cookie.0, true));
-            sites.push(("call_entry", site.offset, site.cookie.0, false));
-        }
-        sites.extend(plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie, false)));
-        for (name, offset, cookie, on_return) in sites {
+        let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
+        let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
+        let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
+        let reads = plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie));
+        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts) {
             self.load(name, cookie)?;
             let program = self.program(name, cookie)?;
-            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie), on_return)?);
+            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
         }
         Ok(probes)
     }
@@ -394,8 +428,9 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
 }
 
-/// Chooses the method table's functions, or else the exported ones.
-fn plan(hooks: &Hooks, library: u32) -> Plan {
+/// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
+/// seen where they return in any mode.
+fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
     let call = |site: &Site, direction, result, done: usize| {
         let registers = ArgumentRegisters {
             ssl: register(site.registers[0]?)?,
@@ -405,7 +440,12 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         };
         Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
     };
-    let calls = match &hooks.method {
+    let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
+    // All or none: a read that passes one of them must not be counted at its entry too.
+    let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
+    let reads = reads.unwrap_or_default();
+    let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
+        Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
         Some(method) => vec![
             call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
             call(&method.write, direction::SEND, CallResult::ByPointer, 3),
@@ -413,6 +453,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         None => hooks
             .exported
             .iter()
+            .filter(|entry| reads.is_empty() || !matches!(entry.function, Function::Read | Function::ReadEx))
             .map(|entry| {
                 let (direction, result, done) = match entry.function {
                     Function::Read => (direction::RECEIVE, CallResult::Count, 3),
@@ -437,12 +478,28 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         site.registers.iter().zip(abi).all(|(at, expected)| at.is_none_or(|at| at == expected))
     };
     Plan {
+        exits: Vec::new(),
         calls: calls.into_iter().flatten().collect(),
+        reads,
         facts: facts
             .into_iter()
             .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
             .collect(),
     }
+}
+
+fn finished_read(at: &ReadReturn, library: u32) -> Option<u32> {
+    let registers = ArgumentRegisters {
+        ssl: register(at.ssl)?,
+        buffer: register(at.buf)?,
+        length: register(at.len)?,
+        done: register(at.done)?,
+    };
+    let peek = match at.peek {
+        Peek::Flag(flag) => Some(register(flag)?),
+        Peek::Never | Peek::Lost => None,
+    };
+    Some(ReadCookie::new(registers, peek, library).0)
 }
 
 /// None for registers of other architectures.
@@ -468,7 +525,7 @@ fn register(at: locate::Register) -> Option<Register> {
 }
 
 /// An executable mapping of a file, from a line of `/proc/PID/maps`.
-fn mapping(pid: u32, line: &str) -> Option<Mapping> {
+pub(super) fn mapping(pid: u32, line: &str) -> Option<Mapping> {
     let mut fields = line.splitn(6, ' ');
     let (start, end) = fields.next()?.split_once('-')?;
     let permissions = fields.next()?;
@@ -486,7 +543,7 @@ fn mapping(pid: u32, line: &str) -> Option<Mapping> {
 /// Opens a mapped file: by the mapping itself, which finds it also when it was deleted or replaced and cannot lead
 /// elsewhere; else by its name under the process's root, if that is the same file. The path to attach by is the one in
 /// our own root where that is the same file, since it outlives the process.
-fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
+pub(super) fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
     let Mapping { pid, start, end, path, inode, .. } = mapping;
     let direct = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
     let named = PathBuf::from(format!("/proc/{pid}/root{path}"));

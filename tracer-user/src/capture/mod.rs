@@ -15,8 +15,10 @@ pub mod program;
 pub mod rcu;
 pub mod record;
 pub mod replay;
+pub mod returns;
 pub mod ring;
 pub mod seam;
+pub mod survey;
 pub mod target;
 
 pub use attach::{Refusal, Verdict};

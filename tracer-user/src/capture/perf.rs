@@ -59,11 +59,10 @@ impl Default for Attributes {
 }
 
 impl Attributes {
-    /// A uprobe, or with `on_return` a uretprobe, in the file whose zero-terminated path is at `path`.
+    /// A uprobe in a file. `path` must live until the event is open.
     #[must_use]
-    pub fn uprobe(kind: u32, path: &std::ffi::CStr, offset: u64, on_return: bool) -> Self {
-        let (config, config1) = (u64::from(on_return), path.as_ptr() as u64);
-        Self { kind, config, config1, config2: offset, ..Self::default() }
+    pub fn uprobe(kind: u32, path: &std::ffi::CStr, offset: u64) -> Self {
+        Self { kind, config1: path.as_ptr() as u64, config2: offset, ..Self::default() }
     }
 }
 
@@ -72,9 +71,8 @@ impl Attributes {
 pub fn open(attributes: &Attributes, cpu: i32) -> io::Result<OwnedFd> {
     const CLOSE_ON_EXEC: libc::c_ulong = 8;
     // SAFETY: the structure tells its own size, and its pointers are valid during the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, std::ptr::from_ref(attributes), -1, cpu, -1, CLOSE_ON_EXEC)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, std::ptr::from_ref(attributes), -1, cpu, -1, CLOSE_ON_EXEC) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -138,9 +136,8 @@ impl MappingWatch {
         let length = page * (PAGES + 1);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new shared mapping of an open descriptor at an address of the kernel's choice.
-        let memory = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, event.as_raw_fd(), 0)
-        };
+        let memory =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, event.as_raw_fd(), 0) };
         let memory = match NonNull::new(memory.cast::<u8>()) {
             Some(memory) if memory.as_ptr().cast() != libc::MAP_FAILED => memory,
             _ => return Err(io::Error::last_os_error()),

@@ -252,14 +252,13 @@ pub fn attach_perf(
     path: &Path,
     offset: u64,
     cookie: u64,
-    on_return: bool,
 ) -> Result<PerfProbe, ProgramError> {
     const IOC_ENABLE: libc::c_ulong = 0x2400;
     const IOC_SET_BPF: libc::c_ulong = 0x4004_2408;
     let path = c_path(path)?;
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type").map_err(ProgramError::Attach)?;
     let kind: u32 = kind.trim().parse().map_err(|_| ProgramError::Attach(io::ErrorKind::InvalidData.into()))?;
-    let attributes = super::perf::Attributes::uprobe(kind, &path, offset, on_return);
+    let attributes = super::perf::Attributes::uprobe(kind, &path, offset);
     // One event on CPU 0: the program runs wherever the site is hit.
     let event = super::perf::open(&attributes, 0).map_err(ProgramError::Attach)?;
     if mode == AttachMode::Perf {

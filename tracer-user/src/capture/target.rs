@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::{HashMap as BpfMap, MapData, MapError};
+use aya::maps::{Array, HashMap as BpfMap, MapData, MapError};
 use tracer_common::event::Target;
 
 use super::load::incarnation;
@@ -28,18 +28,34 @@ pub enum CgroupError {
 pub struct Targets {
     targets: BpfMap<MapData, u32, [u64; 3]>,
     cgroups: BpfMap<MapData, [u64; 2], u8>,
+    /// Tells the programs that what they remember of targets is old.
+    generation: Array<MapData, u64>,
 }
 
 impl Targets {
-    pub fn new(targets: BpfMap<MapData, u32, [u64; 3]>, cgroups: BpfMap<MapData, [u64; 2], u8>) -> Self {
-        Self { targets, cgroups }
+    pub fn new(
+        targets: BpfMap<MapData, u32, [u64; 3]>,
+        cgroups: BpfMap<MapData, [u64; 2], u8>,
+        generation: Array<MapData, u64>,
+    ) -> Self {
+        let mut targets = Self { targets, cgroups, generation };
+        targets.changed();
+        targets
+    }
+
+    /// To be called after each change. It cannot fail on a map of one element.
+    fn changed(&mut self) {
+        let generation = self.generation.get(&0, 0).unwrap_or(0);
+        let _ = self.generation.set(0, &(generation + 1), 0);
     }
 
     pub fn add(&mut self, tgid: u32) -> Result<(), MapError> {
         // One that the kernel side knows keeps its identity, and loses an exclusion.
         if let Ok([incarnation, start, last]) = self.targets.get(&tgid, 0) {
             let last = last & !(u64::from(Target::EXCLUDED) << 32);
-            return self.targets.insert(&tgid, &[incarnation, start, last], 0);
+            let added = self.targets.insert(&tgid, &[incarnation, start, last], 0);
+            self.changed();
+            return added;
         }
         self.targets.insert(&tgid, &[incarnation(), start_of(tgid).unwrap_or(0), 0], 0)
     }
@@ -47,6 +63,7 @@ impl Targets {
     pub fn remove(&mut self, tgid: u32) {
         // It may have ended by itself.
         let _ = self.targets.remove(&tgid);
+        self.changed();
     }
 
     pub fn exclude(&mut self, tgid: u32) {
@@ -64,6 +81,7 @@ impl Targets {
             self.targets.get(&tgid, 0).unwrap_or_else(|_| [incarnation(), start_of(tgid).unwrap_or(0), 0]);
         // The full table is counted by the kernel side.
         let _ = self.targets.insert(&tgid, &[incarnation, start, last | u64::from(flag) << 32], 0);
+        self.changed();
     }
 
     /// Whether the process is traced.

@@ -197,12 +197,12 @@ impl Flows {
         if bytes.is_empty() {
             return;
         }
-        if !self.connections.contains_key(&key) {
+        let Some(flow) = self.connections.get_mut(&key) else {
             self.counters.unannounced_connections += 1;
             let connection = Connection { id: format!("{:016x}", key.0).into(), ..Connection::default() };
             self.open(at, key, Arc::new(connection), out);
-        }
-        let Some(flow) = self.connections.get_mut(&key) else { return };
+            return self.data(at, key, direction, offset, bytes, out);
+        };
         flow.last_push = self.pushes;
         let lane = flow.lane(direction);
         let early = matches!(lane.expected, Expected::Offset(expected) if offset > expected);

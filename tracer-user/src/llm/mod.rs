@@ -6,11 +6,14 @@
 mod anthropic;
 pub mod call;
 mod calls;
+mod cohere;
 mod decode;
 mod facts;
 mod failure;
+mod gemini;
 mod instructions;
 pub mod json;
+mod ollama;
 mod openai;
 mod openai_chat;
 mod openai_compatible;
@@ -70,10 +73,18 @@ enum Claim {
 /// Every dialect, in the order in which they are asked.
 static ALL: &[&dyn Dialect] = &[
     &openai_chat::OpenAiChat,
-    &anthropic::Anthropic,
+    &anthropic::Anthropic::Messages,
+    &anthropic::Anthropic::Complete,
     &openai_responses::OpenAiResponses,
     &openai_completions::OpenAiCompletions,
     &openai_embeddings::OpenAiEmbeddings,
+    &gemini::Gemini,
+    &cohere::Cohere::Chat,
+    &cohere::Cohere::Generate,
+    &cohere::Cohere::Embed,
+    &ollama::Ollama::Chat,
+    &ollama::Ollama::Generate,
+    &ollama::Ollama::Embed,
 ];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and

@@ -41,6 +41,16 @@ pub struct Table {
     subscriptions: Vec<String>,
 }
 
+/// A price file in our own format, for example a contract with 15 % off everything and a model of one's own:
+///
+/// ```json
+/// { "version": "contract 2026",
+///   "multiplier": 0.85,
+///   "models": [
+///     { "provider": "openai", "model": ["house-blend", "house-blend-*"], "input": 2.5, "output": 10, "cache_read": 1.25,
+///       "above": [{ "tokens": 200000, "input": 5, "output": 15 }],
+///       "tiers": { "batch": { "input": 1.25, "output": 5 } } } ] }
+/// ```
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -124,6 +134,18 @@ struct Step {
     rates: Rates,
 }
 
+impl File {
+    fn is_empty(&self) -> bool {
+        self.models.is_empty()
+            && self.multiplier.is_none()
+            && self.multipliers.is_empty()
+            && self.subscriptions.is_empty()
+    }
+}
+
+/// Keys that tell a file in our format from a map of models: no model is called so.
+const OWN_KEYS: [&str; 4] = ["models", "multiplier", "multipliers", "subscriptions"];
+
 /// One name, or a list of names that share their prices.
 struct Names(Vec<String>);
 
@@ -135,19 +157,19 @@ impl Table {
             return Err(fail(format!("larger than {} MiB: give a file with prices only", MAX_BYTES >> 20)));
         }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        // Our own format first, and straight into its types: the built-in table is read while a first call waits.
+        let typed = match serde_json::from_slice::<File>(text) {
+            Ok(file) if !file.is_empty() => return Self::from_file(file, text, name),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| fail(format!("not valid JSON: {error}; correct that line")))?;
         let Value::Object(map) = value else {
             return Err(fail("not a JSON object: give `{\"models\": [...]}` or LiteLLM's map of models".to_owned()));
         };
-        if map.get("models").is_some_and(Value::is_array)
-            || map.contains_key("multiplier")
-            || map.contains_key("multipliers")
-            || map.contains_key("subscriptions")
-        {
-            // Read again from the text: errors then tell the line.
-            let file: File = serde_json::from_slice(text).map_err(|error| fail(error.to_string()))?;
-            return Self::from_file(file, text, name);
+        if let Some(error) = typed.filter(|_| OWN_KEYS.iter().any(|key| map.contains_key(*key))) {
+            return Err(fail(error.to_string()));
         }
         if litellm::recognise(&map) {
             return Self::from_litellm(&map, text, name);

@@ -23,13 +23,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Probes are a property of the machine: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
-static PROGRAM: OnceLock<Result<(tempfile::TempDir, AttachMode), String>> = OnceLock::new();
+static PROGRAM: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
 
 pub struct Lab {
     _turn: MutexGuard<'static, ()>,
     program: PathBuf,
-    /// The kernel's best.
-    pub mode: AttachMode,
 }
 
 /// A hooked file and one of its sites.
@@ -47,13 +45,14 @@ pub struct Run {
     pub output: String,
     pub status: Option<ExitStatus>,
     pub title: String,
+    pub mode: AttachMode,
 }
 
 /// The laboratory, or none with the reason printed.
 pub fn lab() -> Option<Lab> {
     let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     match PROGRAM.get_or_init(prepare) {
-        Ok((directory, mode)) => Some(Lab { _turn: turn, program: directory.path().join("target"), mode: *mode }),
+        Ok(directory) => Some(Lab { _turn: turn, program: directory.path().join("target") }),
         Err(why) => {
             eprintln!("skipped: {why}");
             None
@@ -61,8 +60,8 @@ pub fn lab() -> Option<Lab> {
     }
 }
 
-fn prepare() -> Result<(tempfile::TempDir, AttachMode), String> {
-    let tracer = Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
+fn prepare() -> Result<tempfile::TempDir, String> {
+    Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
     let source = directory.path().join("target.c");
     std::fs::write(&source, include_str!("target.c")).map_err(|error| error.to_string())?;
@@ -76,7 +75,7 @@ fn prepare() -> Result<(tempfile::TempDir, AttachMode), String> {
     if !compiled.status.success() {
         return Err("no C compiler or no OpenSSL headers (libssl-dev)".into());
     }
-    Ok((directory, tracer.attach_mode()))
+    Ok(directory)
 }
 
 impl Lab {
@@ -152,7 +151,7 @@ impl Lab {
         tracer.add_target(pid).unwrap();
         assert!(!tracer.attach_process(pid).unwrap().hooked.is_empty());
         let end = Instant::now() + time;
-        let mut run = Run::new(pid, "watched".into());
+        let mut run = Run::new(pid, "watched".into(), tracer.attach_mode());
         while Instant::now() < end {
             run.step(&mut tracer, &mut reader);
         }
@@ -186,7 +185,7 @@ impl Lab {
         tracer.add_target(pid).unwrap();
         prepared(tracer, pid);
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        let mut run = Run::new(pid, format!("{scenario} {:?}", tracer.attach_mode()));
+        let mut run = Run::new(pid, format!("{scenario} {:?}", tracer.attach_mode()), tracer.attach_mode());
         let output = collect(&mut child);
         let begin = Instant::now();
         let mut ended = None;
@@ -223,7 +222,7 @@ fn collect(child: &mut Child) -> std::thread::JoinHandle<String> {
 }
 
 impl Run {
-    fn new(pid: u32, title: String) -> Self {
+    fn new(pid: u32, title: String, mode: AttachMode) -> Self {
         Self {
             pid,
             events: Vec::new(),
@@ -232,6 +231,7 @@ impl Run {
             output: String::new(),
             status: None,
             title,
+            mode,
         }
     }
 
@@ -287,7 +287,12 @@ impl Run {
     /// Each stream that the program told is one direction of one connection, byte for byte; every connection is
     /// opened before and closed after its data, and its time does not run backwards.
     pub fn assert_exact(&self) {
-        assert!(self.status.is_some_and(|status| status.success()), "{}: {:?}", self.title, self.status.and_then(|status| status.signal()));
+        assert!(
+            self.status.is_some_and(|status| status.success()),
+            "{}: {:?}",
+            self.title,
+            self.status.and_then(|status| status.signal())
+        );
         self.assert_no_loss();
         let mut streams: BTreeMap<(u64, bool), Vec<u8>> = BTreeMap::new();
         let mut owners = BTreeMap::new();
@@ -325,7 +330,12 @@ impl Run {
                 .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
                 .count();
             let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
-            assert!(found == 1 || told.is_empty(), "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}", self.title, told.len());
+            assert!(
+                found == 1 || told.is_empty(),
+                "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}",
+                self.title,
+                told.len()
+            );
         }
     }
 }

@@ -10,13 +10,8 @@ use llmtap::capture::{ClosedBy, Direction, Event, ProcessNews, program::AttachMo
 use tracer_common::counter::Counter;
 
 /// Every way of attaching, and the way that the kernel would choose.
-const MODES: [Option<AttachMode>; 5] = [
-    None,
-    Some(AttachMode::Session),
-    Some(AttachMode::Multi),
-    Some(AttachMode::Perf),
-    Some(AttachMode::PerfConstant),
-];
+const MODES: [Option<AttachMode>; 5] =
+    [None, Some(AttachMode::Session), Some(AttachMode::Multi), Some(AttachMode::Perf), Some(AttachMode::PerfConstant)];
 
 /// Runs a scenario in every mode, and demands that what was captured is what the program tells, byte for byte.
 fn exact_in_all_modes(scenario: &str) {
@@ -59,8 +54,10 @@ fn tls_inside_tls_shows_both() {
     for mode in MODES {
         let run = lab.run(mode, "nested");
         run.assert_exact();
-        // The outer connection carries the inner one's records.
-        assert!(run.captured_bytes() > 2 * run.told_bytes(), "{mode:?}: the outer connection is missing");
+        // The outer connection carries the inner one's records. OpenSSL's own filter reaches it below the exported
+        // functions, so only the method table's hooks see that.
+        let seen = run.mode != AttachMode::Session;
+        assert!(seen || run.captured_bytes() > 2 * run.told_bytes(), "{mode:?}: the outer connection is missing");
     }
 }
 
@@ -74,8 +71,11 @@ fn exec_from_another_thread_than_the_first_begins_anew() {
     let Some(lab) = lab() else { return };
     let run = lab.run(None, "exec");
     run.assert_exact();
-    let closed: Vec<ClosedBy> =
-        run.events.iter().filter_map(|event| if let Event::Close { by, .. } = event { Some(*by) } else { None }).collect();
+    let closed: Vec<ClosedBy> = run
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Close { by, .. } = event { Some(*by) } else { None })
+        .collect();
     assert!(closed.contains(&ClosedBy::Exit));
     let pid = run.pid;
     let started: Vec<_> = run
@@ -104,64 +104,53 @@ fn names_and_libraries_are_told() {
     assert!(names.iter().all(|connection| connection.pid == Some(run.pid)));
 }
 
-/// The scenarios end in `survived` only if nothing disturbed the program.
-fn survives(scenario: &str) -> Option<Run> {
-    let lab = lab()?;
-    let run = lab.run(None, scenario);
-    assert!(run.output.contains("survived"), "{scenario}: the target died: {:?} {}", run.status, run.output);
-    Some(run)
-}
-
-/// Only where entries decide about returns can switching stacks be made harmless; elsewhere there is a verdict.
-fn stacks_can_be_told_apart(lab: &Lab) -> bool {
-    lab.mode == AttachMode::Session || {
-        eprintln!("skipped: this kernel has no uprobe sessions");
-        false
-    }
+/// Runs a scenario, which ends in `survived` only if nothing has disturbed the program. All scenarios switch stacks
+/// inside reads: these are seen by ordinary probes that no stack disturbs, in every mode.
+fn survives(lab: &Lab, mode: Option<AttachMode>, scenario: &str) -> Run {
+    let run = lab.run(mode, scenario);
+    assert!(run.output.contains("survived"), "{}: the target died: {:?}", run.title, run.status);
+    assert_eq!(run.counters.value(Counter::ForeignStack), 0, "{}", run.title);
+    run
 }
 
 #[test]
 fn switching_stacks_inside_a_callback_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
-    }
-    for order in 0..4 {
-        for threads in ["", "t"] {
-            let Some(run) = survives(&format!("switch{order}{threads}")) else { return };
-            let refused = run.counters.value(Counter::ForeignStack);
-            assert!(refused > 0, "no call stood between those of another stack");
-            let told = run.events.iter().filter(|event| matches!(event, Event::Gap { lost: 0, .. })).count();
-            assert_eq!(told as u64, refused, "each call that was left alone is told as a gap");
-            assert!(run.notices.iter().any(|notice| notice.what == ProcessNews::ForeignStack));
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        for order in 0..4 {
+            for threads in ["", "t"] {
+                survives(&lab, mode, &format!("switch{order}{threads}")).assert_exact();
+            }
         }
     }
 }
 
 #[test]
 fn switching_between_the_own_stack_and_another_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
-    }
-    for scenario in ["own-then-other", "other-then-own"] {
-        let Some(run) = survives(scenario) else { return };
-        assert!(run.counters.value(Counter::ForeignStack) > 0);
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        for scenario in ["own-then-other", "other-then-own"] {
+            survives(&lab, mode, scenario);
+        }
     }
 }
 
 #[test]
 fn a_call_that_returns_on_another_thread_is_survived() {
-    if !lab().is_some_and(|lab| stacks_can_be_told_apart(&lab)) {
-        return;
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        survives(&lab, mode, "migrate");
     }
-    let Some(run) = survives("migrate") else { return };
-    assert_eq!(run.counters.value(Counter::ForeignStack), 3);
 }
 
 #[test]
 fn a_call_left_by_longjmp_is_forgotten() {
-    let Some(run) = survives("longjmp") else { return };
-    run.assert_exact();
-    assert_eq!(run.counters.value(Counter::ForeignStack), 0);
+    let Some(lab) = lab() else { return };
+    for mode in MODES {
+        let run = lab.run(mode, "longjmp");
+        assert!(run.output.contains("survived"), "{}: {:?}", run.title, run.status);
+        run.assert_exact();
+    }
 }
 
 #[test]
@@ -178,7 +167,11 @@ fn a_confined_process_is_survived_and_seen() {
 fn a_library_that_nobody_had_mapped_is_caught_from_its_first_call() {
     let Some(lab) = lab() else { return };
     let run = lab.run_unprepared(None, "one");
-    assert!(run.notices.iter().any(|notice| matches!(&notice.what, ProcessNews::Mapped(verdict) if !verdict.hooked.is_empty())));
+    assert!(
+        run.notices
+            .iter()
+            .any(|notice| matches!(&notice.what, ProcessNews::Mapped(verdict) if !verdict.hooked.is_empty()))
+    );
     run.assert_exact();
 }
 
@@ -262,9 +255,10 @@ fn a_process_that_runs_already_is_traced_from_where_it_is() {
     let run = lab.watch(target.id(), Duration::from_millis(400));
     target.kill().unwrap();
     target.wait().unwrap();
-    let sent = run.events.iter().filter(|event| {
-        matches!(event, Event::Data { direction: Direction::Send, bytes, .. } if bytes.len() == 40)
-    });
+    let sent = run
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Data { direction: Direction::Send, bytes, .. } if bytes.len() == 40));
     assert!(sent.count() > 50, "of some 300 writes");
     run.assert_no_loss();
 }
@@ -299,5 +293,9 @@ fn everything_but_the_excluded_is_traced() {
     let run = lab.run_all("sizes", false);
     run.assert_exact();
     let run = lab.run_all("sizes", true);
-    assert!(run.events.iter().all(|event| !matches!(event, Event::Open { connection, .. } if connection.pid == Some(run.pid))));
+    assert!(
+        run.events
+            .iter()
+            .all(|event| !matches!(event, Event::Open { connection, .. } if connection.pid == Some(run.pid)))
+    );
 }

@@ -249,6 +249,7 @@ static void read_in_fiber(int index) {
     for (int turn = 0; turn < 3; turn++) {
         fiber->waiting = 0;
         if (SSL_read(fiber->pair.server, got, sizeof got) != 40) die("fiber read");
+        told(index ? "fiber1" : "fiber0", "recv", 40, 60 + (unsigned)index);
     }
     fiber->done = 1;
     swapcontext(&fiber->here, fiber->back);

@@ -6,7 +6,7 @@ mod columns;
 mod summary;
 #[cfg(test)]
 mod tests;
-mod text;
+pub mod text;
 mod totals;
 mod tree;
 

@@ -74,8 +74,8 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     if totals.partial > 0 {
         notes.push("? marks a call of which bytes were lost: its figures are what was seen".to_owned());
     }
-    if totals.without_tokens > totals.failed {
-        let calls = text::plural(totals.without_tokens - totals.failed, "call");
+    if totals.without_tokens > 0 {
+        let calls = text::plural(totals.without_tokens, "call");
         notes.push(format!("{calls} ended without token counts: not in the sums"));
     }
     if let Some(note) = unpriced(&summary.unpriced) {

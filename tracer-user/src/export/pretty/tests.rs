@@ -419,6 +419,22 @@ fn old_calls_are_folded_into_their_process() {
 }
 
 #[test]
+fn tool_calls_are_bounded() {
+    let ids: Vec<String> = (0..1_000).map(|n| format!("id{n}")).collect();
+    let tools: Vec<(&str, &str)> = ids.iter().map(|id| ("t", id.as_str())).collect();
+    let mut pretty = Pretty::new(Vec::new(), Options { max_calls: 100, ..at(80, false) });
+    for n in 0..300 {
+        pretty.call(&asks(call("m", n, 1), &tools), None, &process("p", 1)).unwrap();
+    }
+    pretty.finish(&Summary::default()).unwrap();
+    let text = String::from_utf8(pretty.into_inner()).unwrap();
+    assert!(text.lines().filter(|line| line.ends_with("─ tool t")).count() <= 2 * 100 + 32 + 2 * 100);
+    let more = text.lines().filter(|line| line.ends_with(" more tool calls")).count();
+    assert_eq!(more, 100, "one line for each call that is listed:\n{text}");
+    assert!(text.contains("└─ 998 more tool calls"), "{text}");
+}
+
+#[test]
 fn a_chain_of_ten_thousand_rounds_is_no_depth() {
     let mut pretty = Pretty::new(Vec::new(), at(80, false));
     for n in 0..10_000_u64 {

@@ -26,7 +26,6 @@ pub struct Totals {
     /// USD at list price, of calls that a subscription covers.
     pub list_price: Option<f64>,
     pub without_tokens: u64,
-    pub without_cost: u64,
 }
 
 impl Totals {
@@ -46,7 +45,8 @@ impl Totals {
         sum(&mut self.input, call.usage.input);
         sum(&mut self.cached, call.usage.cache_read);
         sum(&mut self.output, call.usage.output);
-        if call.usage.input.is_none() && call.usage.output.is_none() {
+        // A call that failed has none to state.
+        if call.usage.input.is_none() && call.usage.output.is_none() && State::of(call) != State::Failed {
             self.without_tokens += 1;
         }
         match cost {
@@ -54,9 +54,7 @@ impl Totals {
                 self.list_price = Some(self.list_price.unwrap_or(0.0) + cost.total);
             }
             Some(cost) => self.cost = Some(self.cost.unwrap_or(0.0) + cost.total),
-            // A call that failed has nothing to pay for.
-            None if State::of(call) == State::Failed => {}
-            None => self.without_cost += 1,
+            None => {}
         }
     }
 

@@ -39,6 +39,8 @@ struct Record {
     total: Option<u64>,
     cost: Option<Box<str>>,
     tools: Box<[Tool]>,
+    /// Tool calls of the answer that are not kept.
+    more_tools: usize,
     /// The call, by its number, and its tool whose result this call carries.
     answers: Option<(u64, usize)>,
 }
@@ -64,6 +66,8 @@ pub struct Tree {
     /// Number of the first record.
     first: u64,
     records: VecDeque<Record>,
+    /// Tool calls in the records.
+    tools: usize,
     processes: Vec<Process>,
     by_name: HashMap<ProcessName, usize>,
     /// Tool calls that may still be answered: the latest of an id, in its process.
@@ -78,6 +82,7 @@ impl Tree {
             max_calls: max_calls.max(1),
             first: 0,
             records: VecDeque::new(),
+            tools: 0,
             processes: Vec::new(),
             by_name: HashMap::new(),
             asked: HashMap::new(),
@@ -102,11 +107,13 @@ impl Tree {
             .iter()
             .filter_map(|id| self.asked.get(&(process, Arc::from(short_id(id)))).copied())
             .max();
+        // Calls with many tools each must not make the bound on calls mean nothing.
+        let most = if self.tools > 2 * self.max_calls { 2 } else { MAX_TOOLS };
         let tools: Vec<Tool> = call
             .response
             .tool_calls
             .iter()
-            .take(MAX_TOOLS)
+            .take(most)
             .map(|tool| Tool {
                 name: text::clean(&tool.name, 64).into(),
                 id: tool.id.as_deref().map(|id| Arc::from(short_id(id))),
@@ -117,6 +124,7 @@ impl Tree {
                 self.asked.insert((process, Arc::clone(id)), (number, at));
             }
         }
+        self.tools += tools.len();
         let state = State::of(call);
         self.records.push_back(Record {
             process,
@@ -130,6 +138,7 @@ impl Tree {
             output: call.usage.output,
             total: columns::total_time(call),
             cost: cost.map(|cost| columns::cost_text(cost, 9).into()),
+            more_tools: call.response.tool_calls.len().saturating_sub(tools.len()),
             tools: tools.into(),
             answers,
         });
@@ -152,6 +161,7 @@ impl Tree {
     fn fold_oldest(&mut self) {
         let Some(oldest) = self.records.pop_front() else { return };
         self.processes[oldest.process].folded += 1;
+        self.tools -= oldest.tools.len();
         for tool in oldest.tools {
             let Some(id) = tool.id else { continue };
             let key = (oldest.process, id);
@@ -224,11 +234,15 @@ impl Tree {
             lines.push(shape.call(record, &format!("{prefix}{branch}")));
             let prefix = format!("{prefix}{below}");
             for (tool_at, tool) in record.tools.iter().enumerate() {
-                let (branch, below) = branches(tool_at + 1 == record.tools.len());
+                let (branch, below) = branches(tool_at + 1 == record.tools.len() && record.more_tools == 0);
                 let answers = children.get(&Place::Tool(*at, tool_at)).map(Vec::as_slice).unwrap_or_default();
                 let round = answers.first().and_then(|first| self.records.get(*first)?.start.checked_sub(record.end));
                 lines.push(shape.tool(&tool.name, round, &format!("{prefix}{branch}")));
                 self.render_calls(shape, children, answers, &format!("{prefix}{below}"), lines);
+            }
+            if record.more_tools > 0 {
+                let more = text::plural(record.more_tools as u64, "more tool call");
+                lines.push(shape.note(&format!("{prefix}└─ {more}")));
             }
         }
     }

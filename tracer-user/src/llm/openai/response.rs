@@ -106,6 +106,9 @@ const CHOICE: Shape<F> = Shape::container(F::Choice).members(&[
     ("message", MESSAGE),
     ("text", Shape::presence(F::Content)),
     ("finish_reason", Shape::value(F::FinishReason)),
+    // Moonshot states the usage of a stream here; OpenRouter an error.
+    ("usage", USAGE),
+    ("error", ERROR),
 ]);
 const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error)).members(&[
     ("code", Shape::value(F::Failure(Part::Code))),
@@ -120,7 +123,7 @@ const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("service_tier", Shape::value(F::ServiceTier)),
     ("system_fingerprint", Shape::value(F::SystemFingerprint)),
     // Groq states the usage of a stream here.
-    ("x_groq", Shape::through().members(&[("usage", USAGE)])),
+    ("x_groq", Shape::through().members(&[("usage", USAGE), ("error", ERROR)])),
     ("data", Shape::container(F::Data)),
     // Writer's stream of a text completion: `{"value": "…"}`.
     ("value", Shape::presence(F::Content)),

@@ -1,1 +1,196 @@
+//! Every folder of `tests/fixtures/<dialect>/` is a case: `capture.jsonl` goes in, `expected.json` must come out.
+//! `UPDATE_FIXTURES=1 cargo test -p tracer-user --lib fixtures` writes what comes out; read the difference before you
+//! commit it.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::drive;
+use crate::llm::{LlmCall, call::RateLimit, dialects};
+
+/// The cases that a dialect must have.
+fn required(dialect: &str) -> &'static [&'static str] {
+    match dialect {
+        "openai_embeddings" | "cohere_embed" | "ollama_embed" | "cohere_generate" => &["plain", "error"],
+        "openai_completions" | "anthropic_complete" | "ollama_generate" => &["plain", "stream", "error", "cut_stream"],
+        _ => &["plain", "stream", "tool_call", "error", "cut_stream"],
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures")
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.is_dir());
+    folders.sort();
+    folders
+}
+
+fn cases() -> impl Iterator<Item = (String, PathBuf)> {
+    let dialects = dialects().flat_map(|dialect| folders(&root().join(dialect)));
+    dialects.map(|folder| (folder.strip_prefix(root()).unwrap().display().to_string(), folder))
+}
+
+#[test]
+fn every_dialect_has_its_cases() {
+    for dialect in dialects() {
+        for case in required(dialect) {
+            let folder = root().join(dialect).join(case);
+            for file in ["capture.jsonl", "expected.json"] {
+                assert!(folder.join(file).is_file(), "{} is missing", folder.join(file).display());
+            }
+        }
+    }
+    // A folder that belongs to no dialect would never be tested.
+    for folder in folders(&root()) {
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let elsewhere = !folder.join("plain").exists();
+        assert!(elsewhere || dialects().any(|dialect| dialect == name), "no dialect is called {name}");
+    }
+}
+
+#[test]
+fn calls_are_as_expected() {
+    let mut wrong = Vec::new();
+    for (name, folder) in cases() {
+        let capture = fs::read(folder.join("capture.jsonl")).unwrap();
+        let calls: Vec<_> = drive::capture(&capture, None).iter().map(golden).collect();
+        let text = serde_json::to_string_pretty(&calls).unwrap() + "\n";
+        let expected = folder.join("expected.json");
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            fs::write(&expected, &text).unwrap();
+        }
+        let is_right = fs::read_to_string(&expected).is_ok_and(|expected| expected == text);
+        if !is_right {
+            wrong.push(format!("{name}:\n{text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "other than expected.json:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn cutting_records_anywhere_changes_nothing() {
+    for (name, folder) in cases() {
+        let capture = fs::read(folder.join("capture.jsonl")).unwrap();
+        let calls = |step| {
+            let mut calls = drive::capture(&capture, step);
+            // What is passed over after a gap, until the next event, counts as lost: that differs by how much came at once.
+            calls.iter_mut().for_each(|call| call.lost_bytes = call.lost_bytes.map(|_| 0));
+            calls
+        };
+        let whole = calls(None);
+        for step in [1, 2, 3, 5, 7, 64, 1000] {
+            assert!(calls(Some(step)) == whole, "{name} in pieces of {step}");
+        }
+    }
+}
+
+/// A call without what is absent. Times are nanoseconds since its start.
+fn golden(call: &LlmCall) -> Value {
+    let LlmCall { request, response, usage, times, chunks, .. } = call;
+    let since = |at: Option<u64>| at.map(|at| at - times.start);
+    let limit = |limit: &RateLimit| json!({"limit": limit.limit, "remaining": limit.remaining, "reset": limit.reset});
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut value = json!({
+        "connection": &*call.connection.id,
+        "exchange": call.id.index,
+        "provider": call.provider,
+        "operation": call.operation.as_str(),
+        "api_type": call.api_type,
+        "server": {"address": call.server_address, "port": call.server_port},
+        "protocol_version": call.protocol_version,
+        "request": {
+            "model": request.model,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": request.top_k,
+            "frequency_penalty": request.frequency_penalty,
+            "presence_penalty": request.presence_penalty,
+            "stop_sequences": request.stop_sequences,
+            "seed": request.seed,
+            "choice_count": request.choice_count,
+            "stream": request.stream,
+            "reasoning_level": request.reasoning_level,
+            "service_tier": request.service_tier,
+            "output_type": request.output_type,
+            "previous_response_id": request.previous_response_id,
+            "conversation_id": request.conversation_id,
+            "embedding_dimensions": request.embedding_dimensions,
+            "messages": request.messages,
+            "tools": request.tools,
+            "system_prompt_hash": request.system_prompt_hash,
+            "tool_results": request.tool_results,
+            "body_bytes": request.body_bytes,
+        },
+        "response": {
+            "status": response.status,
+            "id": response.id,
+            "model": response.model,
+            "finish_reasons": response.finish_reasons,
+            "tool_calls": response.tool_calls.iter().map(|call| json!({"name": call.name, "id": call.id})).collect::<Vec<_>>(),
+            "streamed": response.streamed,
+            "service_tier": response.service_tier,
+            "system_fingerprint": response.system_fingerprint,
+            "request_id": response.request_id,
+            "processing_ms": response.processing_ms,
+            "rate_limits": {
+                "requests": limit(&response.rate_limits.requests),
+                "tokens": limit(&response.rate_limits.tokens),
+            },
+        },
+        "usage": {
+            "input": usage.input,
+            "output": usage.output,
+            "cache_read": usage.cache_read,
+            "cache_write": usage.cache_write,
+            "cache_write_1h": usage.cache_write_1h,
+            "reasoning": usage.reasoning,
+            "input_audio": usage.input_audio,
+            "output_audio": usage.output_audio,
+            "web_searches": usage.web_searches,
+        },
+        "provider_cost": call.provider_cost,
+        "error": call.error.as_ref().map(|error| &error.kind),
+        "times": {
+            "request_end": since(times.request_end),
+            "first_byte": since(times.first_byte),
+            "first_chunk": since(times.first_chunk),
+            "first_token": since(times.first_token),
+            "last_token": since(times.last_token),
+            "end": since(Some(times.end)),
+        },
+        "chunks": {"count": chunks.count, "gap_max": chunks.gap_max, "gap_p95": chunks.gap_p95},
+        "completeness": format!("{:?}", call.completeness),
+        "lost_bytes": call.lost_bytes,
+        "aborted": call.aborted,
+        "attempt": call.attempt,
+        "trace_parent": call.trace_parent.as_ref().map(|parent| json!({
+            "trace_id": hex(&parent.trace_id),
+            "span_id": hex(&parent.span_id),
+            "flags": parent.flags,
+            "state": parent.state,
+        })),
+    });
+    prune(&mut value);
+    value
+}
+
+fn prune(value: &mut Value) {
+    let Value::Object(members) = value else { return };
+    members.values_mut().for_each(prune);
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    let kept: Map<_, _> = std::mem::take(members).into_iter().filter(|(_, value)| !is_empty(value)).collect();
+    *members = kept;
+}

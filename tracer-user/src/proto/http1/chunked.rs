@@ -2,6 +2,9 @@
 
 use super::super::{Fault, Limits};
 
+/// Most digits of a size that is read at once.
+const PLAIN_DIGITS: usize = 9;
+
 #[derive(Debug, Default)]
 pub(super) struct Chunked {
     state: State,
@@ -45,6 +48,10 @@ impl Chunked {
             self.take(length as u64);
             return Ok(Found::Data(length));
         }
+        let plain = self.plain_size_line(input);
+        if plain > 0 {
+            return Ok(Found::Framing(plain));
+        }
         for (position, &byte) in input.iter().enumerate() {
             self.byte(byte, limits)?;
             match self.state {
@@ -54,6 +61,29 @@ impl Chunked {
             }
         }
         Ok(Found::Framing(input.len()))
+    }
+
+    /// The way of nearly every chunk, at once: the line end behind the last data, a size, a line end. Gives the bytes
+    /// taken; whatever looks different is left to the state machine.
+    fn plain_size_line(&mut self, input: &[u8]) -> usize {
+        let start = match (self.state, input) {
+            (State::SizeStart, _) if self.line == 0 => 0,
+            (State::DataEnd, [b'\r', b'\n', ..]) if self.line == 0 => 2,
+            _ => return 0,
+        };
+        let mut size = 0;
+        for (digits, &byte) in input[start..].iter().take(PLAIN_DIGITS).enumerate() {
+            match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) => size = size << 4 | u64::from(digit),
+                (None, b'\r') if size > 0 && input.get(start + digits + 1) == Some(&b'\n') => {
+                    self.remaining = size;
+                    self.state = State::Data;
+                    return start + digits + 2;
+                }
+                (None, _) => break,
+            }
+        }
+        0
     }
 
     /// Whether the next `lost` bytes are all data of the current chunk.

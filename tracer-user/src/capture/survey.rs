@@ -1,0 +1,67 @@
+//! Looks at processes without touching them: which TLS code each has mapped, and whether it can be hooked.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Read as _},
+};
+
+use super::{
+    attach::{FileKey, mapping, open},
+    locate::{self, Reason},
+    perf::Mapping,
+};
+
+/// Files larger than this are not examined.
+const MAX_FILE: u64 = 1 << 30;
+
+/// One file with TLS code that a process has mapped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFile {
+    /// As the process names it.
+    pub path: String,
+    /// The library and whether its method table was proven (hooks at full speed), or why it gets no hooks.
+    pub verdict: Result<(String, bool), Reason>,
+}
+
+/// Examines files of many processes, each file once.
+#[derive(Debug, Default)]
+pub struct Survey {
+    files: HashMap<FileKey, Option<Result<(String, bool), Reason>>>,
+}
+
+impl Survey {
+    /// The TLS code of process `pid`; empty when it has none.
+    pub fn process(&mut self, pid: u32) -> io::Result<Vec<TlsFile>> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
+        mappings.sort_by(|a, b| (a.device, a.inode).cmp(&(b.device, b.inode)));
+        mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
+        let verdicts = mappings.into_iter().filter_map(|mapping| {
+            let verdict = self.file(&mapping)?;
+            Some(TlsFile { path: mapping.path, verdict })
+        });
+        Ok(verdicts.collect())
+    }
+
+    fn file(&mut self, mapping: &Mapping) -> Option<Result<(String, bool), Reason>> {
+        let (file, _) = open(mapping)?;
+        let metadata = file.metadata().ok()?;
+        if !metadata.is_file() || metadata.len() > MAX_FILE {
+            return None;
+        }
+        let key = FileKey::of(&metadata);
+        if let Some(known) = self.files.get(&key) {
+            return known.clone();
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        let verdict = match locate::locate(&bytes) {
+            Ok(hooks) => Some(Ok((hooks.library, hooks.method.is_some()))),
+            Err(reason) if reason.is_tls() => Some(Err(reason)),
+            Err(_) => None,
+        };
+        self.files.insert(key, verdict.clone());
+        verdict
+    }
+}

@@ -1,0 +1,98 @@
+//! What this machine allows, and what each process uses: the answer to "why do I see nothing?".
+
+mod machine;
+mod table;
+
+use std::fs;
+
+use serde::Serialize;
+
+pub use machine::{Check, Machine};
+pub use table::print;
+
+use crate::capture::{
+    process,
+    survey::{Survey, TlsFile},
+};
+
+/// All that `llmtap doctor` tells.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub machine: Machine,
+    pub processes: Vec<ProcessVerdict>,
+    /// Processes whose mappings could not be read.
+    pub unreadable: u64,
+}
+
+/// One process with TLS code.
+#[derive(Debug, Serialize)]
+pub struct ProcessVerdict {
+    pub pid: u32,
+    pub name: String,
+    /// The file that holds the TLS code, as the process names it.
+    pub file: String,
+    /// `openssl 3.0.15`; absent where it is not one that llmtap hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// Whether llmtap sees what the process says.
+    pub traced: bool,
+    /// A short stable name: `ok`, `ok_exported` (hooked at the exported functions, which costs the process more), or why not.
+    pub reason: &'static str,
+    /// The same in words.
+    pub explanation: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<&'static str>,
+}
+
+/// Examines the machine and process `pid`, or all.
+pub fn examine(pid: Option<u32>) -> Report {
+    let mut report = Report { machine: Machine::examine(), processes: Vec::new(), unreadable: 0 };
+    let mut survey = Survey::default();
+    for pid in pid.map_or_else(running, |pid| vec![pid]) {
+        match survey.process(pid) {
+            Ok(files) => report.processes.extend(verdicts(pid, files)),
+            // A process that has ended meanwhile is nobody's problem.
+            Err(_) if !process::is_alive(pid) => {}
+            Err(_) => report.unreadable += 1,
+        }
+    }
+    report
+}
+
+/// A program can link several TLS libraries and use one: where one is hooked, the others are not told of.
+fn verdicts(pid: u32, mut files: Vec<TlsFile>) -> Vec<ProcessVerdict> {
+    if files.iter().any(|file| file.verdict.is_ok()) {
+        files.retain(|file| file.verdict.is_ok());
+    }
+    let name = process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string());
+    let verdict = |file: TlsFile| match file.verdict {
+        Ok((library, proven)) => ProcessVerdict {
+            pid,
+            name: name.clone(),
+            file: file.path,
+            library: Some(library),
+            traced: true,
+            reason: if proven { "ok" } else { "ok_exported" },
+            explanation: if proven { "hooked" } else { "hooked at its exported functions" }.into(),
+            fix: None,
+        },
+        Err(reason) => ProcessVerdict {
+            pid,
+            name: name.clone(),
+            explanation: format!("{} {reason}", file.path.rsplit('/').next().unwrap_or(&file.path)),
+            file: file.path,
+            library: None,
+            traced: false,
+            reason: reason.code(),
+            fix: reason.fix(),
+        },
+    };
+    files.into_iter().map(verdict).collect()
+}
+
+fn running() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable();
+    pids
+}

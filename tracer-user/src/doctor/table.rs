@@ -1,0 +1,66 @@
+//! The report for people.
+
+use std::io::{self, Write};
+
+use super::Report;
+use crate::export::pretty::text::clean;
+
+/// Most characters of a name or path.
+const MAX_TEXT: usize = 200;
+
+/// Writes the report as two tables.
+pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "MACHINE  {} {}", report.machine.architecture, clean(&report.machine.kernel, MAX_TEXT))?;
+    for check in &report.machine.checks {
+        writeln!(out, "  {} {:<14} {}", if check.ok { "✓" } else { "✗" }, check.name, check.found)?;
+        if let Some(fix) = &check.fix {
+            writeln!(out, "    → {fix}")?;
+        }
+    }
+    if let Some(mode) = &report.machine.attach_mode {
+        writeln!(out, "  attaches by {mode}")?;
+    }
+    writeln!(out)?;
+    if report.processes.is_empty() {
+        writeln!(out, "No process with TLS code was found.")?;
+    } else {
+        let rows: Vec<[String; 5]> = report
+            .processes
+            .iter()
+            .map(|process| {
+                [
+                    process.pid.to_string(),
+                    clean(&process.name, MAX_TEXT),
+                    process.library.clone().unwrap_or_else(|| "–".into()),
+                    format!("{} {}", if process.traced { "✓" } else { "✗" }, process.reason),
+                    clean(&process.explanation, MAX_TEXT),
+                ]
+            })
+            .collect();
+        let heads = ["PID", "PROCESS", "TLS", "VERDICT", ""];
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count()));
+            cells.chain(heads.get(column).map(|head| head.chars().count())).max().unwrap_or(0)
+        };
+        let widths = [width(0), width(1), width(2), width(3)];
+        let mut line = |cells: [&str; 5]| {
+            let [pid, name, library, verdict, explanation] = cells;
+            let [a, b, c, d] = widths;
+            writeln!(out, "{}", format!("{pid:>a$}  {name:<b$}  {library:<c$}  {verdict:<d$}  {explanation}").trim_end())
+        };
+        line(heads)?;
+        for row in &rows {
+            line(row.each_ref().map(String::as_str))?;
+        }
+        let mut fixes: Vec<_> = report.processes.iter().filter_map(|process| Some((process.reason, process.fix?))).collect();
+        fixes.sort_unstable();
+        fixes.dedup();
+        for (reason, fix) in fixes {
+            writeln!(out, "  → {reason}: {fix}")?;
+        }
+    }
+    if report.unreadable > 0 {
+        writeln!(out, "{} processes could not be examined: run as root, for example with sudo", report.unreadable)?;
+    }
+    Ok(())
+}
