@@ -88,13 +88,14 @@ fn relative(path: &Path) -> String {
 }
 
 /// The mock, which ends with us however we end: it watches its standard input.
-struct Mock {
+pub struct Mock {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Mock {
-    fn start(binaries: &Path, folder: &Path) -> Result<Self> {
+    /// Starts the mock of this folder of binaries; its authority, log and URL go to `folder`.
+    pub fn start(binaries: &Path, folder: &Path) -> Result<Self> {
         let url_file = folder.join("url");
         let child = Command::new(binaries.join("mock-provider"))
             .args(["--listen", "127.0.0.1:0", "--until-stdin-ends", "--ca-file"])
