@@ -145,9 +145,6 @@ impl Session {
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
         self.held.release()?;
-        if let Some(error) = stats.last_error.filter(|_| stats.dropped > 0) {
-            eprintln!("llmtap: {} spans were not exported: {error}", stats.dropped);
-        }
         if let Some(line) = loss_line(&summary) {
             eprintln!("{line}");
         }
