@@ -13,7 +13,22 @@ use serde_json::Value;
 
 /// Shapes that llmtap reads today: of these every exchange must have its span. Of others a span is neither demanded
 /// nor compared.
-const FAMILIES: [&str; 5] = ["openai_chat", "openai_responses", "openai_completions", "openai_embeddings", "anthropic"];
+const FAMILIES: [&str; 14] = [
+    "openai_chat",
+    "openai_responses",
+    "openai_completions",
+    "openai_embeddings",
+    "anthropic",
+    "anthropic_complete",
+    "gemini",
+    "cohere_chat1",
+    "cohere_chat2",
+    "cohere_embed",
+    "cohere_generate",
+    "ollama_chat",
+    "ollama_generate",
+    "ollama_embed",
+];
 
 /// Lowest share of equal values, for each field.
 const GOAL: f64 = 0.999;
@@ -129,7 +144,10 @@ impl Score {
             let strings = |value: Option<&Value>| -> Vec<String> {
                 value.and_then(Value::as_array).into_iter().flatten().map(|one| one.as_str().unwrap_or_default().into()).collect()
             };
-            let (names, ids) = (strings(span.get("llmtap.tool_calls.names")), strings(span.get("llmtap.tool_calls.ids")));
+            let (names, mut ids) =
+                (strings(span.get("llmtap.tool_calls.names")), strings(span.get("llmtap.tool_calls.ids")));
+            // Where an API has no ids, the span has no list of them.
+            ids.resize(names.len(), String::new());
             let wanted = |key: &str| -> Vec<String> {
                 let calls = row["tool_calls"].as_array().into_iter().flatten();
                 calls.map(|call| call[key].as_str().unwrap_or_default().into()).collect()
@@ -142,7 +160,7 @@ impl Score {
         }
         if let (Some(loose), false) = (row["ttfc_ns"].as_f64(), unscored.contains(&"ttfc_ns")) {
             let have = span.get("llmtap.time.first_token").and_then(Value::as_f64);
-            let strict = row["ttfc_ns_strict"].as_f64().or(row["ttfc_strict_ns"].as_f64());
+            let strict = row["ttfc_strict_ns"].as_f64();
             let near = |wanted: f64| have.is_some_and(|have| (have * 1e9 - wanted).abs() <= 1e6);
             self.count(row, "first_token", near(loose) || strict.is_some_and(near));
         }
