@@ -1,7 +1,7 @@
 //! What the hooks cost per `SSL_write` and `SSL_read`: untraced, empty programs at the exported entries and read
 //! returns, empty programs at our own sites, and the real ones. Prints one JSON object a size.
 //!
-//! `hook_cost [ROUNDS] [PAIRS]`; needs root, a C compiler and OpenSSL's headers.
+//! `hook_cost [ROUNDS] [PAIRS] [RING_BYTES]`; needs root, a C compiler and OpenSSL's headers.
 
 use std::{
     io::Read as _,
@@ -66,7 +66,11 @@ fn measure(directory: &Path, rounds: usize, pairs: usize) -> Result<()> {
 
 /// Runs with the real hooks and a reader beside.
 fn hooked(library: &Path, run: impl Fn() -> Result<f64>) -> Result<f64> {
-    let mut tracer = Tracer::load(&Options::default())?;
+    let mut options = Options::default();
+    if let Some(bytes) = std::env::args().nth(3) {
+        options.ring_bytes = bytes.parse()?;
+    }
+    let mut tracer = Tracer::load(&options)?;
     let mut reader = tracer.ring_reader()?;
     tracer.attach_file(library);
     tracer.add_target(std::process::id())?;

@@ -50,8 +50,7 @@ impl Btf {
     }
 
     fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        let mut btf =
-            Self { data, types: vec![0], strings: 0, structures: HashMap::new(), functions: HashMap::new() };
+        let mut btf = Self { data, types: vec![0], strings: 0, structures: HashMap::new(), functions: HashMap::new() };
         btf.index().ok_or(BtfError::Malformed)?;
         Ok(btf)
     }

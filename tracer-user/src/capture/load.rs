@@ -166,12 +166,15 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, RawFd> =
-            ebpf.maps().filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd()))).collect();
+        let descriptors: HashMap<String, RawFd> = ebpf
+            .maps()
+            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd())))
+            .collect();
         let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
         let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
 
-        let mut targets = Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
+        let mut targets =
+            Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
         let connections = take(&mut ebpf, "CONNECTIONS")?;
@@ -181,8 +184,11 @@ impl Tracer {
         for cgroup in cgroups {
             targets.select_cgroup(cgroup)?;
         }
-        let mut tracepoints =
-            vec![("process_fork", "sched_process_fork"), ("process_exec", "sched_process_exec"), ("process_exit", "sched_process_exit")];
+        let mut tracepoints = vec![
+            ("process_fork", "sched_process_fork"),
+            ("process_exec", "sched_process_exec"),
+            ("process_exit", "sched_process_exit"),
+        ];
         if !cgroups.is_empty() {
             tracepoints.push(("cgroup_attach", "cgroup_attach_task"));
         }

@@ -71,9 +71,8 @@ impl Attributes {
 pub fn open(attributes: &Attributes, cpu: i32) -> io::Result<OwnedFd> {
     const CLOSE_ON_EXEC: libc::c_ulong = 8;
     // SAFETY: the structure tells its own size, and its pointers are valid during the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, std::ptr::from_ref(attributes), -1, cpu, -1, CLOSE_ON_EXEC)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, std::ptr::from_ref(attributes), -1, cpu, -1, CLOSE_ON_EXEC) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -137,9 +136,8 @@ impl MappingWatch {
         let length = page * (PAGES + 1);
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new shared mapping of an open descriptor at an address of the kernel's choice.
-        let memory = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, event.as_raw_fd(), 0)
-        };
+        let memory =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, event.as_raw_fd(), 0) };
         let memory = match NonNull::new(memory.cast::<u8>()) {
             Some(memory) if memory.as_ptr().cast() != libc::MAP_FAILED => memory,
             _ => return Err(io::Error::last_os_error()),

@@ -113,7 +113,13 @@ struct Decoder {
 
 impl Decoder {
     fn new() -> Self {
-        Self { clock: Clock::new(), connections: BTreeMap::new(), processes: HashMap::new(), malformed: 0, seen: (0, 0) }
+        Self {
+            clock: Clock::new(),
+            connections: BTreeMap::new(),
+            processes: HashMap::new(),
+            malformed: 0,
+            seen: (0, 0),
+        }
     }
 
     fn record(&mut self, bytes: &[u8], out: &mut Vec<Event>) {

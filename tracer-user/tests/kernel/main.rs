@@ -11,13 +11,8 @@ use llmtap::capture::{ClosedBy, Direction, Event, ProcessNews, program::AttachMo
 use tracer_common::counter::Counter;
 
 /// Every way of attaching, and the way that the kernel would choose.
-const MODES: [Option<AttachMode>; 5] = [
-    None,
-    Some(AttachMode::Session),
-    Some(AttachMode::Multi),
-    Some(AttachMode::Perf),
-    Some(AttachMode::PerfConstant),
-];
+const MODES: [Option<AttachMode>; 5] =
+    [None, Some(AttachMode::Session), Some(AttachMode::Multi), Some(AttachMode::Perf), Some(AttachMode::PerfConstant)];
 
 /// Runs a scenario in every mode, and demands that what was captured is what the program tells, byte for byte.
 fn exact_in_all_modes(scenario: &str) {
@@ -77,8 +72,11 @@ fn exec_from_another_thread_than_the_first_begins_anew() {
     let Some(lab) = lab() else { return };
     let run = lab.run(None, "exec");
     run.assert_exact();
-    let closed: Vec<ClosedBy> =
-        run.events.iter().filter_map(|event| if let Event::Close { by, .. } = event { Some(*by) } else { None }).collect();
+    let closed: Vec<ClosedBy> = run
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Close { by, .. } = event { Some(*by) } else { None })
+        .collect();
     assert!(closed.contains(&ClosedBy::Exit));
     let pid = run.pid;
     let started: Vec<_> = run
@@ -181,7 +179,11 @@ fn a_confined_process_is_survived_and_seen() {
 fn a_library_that_nobody_had_mapped_is_caught_from_its_first_call() {
     let Some(lab) = lab() else { return };
     let run = lab.run_unprepared(None, "one");
-    assert!(run.notices.iter().any(|notice| matches!(&notice.what, ProcessNews::Mapped(verdict) if !verdict.hooked.is_empty())));
+    assert!(
+        run.notices
+            .iter()
+            .any(|notice| matches!(&notice.what, ProcessNews::Mapped(verdict) if !verdict.hooked.is_empty()))
+    );
     run.assert_exact();
 }
 
@@ -265,9 +267,10 @@ fn a_process_that_runs_already_is_traced_from_where_it_is() {
     let run = lab.watch(target.id(), Duration::from_millis(400));
     target.kill().unwrap();
     target.wait().unwrap();
-    let sent = run.events.iter().filter(|event| {
-        matches!(event, Event::Data { direction: Direction::Send, bytes, .. } if bytes.len() == 40)
-    });
+    let sent = run
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Data { direction: Direction::Send, bytes, .. } if bytes.len() == 40));
     assert!(sent.count() > 50, "of some 300 writes");
     run.assert_no_loss();
 }
@@ -302,5 +305,9 @@ fn everything_but_the_excluded_is_traced() {
     let run = lab.run_all("sizes", false);
     run.assert_exact();
     let run = lab.run_all("sizes", true);
-    assert!(run.events.iter().all(|event| !matches!(event, Event::Open { connection, .. } if connection.pid == Some(run.pid))));
+    assert!(
+        run.events
+            .iter()
+            .all(|event| !matches!(event, Event::Open { connection, .. } if connection.pid == Some(run.pid)))
+    );
 }
