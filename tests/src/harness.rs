@@ -173,6 +173,20 @@ impl Bench {
             .env("PYTHONDONTWRITEBYTECODE", "1")
     }
 
+    /// Gives Python a libssl of its own: probes stand in files, so that those of any other tracer on this machine show in
+    /// every process that maps the same file.
+    pub fn own_libssl(&self, command: &mut Command) -> anyhow::Result<()> {
+        const PRINT: &str = "import ssl; print([l.split()[-1] for l in open('/proc/self/maps') if '/libssl' in l][0])";
+        let found = Command::new(python()?).args(["-c", PRINT]).output()?;
+        let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
+        let name = path.file_name().context("this Python maps no libssl file")?;
+        let folder = self.path("lib");
+        fs::create_dir_all(&folder)?;
+        fs::copy(&path, folder.join(name))?;
+        command.env("LD_LIBRARY_PATH", folder);
+        Ok(())
+    }
+
     /// A client script with its scenarios, as a command line.
     pub fn script(&self, script: &str, scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
         let path = clients().join(script).display().to_string();

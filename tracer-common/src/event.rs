@@ -290,6 +290,67 @@ impl Cookie {
     }
 }
 
+/// Where a finished read's values stand: the attach cookie of the sites that reads pass when they have ended. It fits
+/// 31 bits too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReadCookie(pub u32);
+
+impl ReadCookie {
+    const BUFFER_SHIFT: u32 = 4;
+    const LENGTH_SHIFT: u32 = 8;
+    const DONE_SHIFT: u32 = 12;
+    const PEEK_SHIFT: u32 = 16;
+    const LIBRARY_SHIFT: u32 = 20;
+    /// The stack pointer's number: it never holds the flag.
+    const NO_FLAG: u32 = 4;
+
+    /// Without `peek`, no `SSL_peek` passes.
+    #[must_use]
+    pub fn new(registers: ArgumentRegisters, peek: Option<Register>, library: u32) -> Self {
+        Self(
+            registers.ssl as u32
+                | ((registers.buffer as u32) << Self::BUFFER_SHIFT)
+                | ((registers.length as u32) << Self::LENGTH_SHIFT)
+                | ((registers.done as u32) << Self::DONE_SHIFT)
+                | (peek.map_or(Self::NO_FLAG, |peek| peek as u32) << Self::PEEK_SHIFT)
+                | ((library & 0x3ff) << Self::LIBRARY_SHIFT),
+        )
+    }
+
+    #[must_use]
+    pub const fn ssl(self) -> u32 {
+        self.0 & 15
+    }
+
+    #[must_use]
+    pub const fn buffer(self) -> u32 {
+        (self.0 >> Self::BUFFER_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn length(self) -> u32 {
+        (self.0 >> Self::LENGTH_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn done(self) -> u32 {
+        (self.0 >> Self::DONE_SHIFT) & 15
+    }
+
+    #[must_use]
+    pub const fn peek(self) -> Option<u32> {
+        match (self.0 >> Self::PEEK_SHIFT) & 15 {
+            Self::NO_FLAG => None,
+            register => Some(register),
+        }
+    }
+
+    #[must_use]
+    pub const fn library(self) -> u32 {
+        (self.0 >> Self::LIBRARY_SHIFT) & 0x3ff
+    }
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]

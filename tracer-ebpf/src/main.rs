@@ -44,6 +44,13 @@ pub fn call_session(ctx: *mut core::ffi::c_void) -> u32 {
     if tls::enter(&ProbeContext::new(ctx), true) { 0 } else { LEAVE_THE_RETURN_ALONE }
 }
 
+/// A place that every read passes when it has ended: one ordinary probe sees the whole of it.
+#[uprobe]
+pub fn read_return(ctx: ProbeContext) -> u32 {
+    tls::finished_read(&ctx);
+    0
+}
+
 /// Entry of a function that ends or names a connection.
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {

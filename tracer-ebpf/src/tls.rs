@@ -16,8 +16,8 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{
-        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, Register,
-        Target, direction, end, fact, kind, lifecycle,
+        CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie,
+        Register, Target, direction, end, fact, kind, lifecycle,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
 };
@@ -108,7 +108,7 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
 enum Admission {
     /// Index of the free place among the thread's calls.
     At(usize),
-    /// Part of an outer call on the same connection, which will tell the bytes.
+    /// Part of an outer call in the same direction on the same connection, which will tell the bytes.
     Inner,
     Refused(Counter),
 }
@@ -233,7 +233,7 @@ pub fn leave(ctx: *mut c_void, session: bool) {
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
-            peer_closed(call);
+            peer_closed(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl });
         }
         return;
     }
@@ -287,10 +287,55 @@ fn innermost(calls: &Calls, stack: u64) -> Option<usize> {
     None
 }
 
+/// Hands over what a read got that has just ended. All there is to know stands in registers: nothing was remembered on
+/// entry and no return address replaced, so that it does not matter on which stack the call runs.
 #[inline(always)]
-fn peer_closed(call: &Call) {
-    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
-    let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
+pub fn finished_read(ctx: &ProbeContext) {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let Some(target) = target(pid_tgid) else { return };
+    let cookie = ReadCookie(cookie(ctx.as_ptr()));
+    // SAFETY: the context of a uprobe program is `pt_regs`.
+    let regs = unsafe { &*ctx.regs };
+    let result = regs.rax as i32;
+    if result < 0 {
+        return;
+    }
+    if let Some(peek) = cookie.peek()
+        && register(regs, peek) as u32 != 0
+    {
+        return;
+    }
+    let id = ConnectionId { incarnation: target.incarnation, ssl: register(regs, cookie.ssl()) };
+    let length = register(regs, cookie.length());
+    if result == 0 {
+        if length != 0 {
+            peer_closed(&id);
+        }
+        return;
+    }
+    // SAFETY: the helper checks the address.
+    let Ok(done) = (unsafe { bpf_probe_read_user(register(regs, cookie.done()) as *const u64) }) else {
+        count(Counter::Unreadable, 1);
+        return;
+    };
+    if done == 0 || done > length {
+        return;
+    }
+    let now = task::now();
+    let Some(connection) = connection(target, id.ssl, cookie.library(), now, pid_tgid) else { return };
+    let payload = emit::Payload {
+        address: register(regs, cookie.buffer()),
+        length: done,
+        time: now,
+        direction: direction::RECEIVE,
+        tid: pid_tgid as u32,
+    };
+    emit::payload(connection, &payload, now);
+}
+
+#[inline(always)]
+fn peer_closed(key: &ConnectionId) {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
     if connection.flags & Connection::PEER_CLOSED == 0 {

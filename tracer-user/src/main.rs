@@ -52,8 +52,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     // clap's text goes on with the missing arguments, a tip, and the usage.
-    let told: Vec<&str> =
-        text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty()).collect();
+    let told: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let subcommand = std::env::args().nth(1).filter(|name| !name.starts_with('-')).map(|name| format!(" {name}"));
     let is_known = |name: &str| Cli::command().find_subcommand(name.trim()).is_some();
     let subcommand = subcommand.filter(|name| is_known(name)).unwrap_or_default();

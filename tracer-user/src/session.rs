@@ -163,7 +163,12 @@ impl Session {
 
 fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> Summary {
     Summary {
-        events_lost: totals.lost.iter().map(|(_, count)| count).sum::<u64>().max(seen.lost_bytes.min(1) + seen.unknown_losses),
+        events_lost: totals
+            .lost
+            .iter()
+            .map(|(_, count)| count)
+            .sum::<u64>()
+            .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
         connections_untraced: seen.http2 + seen.evicted_connections,
         processes: totals.processes,

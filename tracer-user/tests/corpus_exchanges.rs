@@ -2,16 +2,16 @@
 //!
 //! The recordings are not part of the source. `LLMTAP_CORPUS` names their folder.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use base64::Engine;
-use bytes::Bytes;
 use llmtap::{
-    capture::{self, ClosedBy, Connection, ConnectionKey, Direction, Role},
+    capture::{Connection, ConnectionKey, Role, replay::Replay},
     exchange::{self, Exchanges, Outcome},
     flow::{self, Flows},
     proto::{self, Piece},
@@ -72,16 +72,17 @@ fn compare(seen: &BTreeMap<(String, u32), Seen>, expected: &Path) -> usize {
 }
 
 fn run(capture: &Path) -> BTreeMap<(String, u32), Seen> {
-    let text = zstd::decode_all(std::fs::File::open(capture).unwrap()).unwrap();
+    let mut capture = Replay::new(std::fs::File::open(capture).unwrap()).unwrap();
     let mut flows = Flows::new(flow::Limits::default());
     let mut decoders: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)> = HashMap::new();
     let mut exchanges = Exchanges::new();
-    let mut keys = HashMap::new();
     let mut seen = BTreeMap::new();
     let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
-    for line in text.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
-        let Some(event) = record(&serde_json::from_slice(line).unwrap(), &mut keys) else { continue };
-        flows.push(event, &mut ordered);
+    let mut captured = Vec::new();
+    while capture.next(&mut captured).unwrap() {
+        for event in captured.drain(..) {
+            flows.push(event, &mut ordered);
+        }
         for event in ordered.drain(..) {
             let key = match event {
                 flow::Event::Open { key, connection, .. } => {
@@ -152,30 +153,4 @@ fn note(
         exchange::Event::RequestPiece { .. } | exchange::Event::RequestEnd { .. } => {}
         exchange::Event::Lost { .. } => panic!("lost bytes in {id:?}"),
     }
-}
-
-fn record(value: &Value, keys: &mut HashMap<String, ConnectionKey>) -> Option<capture::Event> {
-    let next = ConnectionKey(keys.len() as u64);
-    let name = value["conn"].as_str()?;
-    let key = *keys.entry(name.to_owned()).or_insert(next);
-    let at = value["ts"].as_u64().unwrap();
-    Some(match value["k"].as_str().unwrap() {
-        "open" => {
-            let connection = Connection { id: name.into(), ..Connection::default() };
-            capture::Event::Open { at, key, connection: Arc::new(connection) }
-        }
-        "data" => {
-            let direction = if value["dir"] == "send" { Direction::Send } else { Direction::Receive };
-            let bytes = match value["text"].as_str() {
-                Some(text) => Bytes::copy_from_slice(text.as_bytes()),
-                None => {
-                    let text = value["b64"].as_str().unwrap();
-                    base64::engine::general_purpose::STANDARD.decode(text).unwrap().into()
-                }
-            };
-            capture::Event::Data { at, key, direction, offset: value["off"].as_u64().unwrap(), bytes }
-        }
-        "close" => capture::Event::Close { at, key, by: ClosedBy::Unknown },
-        other => panic!("{other}"),
-    })
 }

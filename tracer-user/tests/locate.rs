@@ -178,8 +178,8 @@ fn check_bytes(file: &[u8], hooks: &Hooks, method: &Method) {
     assert_eq!(method.read_returns.len(), 2);
     for one in &method.read_returns {
         assert!(is(one.emulated, one.offset));
-        let registers: HashSet<u16> = [one.ssl, one.buf, one.done].map(Register::pt_regs_offset).into();
-        assert_eq!(registers.len(), 3);
+        let registers: HashSet<u16> = [one.ssl, one.buf, one.len, one.done].map(Register::pt_regs_offset).into();
+        assert_eq!(registers.len(), 4);
     }
     let first = &method.read_returns[0];
     assert_ne!(first.peek, Peek::Lost);

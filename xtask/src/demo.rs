@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::setup;
+use crate::{setup, test};
 
 /// Runs the demo; an error when a traced call differs from what the mock sent.
 pub fn run() -> Result<()> {
@@ -22,7 +22,9 @@ pub fn run() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .current_dir(setup::root())
-        .args(["build", "--package", "tracer-user", "--package", "tests", "--bins"])
+        .arg("build")
+        .args(test::PACKAGES)
+        .arg("--bins")
         .status()?;
     ensure!(built.success(), "the build failed; its output above says why");
     let binaries = target().join("debug");
@@ -86,13 +88,14 @@ fn relative(path: &Path) -> String {
 }
 
 /// The mock, which ends with us however we end: it watches its standard input.
-struct Mock {
+pub struct Mock {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Mock {
-    fn start(binaries: &Path, folder: &Path) -> Result<Self> {
+    /// Starts the mock of this folder of binaries; its authority, log and URL go to `folder`.
+    pub fn start(binaries: &Path, folder: &Path) -> Result<Self> {
         let url_file = folder.join("url");
         let child = Command::new(binaries.join("mock-provider"))
             .args(["--listen", "127.0.0.1:0", "--until-stdin-ends", "--ca-file"])

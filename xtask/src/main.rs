@@ -1,5 +1,6 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
+mod bench;
 mod demo;
 mod fixture;
 mod prices;
@@ -28,6 +29,11 @@ enum Task {
         /// Only these tiers: unit, data, kernel, e2e
         tiers: Vec<String>,
     },
+    /// Measure what llmtap costs, each figure beside a baseline of the same run
+    Bench {
+        /// Only these parts: hooks, client, replay, memory
+        parts: Vec<String>,
+    },
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
     Fixture,
     /// Make the built-in price table anew from published price lists
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Demo => setup::run().and_then(|()| demo::run()),
+        Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Prices { wheels } => prices::run(wheels),

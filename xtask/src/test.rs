@@ -10,19 +10,23 @@ use anyhow::{Result, bail};
 
 use crate::setup;
 
+/// Every cargo command names the same packages: with another choice cargo would build the dependencies again, with
+/// other features.
+pub const PACKAGES: [&str; 3] = ["--workspace", "--exclude", "tracer-ebpf"];
+
 /// A tier is one cargo command.
 struct Tier {
     name: &'static str,
-    arguments: &'static [&'static str],
+    targets: &'static [&'static str],
     /// Tests that load probes into the kernel or watch times share the machine badly.
     serial: bool,
 }
 
 const TIERS: [Tier; 4] = [
-    Tier { name: "unit", arguments: &["--workspace", "--exclude", "tracer-ebpf", "--lib", "--bins"], serial: false },
-    Tier { name: "data", arguments: &["--package", "tracer-user", "--test", "[!k]*"], serial: false },
-    Tier { name: "kernel", arguments: &["--package", "tracer-user", "--test", "kernel*"], serial: true },
-    Tier { name: "e2e", arguments: &["--package", "tests", "--test", "e2e*"], serial: true },
+    Tier { name: "unit", targets: &["--lib", "--bins"], serial: false },
+    Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false },
+    Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true },
+    Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true },
 ];
 
 #[derive(Default, Clone, Copy)]
@@ -38,7 +42,7 @@ pub fn run(names: &[String]) -> Result<()> {
         bail!("no tier is called {unknown}; there are {}", TIERS.map(|tier| tier.name).join(", "));
     }
     // The end-to-end tests run the program itself.
-    cargo(&["build", "--package", "tracer-user", "--package", "tests", "--bins"])?;
+    cargo(&[&["build"][..], &PACKAGES, &["--bins"]].concat())?;
     let mut total = Count::default();
     let mut lines = Vec::new();
     let mut broken = false;
@@ -68,7 +72,7 @@ pub fn run(names: &[String]) -> Result<()> {
 /// Format, lints, licences, tests, fuzz smoke.
 pub fn ci() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--exclude", "tracer-ebpf", "--all-targets", "--", "-D", "warnings"])?;
+    cargo(&[&["clippy"][..], &PACKAGES, &["--all-targets", "--", "-D", "warnings"]].concat())?;
     run(&[])
 }
 
@@ -76,7 +80,7 @@ pub fn ci() -> Result<()> {
 /// passed ones.
 fn run_tier(tier: &Tier) -> Result<(Count, bool)> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(setup::root()).arg("test").arg("--no-fail-fast").args(tier.arguments);
+    command.current_dir(setup::root()).arg("test").arg("--no-fail-fast").args(PACKAGES).args(tier.targets);
     command.args(["--", "--nocapture"]);
     if tier.serial {
         command.arg("--test-threads=1");

@@ -135,6 +135,7 @@ fn trace_of_a_running_process() -> anyhow::Result<()> {
     let bench = bench!();
     let line = bench.script("openai_sync.py", &["wait", "plain", "stream", "tools"])?;
     let mut command = Command::new(&line[0]);
+    bench.own_libssl(&mut command)?;
     let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
     client.wait_for_line("waiting")?;
     let mut command = Command::new(llmtap()?);

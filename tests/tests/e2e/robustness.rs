@@ -48,7 +48,7 @@ fn resident(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| status_number(*pid, "VmRSS:")).sum()
 }
 
-/// Bytes of the executable mappings of libssl in which the process differs from the file: the probes that stand.
+/// Bytes of the executable mappings of libssl, one of the test's own, in which the process differs from the file: the probes that stand.
 fn probes(pid: u32) -> anyhow::Result<usize> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
@@ -140,7 +140,9 @@ fn memory_stays_flat_with_long_prompts_and_streams() -> anyhow::Result<()> {
 /// Kills one of the tracer's processes in the middle of a stream.
 fn killed(bench: &Bench, which: usize) -> anyhow::Result<()> {
     let line = bench.script("openai_sync.py", &["slow", "wait", "plain"])?;
-    let mut running = Running::start(&mut bench.traced(&[], &line)?)?;
+    let mut command = bench.traced(&[], &line)?;
+    bench.own_libssl(&mut command)?;
+    let mut running = Running::start(&mut command)?;
     let client = client_of(running.id())?;
     running.wait_for_line("streaming")?;
     ensure!(probes(client)? > 0, "no probe stood: this test would see nothing");

@@ -10,12 +10,12 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::{ArgumentRegisters, CallResult, Cookie, Register, direction, fact},
+    event::{ArgumentRegisters, CallResult, Cookie, ReadCookie, Register, direction, fact},
     limits::{LIBRARIES, LIBRARY_NAME},
 };
 
 use super::{
-    locate::{self, Function, Hooks, Reason, Site},
+    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
@@ -137,6 +137,8 @@ struct CallSite {
 /// Where the probes of one file go.
 struct Plan {
     calls: Vec<CallSite>,
+    /// Where finished reads pass; with these, reads are not among `calls`.
+    reads: Vec<(u64, u32)>,
     /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
     exits: Vec<u64>,
     facts: Vec<(u64, u32)>,
@@ -193,6 +195,7 @@ impl Attachments {
             self.load("call_entry", 0)?;
             self.load("call_exit", 0)?;
         }
+        self.load("read_return", 0)?;
         self.load("connection_fact", 0)
     }
 
@@ -200,7 +203,7 @@ impl Attachments {
     fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
         let mode = match (name, self.mode) {
             // Nothing of it runs on return.
-            ("connection_fact", AttachMode::Session) => AttachMode::Multi,
+            ("connection_fact" | "read_return", AttachMode::Session) => AttachMode::Multi,
             (_, mode) => mode,
         };
         let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
@@ -263,13 +266,18 @@ impl Attachments {
         if exported {
             hooks.method = None;
         }
-        let plan = plan(&hooks, 0);
+        let plan = plan(&hooks, 0, self.mode);
         let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
         let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
         if mode == AttachMode::Multi {
             let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
             let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
             links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+        }
+        let reads: Vec<(u64, u64)> = plan.reads.iter().map(|(offset, _)| (*offset, 0)).collect();
+        if !reads.is_empty() {
+            let on_read = self.programs.load("empty_entry", AttachMode::Multi, 0)?;
+            links.push(attach_multi(&on_read, AttachMode::Multi, path, &reads, false, None)?);
         }
         Ok(links)
     }
@@ -306,13 +314,18 @@ impl Attachments {
     }
 
     /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
-    /// stacks. There the exported functions are hooked, at their entries and at their return instructions.
+    /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
+    /// if they are not seen whole anyway.
     fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
         let mut hooks = hooks.clone();
         if self.mode == AttachMode::Session {
             return Ok((hooks, Vec::new()));
         }
-        hooks.method = None;
+        if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
+            hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
+        } else {
+            hooks.method = None;
+        }
         let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
         let exits = returns::of(file, &functions).ok_or_else(|| {
             ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into())
@@ -323,7 +336,7 @@ impl Attachments {
     fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
         let name = versioned(&hooks.library, path);
         let library = self.library(&name);
-        let plan = Plan { exits, ..plan(hooks, library) };
+        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
         let Some(first) = plan.calls.first() else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
@@ -344,8 +357,11 @@ impl Attachments {
 
     fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
         let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
+        let plain = |sites: &[(u64, u32)]| -> Vec<(u64, u64)> {
+            sites.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect()
+        };
+        let (reads, facts) = (plain(&plan.reads), plain(&plan.facts));
         let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
-        let facts: Vec<(u64, u64)> = plan.facts.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect();
         let mut links = Vec::new();
         let mut attach = |name, mode, sites: &[(u64, u64)]| {
             if !sites.is_empty() {
@@ -360,6 +376,7 @@ impl Attachments {
             attach("call_exit", AttachMode::Multi, &exits)?;
             attach("call_entry", AttachMode::Multi, &calls)?;
         }
+        attach("read_return", AttachMode::Multi, &reads)?;
         attach("connection_fact", AttachMode::Multi, &facts)?;
         Ok(links)
     }
@@ -369,7 +386,8 @@ impl Attachments {
         let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
         let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
         let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
-        for (name, offset, cookie) in exits.chain(entries).chain(facts) {
+        let reads = plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie));
+        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts) {
             self.load(name, cookie)?;
             let program = self.program(name, cookie)?;
             probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
@@ -401,7 +419,7 @@ impl Attachments {
 }
 
 /// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.
-fn versioned(library: &str, path: &Path) -> String {
+pub(super) fn versioned(library: &str, path: &Path) -> String {
     let beside = || {
         let name = path.file_name()?.to_str()?;
         let crypto = path.with_file_name(name.strip_prefix("libssl").map(|rest| format!("libcrypto{rest}"))?);
@@ -417,8 +435,9 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
 }
 
-/// Chooses the method table's functions, or else the exported ones.
-fn plan(hooks: &Hooks, library: u32) -> Plan {
+/// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
+/// seen where they return in any mode.
+fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
     let call = |site: &Site, direction, result, done: usize| {
         let registers = ArgumentRegisters {
             ssl: register(site.registers[0]?)?,
@@ -428,7 +447,12 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         };
         Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
     };
-    let calls = match &hooks.method {
+    let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
+    // All or none: a read that passes one of them must not be counted at its entry too.
+    let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
+    let reads = reads.unwrap_or_default();
+    let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
+        Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
         Some(method) => vec![
             call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
             call(&method.write, direction::SEND, CallResult::ByPointer, 3),
@@ -436,6 +460,7 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
         None => hooks
             .exported
             .iter()
+            .filter(|entry| reads.is_empty() || !matches!(entry.function, Function::Read | Function::ReadEx))
             .map(|entry| {
                 let (direction, result, done) = match entry.function {
                     Function::Read => (direction::RECEIVE, CallResult::Count, 3),
@@ -462,11 +487,26 @@ fn plan(hooks: &Hooks, library: u32) -> Plan {
     Plan {
         exits: Vec::new(),
         calls: calls.into_iter().flatten().collect(),
+        reads,
         facts: facts
             .into_iter()
             .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
             .collect(),
     }
+}
+
+fn finished_read(at: &ReadReturn, library: u32) -> Option<u32> {
+    let registers = ArgumentRegisters {
+        ssl: register(at.ssl)?,
+        buffer: register(at.buf)?,
+        length: register(at.len)?,
+        done: register(at.done)?,
+    };
+    let peek = match at.peek {
+        Peek::Flag(flag) => Some(register(flag)?),
+        Peek::Never | Peek::Lost => None,
+    };
+    Some(ReadCookie::new(registers, peek, library).0)
 }
 
 /// None for registers of other architectures.

@@ -73,8 +73,10 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
     };
     let Ok(glob) = globset::Glob::new(name).map(|glob| glob.compile_matcher()) else { return Vec::new() };
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.file_name().is_some_and(|name| glob.is_match(name))).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| glob.is_match(name)))
+        .collect();
     files.sort();
     files
 }
@@ -86,7 +88,9 @@ mod tests {
     #[test]
     fn libraries_beside_the_program_and_in_its_environment_are_found_once() {
         let folder = tempfile::tempdir().unwrap();
-        for (path, content) in [("bin/prog", ""), ("lib/libssl.so.3", "x"), ("lib/libcrypto.so.3", "x"), ("own/libssl-1f.so.1.1", "x")] {
+        for (path, content) in
+            [("bin/prog", ""), ("lib/libssl.so.3", "x"), ("lib/libcrypto.so.3", "x"), ("own/libssl-1f.so.1.1", "x")]
+        {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();

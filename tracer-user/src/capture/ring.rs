@@ -95,6 +95,8 @@ struct State {
     /// [`Event::Open`] was told. It waits for the first bytes, so that the server name is in it.
     told: bool,
     closed: bool,
+    /// This side has sent its close_notify.
+    said_goodbye: bool,
     /// Where the next piece begins if nothing was lost, by direction.
     next: [u64; 2],
     /// Time of the last event: none is told before it.
@@ -163,6 +165,7 @@ impl Decoder {
             facts,
             told: false,
             closed: false,
+            said_goodbye: false,
             next: [0; 2],
             last: 0,
         };
@@ -223,8 +226,12 @@ impl Decoder {
                     state.reach(key, at, index, record.offsets[index], out);
                 }
             }
-            let by = if record.cause == end::PEER_CLOSED { ClosedBy::Peer } else { ClosedBy::Local };
-            state.close(key, at, by, out);
+            match record.cause {
+                // Only this side has said goodbye: the answer may still come (RFC 8446 section 6.1).
+                end::SHUT_DOWN => state.said_goodbye = true,
+                end::PEER_CLOSED => state.close(key, at, ClosedBy::Peer, out),
+                _ => state.close(key, at, ClosedBy::Local, out),
+            }
         }
         // After the peer's or the own goodbye the object lives on.
         if matches!(record.cause, end::FREED | end::CLEARED) {
@@ -241,7 +248,8 @@ impl Decoder {
         if matches!(record.what, lifecycle::EXEC | lifecycle::EXIT) {
             for key in self.processes.remove(&record.tgid).unwrap_or_default() {
                 if let Some(mut state) = self.connections.remove(&key) {
-                    state.close(key, at, ClosedBy::Exit, out);
+                    let by = if state.said_goodbye { ClosedBy::Local } else { ClosedBy::Exit };
+                    state.close(key, at, by, out);
                 }
             }
         }

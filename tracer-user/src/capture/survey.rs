@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    attach::{FileKey, mapping, open},
+    attach::{FileKey, mapping, open, versioned},
     locate::{self, Reason},
     perf::Mapping,
 };
@@ -45,7 +45,7 @@ impl Survey {
     }
 
     fn file(&mut self, mapping: &Mapping) -> Option<Result<(String, bool), Reason>> {
-        let (file, _) = open(mapping)?;
+        let (file, path) = open(mapping)?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {
             return None;
@@ -57,7 +57,7 @@ impl Survey {
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((hooks.library, hooks.method.is_some()))),
+            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), hooks.method.is_some()))),
             Err(reason) if reason.is_tls() => Some(Err(reason)),
             Err(_) => None,
         };

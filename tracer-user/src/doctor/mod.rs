@@ -48,7 +48,9 @@ pub struct ProcessVerdict {
 pub fn examine(pid: Option<u32>) -> Report {
     let mut report = Report { machine: Machine::examine(), processes: Vec::new(), unreadable: 0 };
     let mut survey = Survey::default();
-    for pid in pid.map_or_else(running, |pid| vec![pid]) {
+    // This very program carries the names that it looks for.
+    let own = std::process::id();
+    for pid in pid.map_or_else(running, |pid| vec![pid]).into_iter().filter(|pid| *pid != own) {
         match survey.process(pid) {
             Ok(files) => report.processes.extend(verdicts(pid, files)),
             // A process that has ended meanwhile is nobody's problem.

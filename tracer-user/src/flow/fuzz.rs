@@ -14,8 +14,7 @@ pub fn flow(data: &[u8]) {
     let mut flows = Flows::new(limits);
     let mut out = Vec::new();
     let mut ends: HashMap<(ConnectionKey, Direction), u64> = HashMap::new();
-    for (number, operation) in data.chunks_exact(4).enumerate() {
-        let &[kind, place, length, time] = operation else { break };
+    for (number, [kind, place, length, time]) in data.as_chunks().0.iter().copied().enumerate() {
         let key = ConnectionKey(u64::from(kind >> 4) % 5);
         let direction = if kind & 8 == 0 { Direction::Send } else { Direction::Receive };
         let at = number as u64 + u64::from(time);

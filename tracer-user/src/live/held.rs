@@ -32,7 +32,10 @@ impl Held {
         state.inner.write_all(&waiting)?;
         if state.dropped > 0 {
             let dropped = std::mem::take(&mut state.dropped);
-            writeln!(state.inner, "llmtap: {dropped} bytes of output were dropped while the terminal was taken; use -o FILE")?;
+            writeln!(
+                state.inner,
+                "llmtap: {dropped} bytes of output were dropped while the terminal was taken; use -o FILE"
+            )?;
         }
         state.inner.flush()
     }

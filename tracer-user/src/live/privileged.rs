@@ -35,13 +35,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(30);
 const MAX_NAMES: usize = 64;
 
 /// Runs until there is nothing left to trace; then lets the other half finish.
-pub fn run(
-    tracer: Tracer,
-    channel: &Channel,
-    parser: u32,
-    signals: &Signals,
-    plan: Plan,
-) -> Result<u8, Failure> {
+pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, plan: Plan) -> Result<u8, Failure> {
     let mut half = Half {
         tracer,
         channel,
@@ -212,7 +206,10 @@ impl Half<'_> {
                 ProcessNews::Joined => self.adopt(notice.pid),
                 ProcessNews::Mapped(verdict) => self.note(Some(notice.pid), verdict),
                 ProcessNews::ForeignStack => {
-                    self.refuse(notice.pid, "calls its TLS library on coroutine stacks, where hooks are not safe".into());
+                    self.refuse(
+                        notice.pid,
+                        "calls its TLS library on coroutine stacks, where hooks are not safe".into(),
+                    );
                 }
                 ProcessNews::Forked | ProcessNews::Exited => {}
             }
@@ -270,7 +267,9 @@ impl Half<'_> {
     fn refuse(&mut self, pid: u32, why: String) {
         let name = process::facts(pid).ok().and_then(|facts| facts.exe).map_or_else(
             || format!("process {pid}"),
-            |exe| Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned()),
+            |exe| {
+                Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned())
+            },
         );
         if self.untraced.len() < MAX_NAMES && !self.untraced.contains_key(&name) {
             // Whether the process uses another, hooked library is not known yet: the closing words tell.
@@ -287,7 +286,8 @@ impl Half<'_> {
                     let Ok(channel) = self.channel.try_clone() else { continue };
                     // The C library may wait for a name server.
                     thread::spawn(move || {
-                        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+                        let addresses =
+                            (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
                         let _ = channel.send(&ToParser::Resolved { id, addresses });
                     });
                 }
@@ -302,7 +302,10 @@ impl Half<'_> {
             lost: counters.losses().map(|(cause, count)| (cause.to_owned(), count)).collect(),
             processes: self.processes,
             hooked: self.hooked.iter().cloned().collect(),
-            untraced: std::mem::take(&mut self.untraced).into_iter().map(|(name, (pid, why))| (name, pid, why)).collect(),
+            untraced: std::mem::take(&mut self.untraced)
+                .into_iter()
+                .map(|(name, (pid, why))| (name, pid, why))
+                .collect(),
         };
         let _ = self.channel.send(&ToParser::CommandEnded);
         let _ = self.channel.send(&ToParser::Finish(totals));

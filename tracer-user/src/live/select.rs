@@ -33,7 +33,9 @@ impl Selection {
 
     /// Whether processes are chosen by what they execute, so that every exec must be looked at.
     pub fn by_name(&self) -> bool {
-        !self.comms.is_empty() || !self.exes.is_empty() || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
+        !self.comms.is_empty()
+            || !self.exes.is_empty()
+            || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
     }
 
     pub fn selects(&self, pid: u32) -> bool {

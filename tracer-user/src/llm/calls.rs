@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{
     ALL, Claim, Dialect, LlmCall,
     call::{CallError, Completeness, Request, Response, Times, Usage},
-    decode::{CallLimits, Decoder, Evidence, Finish},
+    decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
     json::Ending,
     pace::Pace,
@@ -249,33 +249,23 @@ impl Open {
     fn response_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         self.has_response_body = true;
-        let (name, data): (&[u8], _) = match piece {
-            Piece::Bytes(bytes) => {
-                for candidate in &mut self.candidates {
-                    candidate.decoder.response(bytes);
-                }
-                return;
-            }
-            Piece::Comment => {
-                self.streamed = true;
-                return;
-            }
-            Piece::Sse { event, data } => (event, data),
-            Piece::Line(line) => (b"", line),
-        };
-        self.streamed = true;
-        let (mut is_data, mut content) = (false, false);
+        let mut seen = Seen::default();
         for candidate in &mut self.candidates {
-            let seen = candidate.decoder.event(name, data);
-            is_data |= seen.data;
-            content |= seen.content;
-            self.terminated |= seen.end;
+            let Candidate { decoder, .. } = candidate;
+            seen |= match piece {
+                Piece::Bytes(bytes) => decoder.response(bytes),
+                Piece::Sse { event, data } => decoder.event(event, data),
+                Piece::Line(line) => decoder.event(b"", line),
+                Piece::Comment => Seen::default(),
+            };
         }
-        if is_data {
+        self.streamed |= seen.data || !matches!(piece, Piece::Bytes(_));
+        self.terminated |= seen.end;
+        if seen.data {
             self.times.first_chunk.get_or_insert(at);
             self.pace.event(at);
         }
-        if content {
+        if seen.content {
             self.times.first_token.get_or_insert(at);
             self.times.last_token = Some(at);
         }
@@ -300,7 +290,7 @@ impl Open {
         let mut call = self.call(id, dialect, outcome);
         let Finish { response, dropped, .. } = decoder.finish(&mut call);
         call.response.streamed = self.streamed;
-        let whole = self.terminated || (!self.streamed && response == Ending::Complete);
+        let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();
         if cut && call.error.is_none() {

@@ -74,6 +74,15 @@ pub struct Seen {
     pub news: bool,
 }
 
+impl std::ops::BitOrAssign for Seen {
+    fn bitor_assign(&mut self, other: Self) {
+        self.data |= other.data;
+        self.content |= other.content;
+        self.end |= other.end;
+        self.news |= other.news;
+    }
+}
+
 /// Whether what was seen belongs to the dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
@@ -86,8 +95,9 @@ pub enum Evidence {
 /// Reads one exchange. It never fails: it tells what it knows.
 pub trait Decoder: Send {
     fn request(&mut self, bytes: &[u8]);
-    /// Bytes of a response body without message framing.
-    fn response(&mut self, bytes: &[u8]);
+    /// Bytes of a response body without message framing. What was seen counts only for a body that is a stream by its own
+    /// shape, such as an array that grows.
+    fn response(&mut self, bytes: &[u8]) -> Seen;
     /// One event or line of a streamed response. `name` is empty when the event has none.
     fn event(&mut self, name: &[u8], data: &[u8]) -> Seen;
     /// Bytes are missing here.
@@ -104,6 +114,7 @@ pub trait Decoder: Send {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finish {
     pub request: Ending,
+    /// Of a body without message framing: `Empty` when it had events.
     pub response: Ending,
     /// Values that a cap left out.
     pub dropped: u64,
@@ -126,6 +137,10 @@ pub trait ResponseReader: Sink<Self::Field> + Send {
     }
     /// What the event that ends now was.
     fn end_event(&mut self) -> Seen;
+    /// What the piece of a body without message framing that ends now was, for a body that is a stream by its own shape.
+    fn end_piece(&mut self) -> Seen {
+        Seen::default()
+    }
     fn evidence(&self) -> Evidence;
     fn finish(&mut self, call: &mut LlmCall) -> u64;
 }
@@ -136,7 +151,7 @@ pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
     response: P,
     response_scanner: Scanner<P::Field>,
     repeat: Repeat,
-    response_ending: Option<Ending>,
+    has_events: bool,
 }
 
 impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
@@ -147,7 +162,7 @@ impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
             response,
             response_scanner: Scanner::new(P::SHAPE),
             repeat: Repeat::default(),
-            response_ending: None,
+            has_events: false,
         }
     }
 }
@@ -157,8 +172,9 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         self.request_scanner.push(bytes, &mut self.request);
     }
 
-    fn response(&mut self, bytes: &[u8]) {
+    fn response(&mut self, bytes: &[u8]) -> Seen {
         self.response_scanner.push(bytes, &mut self.response);
+        self.response.end_piece()
     }
 
     fn event(&mut self, name: &[u8], data: &[u8]) -> Seen {
@@ -167,7 +183,7 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
             return seen;
         }
         if data.trim_ascii() == b"[DONE]" {
-            self.response_ending = Some(Ending::Complete);
+            self.has_events = true;
             return Seen { end: true, ..Seen::default() };
         }
         if !self.response.begin_event(name) {
@@ -175,7 +191,7 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         }
         let ending = self.response_scanner.document(data, &mut self.response);
         let mut seen = self.response.end_event();
-        self.response_ending = Some(ending);
+        self.has_events = true;
         seen.data &= ending == Ending::Complete;
         if seen.data && seen.content && !seen.news {
             self.repeat.learn(name, data, self.response_scanner.passed(), seen);
@@ -201,9 +217,9 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
 
     fn finish(&mut self, call: &mut LlmCall) -> Finish {
         let request = self.request_scanner.finish(&mut self.request);
-        let response = match self.response_ending {
-            Some(ending) => ending,
-            None => self.response_scanner.finish(&mut self.response),
+        let response = match self.has_events {
+            true => Ending::Empty,
+            false => self.response_scanner.finish(&mut self.response),
         };
         let dropped = self.request.finish(&mut call.request) + self.response.finish(call);
         Finish { request, response, dropped }

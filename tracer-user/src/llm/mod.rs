@@ -6,11 +6,15 @@
 mod anthropic;
 pub mod call;
 mod calls;
+mod cohere;
 mod decode;
 mod facts;
 mod failure;
+mod fuzz;
+mod gemini;
 mod instructions;
 pub mod json;
+mod ollama;
 mod openai;
 mod openai_chat;
 mod openai_compatible;
@@ -28,6 +32,7 @@ mod tests;
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
 pub use decode::CallLimits;
+pub use fuzz::fuzz;
 pub use recognise::Options;
 
 use crate::proto::RequestHead;
@@ -70,10 +75,18 @@ enum Claim {
 /// Every dialect, in the order in which they are asked.
 static ALL: &[&dyn Dialect] = &[
     &openai_chat::OpenAiChat,
-    &anthropic::Anthropic,
+    &anthropic::Anthropic::Messages,
+    &anthropic::Anthropic::Complete,
     &openai_responses::OpenAiResponses,
     &openai_completions::OpenAiCompletions,
     &openai_embeddings::OpenAiEmbeddings,
+    &gemini::Gemini,
+    &cohere::Cohere::Chat,
+    &cohere::Cohere::Generate,
+    &cohere::Cohere::Embed,
+    &ollama::Ollama::Chat,
+    &ollama::Ollama::Generate,
+    &ollama::Ollama::Embed,
 ];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and

@@ -39,7 +39,7 @@ impl Dialect for OpenAiCompletions {
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        let request = OpenAiRequest::new(Prompt::Prompt, limits).with_path_model(&target.head.path);
+        let request = OpenAiRequest::new(Prompt::Text, limits).with_path_model(&target.head.path);
         Box::new(JsonDecoder::new(request, OpenAiResponse::new(Body::Choices, Reasoning::Included, limits)))
     }
 }

@@ -116,6 +116,10 @@ fn add_variants(name: &str, add: &mut impl FnMut(&str)) {
     let mut name = name;
     if let Some(region) = REGIONS.iter().find(|region| name.starts_with(**region)) {
         name = &name[region.len()..];
+        // Price lists tell the regions apart, or only "within a region" from "wherever there is room".
+        if *region != "global." {
+            add(&format!("regional.{name}"));
+        }
         add(name);
     }
     // `ft:gpt-4o-mini-2024-07-18:org:name:id`: a fine-tuned model may have a price of its own.

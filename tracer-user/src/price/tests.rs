@@ -266,6 +266,7 @@ fn names_are_found_as_clouds_and_gateways_write_them() {
         ("aws.bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0", 1.0),
         ("aws.bedrock", "us.anthropic.claude-haiku-4-5-20251001-v1:0", 1.1),
         ("aws.bedrock", "eu.amazon.nova-lite-v1:0", 0.078),
+        ("aws.bedrock", "ca.anthropic.claude-haiku-4-5-20251001-v1:0", 1.1),
         ("aws.bedrock", "global.anthropic.claude-sonnet-4-5-20250929-v1:0", 6.0),
         (
             "aws.bedrock",

@@ -219,13 +219,21 @@ impl Sse {
     }
 }
 
-/// Whether a body whose content type does not say so begins like an event stream.
-pub(super) fn begins_event_stream(start: &[u8]) -> Likeness {
+/// Whether a body begins like an event stream. If its content type announces one, only what begins like JSON or markup
+/// is none: to the standard that would be a stream of unknown fields, but servers answer so when they fail.
+pub(super) fn begins_event_stream(start: &[u8], announced: bool) -> Likeness {
     let start = match start.strip_prefix(BYTE_ORDER_MARK) {
         Some(rest) => rest,
         None if BYTE_ORDER_MARK.starts_with(start) => return Likeness::TooShort,
         None => start,
     };
+    if announced {
+        return match start.first() {
+            None => Likeness::TooShort,
+            Some(b'{' | b'[' | b'<') => Likeness::No,
+            Some(_) => Likeness::Yes,
+        };
+    }
     let mut likeness = Likeness::No;
     for prefix in [&b":"[..], b"data:", b"event:", b"id:", b"retry:"] {
         if start.starts_with(prefix) {

@@ -19,24 +19,33 @@ function bytes(from, length, side) {
   return out;
 }
 
-// Writes pieces of the given sizes, minding back pressure, then ends.
+const SIZES = [(i) => [40, 16384, 7, 300000 + i], () => [16384, 1, 500000, 40]];
+const sum = (sizes) => sizes.reduce((a, b) => a + b, 0);
+
+// Writes pieces of the given sizes, minding back pressure.
 async function send(socket, side, sizes) {
   let sent = 0;
   for (const size of sizes) {
     if (!socket.write(bytes(sent, size, side))) await new Promise((go) => socket.once("drain", go));
     sent += size;
   }
-  socket.end();
   return sent;
 }
 
-async function received(socket, side) {
+// Reads as much as the other side will send.
+async function receive(socket, side, expected) {
   let got = 0;
-  for await (const chunk of socket) {
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) {
     if (!chunk.equals(bytes(got, chunk.length, side))) throw new Error("the runtime itself gave wrong bytes");
     got += chunk.length;
+    if (got >= expected) break;
   }
   return got;
+}
+
+async function talk(socket, side, i) {
+  const counts = await Promise.all([send(socket, side, SIZES[side](i)), receive(socket, 1 - side, sum(SIZES[1 - side](i)))]);
+  return counts;
 }
 
 function once(emitter, name) {
@@ -52,19 +61,22 @@ async function main() {
   process.stdin.destroy();
   const options = { cert: fs.readFileSync(certificate), key: fs.readFileSync(key), minVersion: version, maxVersion: version };
   const ends = [];
-  const server = tls.createServer({ ...options, allowHalfOpen: true }, (socket) => {
-    ends.push(Promise.all([send(socket, 1, [16384, 1, 500000, 40]), received(socket, 0)]));
-  });
+  const server = tls.createServer(options, (socket) => ends.push(talk(socket, 1, ends.length)));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
+  const clients = [];
   const pairs = [];
   for (let i = 0; i < CONNECTIONS; i++) {
-    const socket = tls.connect({ port: server.address().port, host: "127.0.0.1", servername: "pair.example", rejectUnauthorized: false, minVersion: version, maxVersion: version, allowHalfOpen: true });
+    const to = { port: server.address().port, host: "127.0.0.1", servername: "pair.example", rejectUnauthorized: false };
+    const socket = tls.connect({ ...to, minVersion: version, maxVersion: version });
+    // The first bytes are written from the callback that ends the handshake, as HTTP clients do.
+    pairs.push(once(socket, "secureConnect").then(() => talk(socket, 0, i)));
+    clients.push(socket);
     await once(socket, "secureConnect");
-    pairs.push(Promise.all([send(socket, 0, [40, 16384, 7, 300000 + i]), received(socket, 1)]));
   }
   for (const [sent, got] of await Promise.all(pairs)) console.log(`pair ${version} sent ${sent} and ${got}`);
   await Promise.all(ends);
+  for (const socket of clients) socket.end();
   server.close();
 }
 

@@ -151,16 +151,17 @@ fn read_returns(elf: &Elf<'_>, found: &Found) -> Option<Vec<ReadReturn>> {
         if !is_read(call, found.read_bytes, done) || flag != peek.unwrap_or(Value::Constant(0)) {
             return None;
         }
-        let common = [Value::Argument(0), Value::Argument(1), done];
+        let common = [0, 1, 2].map(Value::Argument);
         let with_flag = peek.and_then(|peek| {
-            let (offset, emulated, [ssl, buf, done, flag]) =
-                disasm::after(elf, &reading, call, [common[0], common[1], common[2], peek])?;
-            Some(ReadReturn { offset, ssl, buf, done, peek: Peek::Flag(flag), emulated })
+            let wanted = [common[0], common[1], common[2], done, peek];
+            let (offset, emulated, [ssl, buf, len, done, flag]) = disasm::after(elf, &reading, call, wanted)?;
+            Some(ReadReturn { offset, ssl, buf, len, done, peek: Peek::Flag(flag), emulated })
         });
         let without = || {
-            let (offset, emulated, [ssl, buf, done]) = disasm::after(elf, &reading, call, common)?;
+            let wanted = [common[0], common[1], common[2], done];
+            let (offset, emulated, [ssl, buf, len, done]) = disasm::after(elf, &reading, call, wanted)?;
             let peek = if peek.is_some() { Peek::Lost } else { Peek::Never };
-            Some(ReadReturn { offset, ssl, buf, done, peek, emulated })
+            Some(ReadReturn { offset, ssl, buf, len, done, peek, emulated })
         };
         returns.push(with_flag.or_else(without)?);
     }

@@ -59,6 +59,8 @@ pub struct ReadReturn {
     pub offset: u64,
     pub ssl: Register,
     pub buf: Register,
+    /// The room in `buf`.
+    pub len: Register,
     /// Holds the address of the number of bytes.
     pub done: Register,
     pub peek: Peek,

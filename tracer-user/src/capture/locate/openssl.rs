@@ -18,7 +18,8 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let library = match (boring, libre, read_ex) {
         (Some(_), ..) => "boringssl".to_owned(),
         (_, Some(_), _) => return Some(Err(Reason::LibreSsl)),
-        (.., None) => return Some(Err(Reason::OldOpenSsl)),
+        // A static link keeps only the functions that the program calls: the missing one alone tells nothing.
+        (.., None) if version(elf).is_none_or(|version| is_old(&version)) => return Some(Err(Reason::OldOpenSsl)),
         _ => version(elf).map_or_else(|| "openssl".to_owned(), |version| format!("openssl {version}")),
     };
     let table = table.filter(|_| boring.is_none() && elf.architecture == Architecture::X86_64);
@@ -83,4 +84,9 @@ pub(super) fn version(elf: &Elf<'_>) -> Option<String> {
             (dated && numbered).then(|| version.to_owned())
         })
     })
+}
+
+/// Before 1.1.1, whose `SSL_CTX` and return codes this version does not know.
+fn is_old(version: &str) -> bool {
+    ["0.", "1.0.", "1.1.0"].iter().any(|old| version.starts_with(old))
 }

@@ -153,8 +153,8 @@ fn reads_are_seen_after_the_inner_call_in_optimised_builds() {
         assert_eq!(first.emulated, Emulated::ConditionalJump, "the test for -1");
         assert_ne!(first.offset, second.offset);
         let distinct: std::collections::HashSet<_> =
-            [first.ssl, first.buf, first.done].map(Register::pt_regs_offset).into();
-        assert_eq!(distinct.len(), 3, "{first:x?}");
+            [first.ssl, first.buf, first.len, first.done].map(Register::pt_regs_offset).into();
+        assert_eq!(distinct.len(), 4, "{first:x?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Anthropic Messages, at its own host, behind gateways, and where cloud services offer it under paths of their own.
+//! Anthropic Messages, and the older Complete, at its own host, behind gateways, and where cloud services offer it under paths of their own.
 //!
 //! - Request and response: <https://docs.claude.com/en/api/messages>
 //! - Events of a stream: <https://docs.claude.com/en/docs/build-with-claude/streaming>
@@ -16,27 +16,38 @@ use crate::proto::RequestHead;
 use request::AnthropicRequest;
 use response::AnthropicResponse;
 
-pub struct Anthropic;
+/// One of the API's endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anthropic {
+    Messages,
+    /// The older API that continues a prompt: <https://docs.claude.com/en/api/complete>
+    Complete,
+}
 
 impl Dialect for Anthropic {
     fn name(&self) -> &'static str {
-        "anthropic"
+        match self {
+            Self::Messages => "anthropic",
+            Self::Complete => "anthropic_complete",
+        }
     }
 
     fn claim(&self, head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
-        if vertex_model(&head.path).is_some() {
-            return Claim::Sure;
-        }
-        if !ends_with(&head.path, &["messages"]) {
-            return Claim::None;
-        }
+        let last = match self {
+            Self::Messages if vertex_model(&head.path).is_some() => return Claim::Sure,
+            Self::Messages => "messages",
+            Self::Complete => "complete",
+        };
+        let full = ends_with(&head.path, &["v1", last]);
         let versioned = has_header(&head.headers, "anthropic-version");
         let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"));
-        match ends_with(&head.path, &["v1", "messages"]) {
-            true if versioned || known => Claim::Sure,
-            // Other services have paths like this, too.
-            _ if versioned || ends_with(&head.path, &["v1", "messages"]) => Claim::ByBody,
-            _ => Claim::None,
+        match (full, versioned) {
+            (true, true) => Claim::Sure,
+            (true, false) if known => Claim::Sure,
+            // Other services have paths like these, too.
+            (true, false) => Claim::ByBody,
+            (false, true) if ends_with(&head.path, &[last]) => Claim::ByBody,
+            (false, _) => Claim::None,
         }
     }
 
@@ -45,7 +56,10 @@ impl Dialect for Anthropic {
     }
 
     fn operation(&self) -> Operation {
-        Operation::Chat
+        match self {
+            Self::Messages => Operation::Chat,
+            Self::Complete => Operation::TextCompletion,
+        }
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

@@ -1,4 +1,4 @@
-//! Requests of the Messages API.
+//! Requests of the Messages API, and of the older one, which has a `prompt` in place of messages.
 
 use crate::llm::{
     call::Request,
@@ -22,6 +22,7 @@ pub enum Field {
     FormatType,
     System,
     SystemText,
+    Prompt,
     Messages,
     Message,
     ToolUseId,
@@ -41,7 +42,9 @@ const FORMAT: Shape<F> = Shape::through().members(&[("type", Shape::value(F::For
 const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("model", Shape::value(F::Model)),
     ("messages", Shape::container(F::Messages).items(&MESSAGE)),
+    ("prompt", Shape::presence(F::Prompt)),
     ("max_tokens", Shape::value(F::MaxTokens)),
+    ("max_tokens_to_sample", Shape::value(F::MaxTokens)),
     ("temperature", Shape::value(F::Temperature)),
     ("top_p", Shape::value(F::TopP)),
     ("top_k", Shape::value(F::TopK)),
@@ -60,6 +63,7 @@ pub struct AnthropicRequest {
     /// The model that the path names, for services that state it there.
     path_model: Option<String>,
     is_object: bool,
+    has_prompt: bool,
     instructions: Instructions,
 }
 
@@ -70,6 +74,7 @@ impl AnthropicRequest {
             request: Request::default(),
             path_model,
             is_object: false,
+            has_prompt: false,
             instructions: Instructions::default(),
         }
     }
@@ -80,6 +85,7 @@ impl Sink<Field> for AnthropicRequest {
         let (request, keep) = (&mut self.request, &mut self.keep);
         match field {
             F::Model => keep.first(&mut request.model, value),
+            F::Prompt => self.has_prompt |= value.is_present(),
             F::MaxTokens => request.max_tokens = value.count(),
             F::Temperature => request.temperature = value.float(),
             F::TopP => request.top_p = value.float(),
@@ -112,7 +118,10 @@ impl Sink<Field> for AnthropicRequest {
         let request = &mut self.request;
         match (field, container) {
             (F::Root, Container::Object) => self.is_object = true,
-            (F::Messages, Container::Array) => request.messages = Some(0),
+            (F::Messages, Container::Array) => {
+                self.has_prompt = true;
+                request.messages = Some(0);
+            }
             (F::Message, Container::Object) => request.messages = request.messages.map(|count| count + 1),
             (F::Tools, Container::Array) => request.tools = Some(0),
             (F::Tool, Container::Object) => request.tools = request.tools.map(|count| count + 1),
@@ -130,9 +139,9 @@ impl RequestReader for AnthropicRequest {
     const SHAPE: &'static Shape<Field> = &REQUEST;
 
     fn evidence(&self) -> Evidence {
-        match (self.is_object, self.request.messages) {
-            (true, Some(_)) => Evidence::Fits,
-            (true, None) => Evidence::Contradicts,
+        match (self.is_object, self.has_prompt) {
+            (true, true) => Evidence::Fits,
+            (true, false) => Evidence::Contradicts,
             (false, _) => Evidence::None,
         }
     }

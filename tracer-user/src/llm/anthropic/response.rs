@@ -77,6 +77,8 @@ const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("stop_reason", Shape::value(F::StopReason)),
     ("content", Shape::container(F::Content).items(&BLOCK)),
     ("usage", USAGE),
+    // The older API's text.
+    ("completion", Shape::presence(F::Text)),
     ("error", ERROR),
 ]);
 
@@ -181,8 +183,10 @@ impl Sink<Field> for AnthropicResponse {
         match field {
             F::Type => {
                 let kind = value.str().unwrap_or_default();
-                self.fits |=
-                    matches!(kind, "message" | "message_start" | "message_delta" | "content_block_delta" | "error");
+                self.fits |= matches!(
+                    kind,
+                    "message" | "completion" | "message_start" | "message_delta" | "content_block_delta" | "error"
+                );
                 self.event = match kind {
                     "message_start" => EventKind::MessageStart,
                     "message_stop" => EventKind::MessageStop,

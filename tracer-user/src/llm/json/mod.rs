@@ -8,13 +8,16 @@
 //! skipped is checked only as far as skipping needs (strings end, brackets balance): whether an application's own
 //! document is valid in the parts that nobody reads is not ours to judge.
 
+mod bytes;
+mod fuzz;
 mod scanner;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
-pub use scanner::{Ending, Passed, Passing, Scanner, number_length, string_length};
+pub use bytes::{number_length, string_length};
+pub use scanner::{Ending, Passed, Passing, Scanner};
 
 /// Longest captured string or number, in bytes as written, unless a shape says otherwise. Names and ids are far shorter.
 pub const VALUE_BYTES: u32 = 512;
@@ -215,5 +218,5 @@ pub trait Sink<F> {
 /// Feeds arbitrary bytes, whole and in cuts: what is handed over must not depend on the cuts.
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
-    scanner::fuzz(data);
+    fuzz::fuzz(data);
 }

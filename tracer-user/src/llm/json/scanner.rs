@@ -1,9 +1,8 @@
 //! The scanner's state machine.
 
-use memchr::memchr2;
-
 use super::{
     Container, Scalar, Shape, Sink, Take,
+    bytes::{STRUCTURE, bounds, is_delimiter, next, number_length, string_end, string_special},
     text::{self, ESCAPE_BYTES, Escape},
 };
 
@@ -560,33 +559,6 @@ impl<F: Copy + 'static> Scanner<F> {
     }
 }
 
-/// Bytes that matter in a skipped container.
-static STRUCTURE: [bool; 256] = {
-    let mut table = [false; 256];
-    table[b'"' as usize] = true;
-    table[b'{' as usize] = true;
-    table[b'}' as usize] = true;
-    table[b'[' as usize] = true;
-    table[b']' as usize] = true;
-    table
-};
-
-fn next(input: &[u8], at: usize) -> Option<usize> {
-    // Most documents are written without white space.
-    if !is_space(&input[at]) {
-        return Some(at);
-    }
-    input[at..].iter().position(|byte| !is_space(byte)).map(|length| at + length)
-}
-
-fn is_space(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
-}
-
-fn is_delimiter(byte: u8) -> bool {
-    matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
-}
-
 fn atom(bytes: &[u8]) -> Option<Scalar<'_>> {
     Some(match bytes {
         b"null" => Scalar::Null,
@@ -608,103 +580,4 @@ fn give<F>(sink: &mut impl Sink<F>, field: F, piece: &[u8]) {
     if !piece.is_empty() {
         sink.text(field, piece);
     }
-}
-
-/// The place of the first quote or backslash. Most strings are short: a search by vectors only begins after a few words.
-#[inline]
-fn string_special(bytes: &[u8]) -> Option<usize> {
-    const WORDS: usize = 4;
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = LOW << 7;
-    // Sets the high bit of each byte that is zero, and perhaps of bytes above it: the lowest set bit is right.
-    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
-    let mut at = 0;
-    for word in bytes.as_chunks().0.iter().take(WORDS) {
-        let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
-        if found != 0 {
-            return Some(at + (found.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    let rest = &bytes[at..];
-    let found = match rest.len() {
-        ..8 => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
-        _ => memchr2(b'"', b'\\', rest),
-    };
-    found.map(|length| at + length)
-}
-
-/// Length of the string text that `bytes` begin with, up to its quote.
-pub fn string_length(bytes: &[u8]) -> Option<usize> {
-    string_end(bytes, 0, false).ok()
-}
-
-/// Length of the number that `bytes` begin with, up to what ends it.
-pub fn number_length(bytes: &[u8]) -> Option<usize> {
-    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    let length = bytes.iter().position(|byte| !is_part(byte))?;
-    (length > 0 && is_delimiter(bytes[length])).then_some(length)
-}
-
-/// The place of the quote that ends the string; else whether the input ends in the middle of an escape.
-fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, bool> {
-    if escaped {
-        at += 1;
-    }
-    while at < input.len() {
-        let Some(length) = string_special(&input[at..]) else { return Err(false) };
-        at += length;
-        if input[at] == b'"' {
-            return Ok(at);
-        }
-        at += 2;
-    }
-    Err(at > input.len())
-}
-
-/// Where this piece of a string ends, whether the string ends there, and whether the next byte is escaped.
-fn bounds(input: &[u8], at: usize, escaped: bool) -> (usize, bool, bool) {
-    match string_end(input, at, escaped) {
-        Ok(end) => (end, true, false),
-        Err(escaped) => (input.len(), false, escaped),
-    }
-}
-
-/// See [`super::fuzz`].
-pub(super) fn fuzz(data: &[u8]) {
-    const ITEM: Shape<u8> =
-        Shape::value(3).members(&[("a", Shape::value(4)), ("b", Shape::text(5))]).items(&Shape::value(6));
-    const ROOT: Shape<u8> = Shape::value(0)
-        .members(&[("a", Shape::text(1)), ("b", Shape::container(2).items(&ITEM)), ("c", ITEM)])
-        .items(&ITEM);
-    #[derive(Default, PartialEq, Debug)]
-    struct Log(Vec<u8>);
-    impl Sink<u8> for Log {
-        fn scalar(&mut self, field: u8, value: Scalar<'_>) {
-            self.0.push(field);
-            match value {
-                Scalar::Text { value, cut } => {
-                    self.0.push(u8::from(cut));
-                    self.0.extend_from_slice(value.as_bytes());
-                }
-                other => self.0.extend_from_slice(format!("{other:?}").as_bytes()),
-            }
-        }
-        fn open(&mut self, field: u8, _: Container) {
-            self.0.push(field | 0x40);
-        }
-        fn close(&mut self, field: u8) {
-            self.0.push(field | 0x80);
-        }
-        fn text(&mut self, _: u8, piece: &[u8]) {
-            self.0.extend_from_slice(piece);
-        }
-    }
-    let (step, document) = data.split_first().map_or((1, data), |(step, rest)| (usize::from(*step % 32) + 1, rest));
-    let (mut whole, mut cut) = (Log::default(), Log::default());
-    let ending = Scanner::new(&ROOT).document(document, &mut whole);
-    let mut scanner = Scanner::new(&ROOT);
-    document.chunks(step).for_each(|piece| scanner.push(piece, &mut cut));
-    assert_eq!((ending, whole), (scanner.finish(&mut cut), cut), "cutting changes the result");
 }

@@ -199,7 +199,7 @@ fn scan(document: &[u8], cuts: &[usize]) -> (Ending, Log) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn tells_what_a_full_parse_tells(

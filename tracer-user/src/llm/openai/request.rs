@@ -12,7 +12,7 @@ use crate::llm::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     Messages,
-    Prompt,
+    Text,
     Input,
 }
 
@@ -159,7 +159,7 @@ impl Sink<Field> for OpenAiRequest {
                 }
             }
             F::Dimensions => request.embedding_dimensions = value.count(),
-            F::Prompt if self.prompt == Prompt::Prompt => self.has_prompt |= value.is_present(),
+            F::Prompt if self.prompt == Prompt::Text => self.has_prompt |= value.is_present(),
             F::Input if self.prompt == Prompt::Input => self.has_prompt |= value.is_present(),
             F::Role => {
                 let is_system = matches!(value.str(), Some("system" | "developer"));
@@ -191,7 +191,7 @@ impl Sink<Field> for OpenAiRequest {
                     self.instructions.begin_message();
                 }
             }
-            (F::Prompt, _) => self.has_prompt |= self.prompt == Prompt::Prompt,
+            (F::Prompt, _) => self.has_prompt |= self.prompt == Prompt::Text,
             (F::Input, _) => self.has_prompt |= self.prompt == Prompt::Input,
             (F::Tools, Container::Array) => {
                 self.request.tools.get_or_insert(0);

@@ -15,8 +15,8 @@ use crate::llm::{LlmCall, call::RateLimit, dialects};
 /// The cases that a dialect must have.
 fn required(dialect: &str) -> &'static [&'static str] {
     match dialect {
-        "openai_embeddings" => &["plain", "error"],
-        "openai_completions" => &["plain", "stream", "error", "cut_stream"],
+        "openai_embeddings" | "cohere_embed" | "ollama_embed" | "cohere_generate" => &["plain", "error"],
+        "openai_completions" | "anthropic_complete" | "ollama_generate" => &["plain", "stream", "error", "cut_stream"],
         _ => &["plain", "stream", "tool_call", "error", "cut_stream"],
     }
 }

@@ -32,8 +32,11 @@ enum Framing {
     Bytes,
     Sse(Box<Sse>),
     Lines(Box<Lines>),
-    /// A response whose content type names no stream: its first bytes tell.
-    Unknown(BytesMut),
+    /// The first bytes tell: event streams come without their content type, and errors in JSON come with it.
+    Unknown {
+        held: BytesMut,
+        announced: bool,
+    },
 }
 
 impl Body {
@@ -80,7 +83,7 @@ impl Framing {
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         let is_any = |names: &[&str]| names.iter().any(|name| media_type.eq_ignore_ascii_case(name));
         if is_any(&["text/event-stream"]) {
-            Self::Sse(Box::default())
+            Self::Unknown { held: BytesMut::new(), announced: true }
         } else if is_any(&[
             "application/x-ndjson",
             "application/ndjson",
@@ -92,7 +95,7 @@ impl Framing {
         ]) {
             Self::Lines(Box::default())
         } else if sniff {
-            Self::Unknown(BytesMut::new())
+            Self::Unknown { held: BytesMut::new(), announced: false }
         } else {
             Self::Bytes
         }
@@ -103,14 +106,14 @@ impl Framing {
             Self::Bytes => sink(Item::Piece(Piece::Bytes(bytes))),
             Self::Sse(events) => events.push(&bytes, limits, sink),
             Self::Lines(lines) => lines.push(&bytes, limits, sink),
-            Self::Unknown(held) => {
+            Self::Unknown { held, announced } => {
                 let start = if held.is_empty() {
                     bytes
                 } else {
                     held.extend_from_slice(&bytes);
                     held.split().freeze()
                 };
-                match sse::begins_event_stream(&start) {
+                match sse::begins_event_stream(&start, *announced) {
                     Likeness::TooShort => return held.extend_from_slice(&start),
                     Likeness::Yes => *self = Self::Sse(Box::default()),
                     Likeness::No => *self = Self::Bytes,
@@ -125,7 +128,12 @@ impl Framing {
             Self::Bytes => {}
             Self::Sse(events) => events.gap(),
             Self::Lines(lines) => lines.gap(),
-            Self::Unknown(_) => {
+            Self::Unknown { announced: true, .. } => {
+                let mut events = Box::<Sse>::default();
+                events.gap();
+                *self = Self::Sse(events);
+            }
+            Self::Unknown { .. } => {
                 self.finish(false, limits, sink);
                 *self = Self::Bytes;
             }
@@ -137,8 +145,8 @@ impl Framing {
             Self::Bytes => {}
             Self::Sse(events) => events.finish(complete, limits, sink),
             Self::Lines(lines) => lines.finish(complete, sink),
-            Self::Unknown(held) if !held.is_empty() => sink(Item::Piece(Piece::Bytes(held.split().freeze()))),
-            Self::Unknown(_) => {}
+            Self::Unknown { held, .. } if !held.is_empty() => sink(Item::Piece(Piece::Bytes(held.split().freeze()))),
+            Self::Unknown { .. } => {}
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn request(bytes: &Bytes) -> Result<(RequestHead, BodyFacts), Fault> 
     let mut head = RequestHead {
         version: version(parsed.version),
         method: method.to_owned(),
-        headers: headers(&unfolded, bytes, parsed.headers),
+        headers: headers(parsed.headers, bytes, matches!(unfolded, Cow::Owned(_))),
         ..RequestHead::default()
     };
     let (authority, target) = split_target(method, target);
@@ -59,7 +59,7 @@ pub(super) fn response(bytes: &Bytes) -> Result<(ResponseHead, BodyFacts), Fault
     let head = ResponseHead {
         version: version(parsed.version),
         status: parsed.code.ok_or(Fault::Malformed)?,
-        headers: headers(&unfolded, bytes, parsed.headers),
+        headers: headers(parsed.headers, bytes, matches!(unfolded, Cow::Owned(_))),
     };
     let facts = BodyFacts { length: length(&head.headers), codings: codings(&head.headers) };
     Ok((head, facts))
@@ -94,11 +94,8 @@ fn unfold(bytes: &Bytes) -> Cow<'_, [u8]> {
 }
 
 /// Values are slices of the head's own bytes, except in a head that had to be copied. Those of credentials are empty.
-fn headers(parsed_from: &Cow<'_, [u8]>, bytes: &Bytes, fields: &[httparse::Header<'_>]) -> Headers {
-    let value = |value: &[u8]| match parsed_from {
-        Cow::Borrowed(_) => bytes.slice_ref(value),
-        Cow::Owned(_) => Bytes::copy_from_slice(value),
-    };
+fn headers(fields: &[httparse::Header<'_>], bytes: &Bytes, copied: bool) -> Headers {
+    let value = |value: &[u8]| if copied { Bytes::copy_from_slice(value) } else { bytes.slice_ref(value) };
     let field = |field: &httparse::Header<'_>| {
         let name: Arc<str> = if field.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             field.name.to_ascii_lowercase().into()

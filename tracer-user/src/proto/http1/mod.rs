@@ -193,8 +193,8 @@ impl Http1 {
             self.abandon_pending(at, Fault::Lost, out);
         }
         if self.pending.len() >= limits.pending_requests {
+            self.lose_responses(at, Fault::Limit, limits, out);
             self.abandon_pending(at, Fault::Limit, out);
-            self.responses.state = State::Searching;
         }
         let stream = self.next_stream;
         self.next_stream += 1;

@@ -61,6 +61,13 @@ fn streams_without_their_content_type() {
 }
 
 #[test]
+fn an_error_in_json_that_is_called_a_stream() {
+    assert_eq!(stream("{\"error\":\n{}}"), ["bytes {\"error\":\n{}}", "end"]);
+    assert_eq!(stream("\n{\"a\":1}\n\ndata: a\n\n"), ["sse [] a", "end"]);
+    assert_eq!(stream(""), ["end"]);
+}
+
+#[test]
 fn lines_of_json() {
     for media_type in ["application/x-ndjson", "application/jsonl", "Application/Stream+JSON; charset=utf-8"] {
         let told = pieces(&format!("Content-Type: {media_type}\r\n"), b"{\"a\":1}\r\n\n  \n{\"b\":2}\n{\"c\":3}");
