@@ -6,9 +6,8 @@ use aya_ebpf::{
     EbpfContext as _,
     bindings::pt_regs,
     helpers::{
-        bpf_get_current_pid_tgid,
+        bpf_get_current_pid_tgid, bpf_probe_read_user,
         generated::{bpf_get_attach_cookie, bpf_probe_read_user_str},
-        bpf_probe_read_user,
     },
     programs::ProbeContext,
 };
@@ -268,8 +267,7 @@ pub fn leave(ctx: *mut c_void, session: bool) {
     let direction = cookie.direction();
     // The clock is read once a call: a send carries the time of its entry anyway.
     let now = if direction == direction::SEND { call.time } else { task::now() };
-    let payload =
-        emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
+    let payload = emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
 }
 

@@ -25,6 +25,9 @@ use super::{
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
 const MAX_FILE: u64 = 1 << 30;
 
+/// Files remembered at most; beyond, those without TLS are forgotten and examined again when they are next mapped.
+const MAX_FILES: usize = 65_536;
+
 /// What became of files, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -302,6 +305,9 @@ impl Attachments {
                 Err(reason) if reason.is_tls() => Outcome::Refused(Refusal::Reason(reason)),
                 Err(_) => Outcome::Nothing,
             };
+            if self.files.len() >= MAX_FILES {
+                self.files.retain(|_, known| !matches!(known, Outcome::Nothing));
+            }
             self.files.insert(key, outcome);
         }
         self.files.get(&key)
@@ -321,8 +327,9 @@ impl Attachments {
             hooks.method = None;
         }
         let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
-        let exits = returns::of(file, &functions)
-            .ok_or_else(|| ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into()))?;
+        let exits = returns::of(file, &functions).ok_or_else(|| {
+            ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into())
+        })?;
         Ok((hooks, exits))
     }
 

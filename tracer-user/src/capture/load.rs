@@ -173,7 +173,8 @@ impl Tracer {
         let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
         let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
 
-        let mut targets = Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
+        let mut targets =
+            Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
         let connections = take(&mut ebpf, "CONNECTIONS")?;

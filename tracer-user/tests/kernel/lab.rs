@@ -121,7 +121,8 @@ impl Lab {
         let library = self.library();
         let directory = tempfile::tempdir().unwrap();
         std::fs::copy(&library, directory.path().join(library.file_name().unwrap())).unwrap();
-        let mut run = started(&mut tracer, &[self.program.as_os_str(), scenario.as_ref()], Some(directory.path()), |_, _| {});
+        let mut run =
+            started(&mut tracer, &[self.program.as_os_str(), scenario.as_ref()], Some(directory.path()), |_, _| {});
         run.title += " with a fresh library";
         run
     }
@@ -184,51 +185,51 @@ impl Lab {
     }
 }
 
-    /// A shell waits for a line, and becomes the program when `prepared` has been called with its pid.
-    fn started(
-        tracer: &mut Tracer,
-        command: &[&OsStr],
-        libraries: Option<&Path>,
-        prepared: impl FnOnce(&mut Tracer, u32),
-    ) -> Run {
-        let mut reader = tracer.ring_reader().unwrap();
-        let mut child = Command::new("sh")
-            .args(["-c", "read go; exec \"$0\" \"$@\""])
-            .args(command)
-            .envs(libraries.map(|path| ("LD_LIBRARY_PATH", path)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let pid = child.id();
-        tracer.add_target(pid).unwrap();
-        prepared(tracer, pid);
-        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        let mut run = Run::new(pid, format!("{command:?} {:?}", tracer.attach_mode()), tracer.attach_mode());
-        let output = collect(&mut child);
-        let begin = Instant::now();
-        let mut ended = None;
-        loop {
-            run.step(tracer, &mut reader);
-            match ended {
-                Some(when) if Instant::now() > when => break,
-                None => {
-                    run.status = child.try_wait().unwrap();
-                    if run.status.is_some() {
-                        ended = Some(Instant::now() + SETTLE);
-                    } else if begin.elapsed() > TIMEOUT {
-                        child.kill().unwrap();
-                        panic!("{}: the target does not end", run.title);
-                    }
+/// A shell waits for a line, and becomes the program when `prepared` has been called with its pid.
+fn started(
+    tracer: &mut Tracer,
+    command: &[&OsStr],
+    libraries: Option<&Path>,
+    prepared: impl FnOnce(&mut Tracer, u32),
+) -> Run {
+    let mut reader = tracer.ring_reader().unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", "read go; exec \"$0\" \"$@\""])
+        .args(command)
+        .envs(libraries.map(|path| ("LD_LIBRARY_PATH", path)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    tracer.add_target(pid).unwrap();
+    prepared(tracer, pid);
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut run = Run::new(pid, format!("{command:?} {:?}", tracer.attach_mode()), tracer.attach_mode());
+    let output = collect(&mut child);
+    let begin = Instant::now();
+    let mut ended = None;
+    loop {
+        run.step(tracer, &mut reader);
+        match ended {
+            Some(when) if Instant::now() > when => break,
+            None => {
+                run.status = child.try_wait().unwrap();
+                if run.status.is_some() {
+                    ended = Some(Instant::now() + SETTLE);
+                } else if begin.elapsed() > TIMEOUT {
+                    child.kill().unwrap();
+                    panic!("{}: the target does not end", run.title);
                 }
-                _ => {}
             }
+            _ => {}
         }
-        run.output = output.join().unwrap();
-        run.counters = tracer.counters();
-        assert_eq!(reader.malformed(), 0);
-        run
     }
+    run.output = output.join().unwrap();
+    run.counters = tracer.counters();
+    assert_eq!(reader.malformed(), 0);
+    run
+}
 
 fn collect(child: &mut Child) -> std::thread::JoinHandle<String> {
     let output = child.stdout.take().unwrap();
