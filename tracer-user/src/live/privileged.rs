@@ -59,13 +59,31 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
         }
     };
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
-    let parsed = half.finish(parser);
-    let status = ended.map_err(Failure::run)?;
-    if !parsed {
+    let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
+    match ended.map_err(Failure::run)? {
+        Ended::Command(status) if half.finish(parser) => Ok(status.code()),
+        Ended::Asked if half.finish(parser) => Ok(0),
         // It has said why.
-        return Err(Failure::run(anyhow!("the parsing half failed; the traced program was left alone")));
+        Ended::Command(_) | Ended::Asked => Err(failed()),
+        Ended::Parser => {
+            // Nobody reads any more: the probes go at once, the command goes on without them.
+            drop(half);
+            let _ = reap(parser);
+            if let Some(pid) = command {
+                let _ = reap(pid);
+            }
+            Err(failed())
+        }
     }
-    Ok(status.map_or(0, Status::code))
+}
+
+/// Why tracing ends.
+enum Ended {
+    Command(Status),
+    /// By a signal, or the time is over.
+    Asked,
+    /// The parsing half is gone.
+    Parser,
 }
 
 struct Half<'a> {
@@ -142,7 +160,7 @@ impl Half<'_> {
         parser: u32,
         signals: &Signals,
         until: Option<Instant>,
-    ) -> anyhow::Result<Option<Status>> {
+    ) -> anyhow::Result<Ended> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
@@ -167,17 +185,13 @@ impl Half<'_> {
                 self.answer();
             }
             if is_ready(2) {
-                // Nobody reads any more; the command goes on by itself.
-                return match command {
-                    Some(pid) => Ok(Some(reap(pid)?)),
-                    None => Ok(None),
-                };
+                return Ok(Ended::Parser);
             }
             if is_ready(1) {
                 while let Some(signal) = signals.next() {
                     match command {
                         Some(pid) => send_signal(pid, signal).unwrap_or_default(),
-                        None => return Ok(None),
+                        None => return Ok(Ended::Asked),
                     }
                 }
             }
@@ -186,10 +200,10 @@ impl Half<'_> {
             {
                 let status = reap(pid)?;
                 self.follow();
-                return Ok(Some(status));
+                return Ok(Ended::Command(status));
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(None);
+                return Ok(Ended::Asked);
             }
         }
     }
