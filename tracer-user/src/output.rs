@@ -23,7 +23,7 @@ const MAX_NAMES: usize = 16 << 10;
 
 /// What `--output` names.
 pub enum View {
-    Pretty(Pretty<Box<dyn Write + Send>>),
+    Pretty(Box<Pretty<Box<dyn Write + Send>>>),
     Jsonl(Jsonl<Box<dyn Write + Send>>),
     None,
 }

@@ -119,11 +119,16 @@ impl Session {
             (None, Stream::Stdout) => Box::new(BufWriter::with_capacity(1 << 16, io::stdout())),
         };
         let view = match self.view {
-            config::Output::Pretty => View::Pretty(Pretty::new(out, self.pretty.clone())),
+            config::Output::Pretty => View::Pretty(Box::new(Pretty::new(out, self.pretty.clone()))),
             config::Output::Jsonl => View::Jsonl(Jsonl::new(out)),
             config::Output::None => View::None,
         };
-        let export = self.otlp.take().map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(resolver)).transpose().context("no exporter thread")?;
+        let export = self
+            .otlp
+            .take()
+            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(resolver))
+            .transpose()
+            .context("no exporter thread")?;
         let recorder = match self.record.take() {
             Some((file, true)) => Some(Recorder::new(Box::new(zstd::Encoder::new(file, 3)?.auto_finish()) as Box<_>)?),
             Some((file, false)) => Some(Recorder::new(Box::new(BufWriter::with_capacity(1 << 16, file)) as Box<_>)?),

@@ -2,6 +2,8 @@
 //!
 //! The recordings are not part of the project: the folder is `LLMTAP_CORPUS`, or `../shared/corpus` beside the checkout.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -142,7 +144,12 @@ impl Score {
         }
         if !unscored.contains(&"tool_calls") {
             let strings = |value: Option<&Value>| -> Vec<String> {
-                value.and_then(Value::as_array).into_iter().flatten().map(|one| one.as_str().unwrap_or_default().into()).collect()
+                value
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .map(|one| one.as_str().unwrap_or_default().into())
+                    .collect()
             };
             let (names, mut ids) =
                 (strings(span.get("llmtap.tool_calls.names")), strings(span.get("llmtap.tool_calls.ids")));
@@ -184,7 +191,8 @@ fn same(have: &Value, wanted: &Value) -> bool {
 }
 
 fn replayed(capture: &Path) -> Vec<Attributes> {
-    let output = Command::new(env!("CARGO_BIN_EXE_llmtap")).args(["replay", "--output", "jsonl"]).arg(capture).output().unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_llmtap")).args(["replay", "--output", "jsonl"]).arg(capture).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut spans = Vec::new();
     for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

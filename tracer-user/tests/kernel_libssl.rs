@@ -4,6 +4,8 @@
 //! byte for byte, what both ends really sent and read: writes that were retried, moved or done in part count once,
 //! what was only peeked at does not count.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -4,6 +4,8 @@
 //! internal functions where the file has them (Node.js), and sites that were checked by hand against a disassembly, for
 //! the builds whose build ID is known here. Both are on top of what holds for every build.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
+
 use std::{
     collections::HashSet,
     fs,
@@ -163,12 +165,14 @@ fn check_symbols(file: &[u8], method: &Method) -> bool {
 /// inner call's result meets a comparison with -1 before the first return site.
 fn check_bytes(file: &[u8], hooks: &Hooks, method: &Method) {
     let at = |offset: u64| &file[usize::try_from(offset).unwrap()..];
-    let is = |emulated: Emulated, offset: u64| match (emulated, at(offset)) {
-        (Emulated::Push, [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..])
-        | (Emulated::ConditionalJump, [0x70..=0x7f, ..] | [0x0f, 0x80..=0x8f, ..])
-        | (Emulated::Jump, [0xeb | 0xe9, ..])
-        | (Emulated::Nop, [0x90, ..]) => true,
-        _ => false,
+    let is = |emulated: Emulated, offset: u64| {
+        matches!(
+            (emulated, at(offset)),
+            (Emulated::Push, [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..])
+                | (Emulated::ConditionalJump, [0x70..=0x7f, ..] | [0x0f, 0x80..=0x8f, ..])
+                | (Emulated::Jump, [0xeb | 0xe9, ..])
+                | (Emulated::Nop, [0x90, ..])
+        )
     };
     for site in [method.read, method.write] {
         assert!(is(site.emulated.expect("emulated in every build seen"), site.offset));

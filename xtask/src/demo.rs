@@ -20,12 +20,8 @@ pub fn run() -> Result<()> {
     }
     step(1, "building llmtap and the mock provider (minutes the first time, then seconds)");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .current_dir(setup::root())
-        .arg("build")
-        .args(test::PACKAGES)
-        .arg("--bins")
-        .status()?;
+    let built =
+        Command::new(cargo).current_dir(setup::root()).arg("build").args(test::PACKAGES).arg("--bins").status()?;
     ensure!(built.success(), "the build failed; its output above says why");
     let binaries = target().join("debug");
 

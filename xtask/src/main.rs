@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fixture;
+mod fuzz;
 mod prices;
 mod setup;
 mod test;
@@ -36,14 +37,20 @@ enum Task {
     },
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
     Fixture,
+    /// Fuzz the decoders
+    Fuzz {
+        /// Only these targets
+        targets: Vec<String>,
+        /// Seconds for each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
         #[arg(long)]
         wheels: Option<std::path::PathBuf>,
     },
-    /// What CI runs: format, lints, licences, every test tier, a smoke run of each fuzzer
-    Ci,
 }
 
 fn main() -> ExitCode {
@@ -53,8 +60,8 @@ fn main() -> ExitCode {
         Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
+        Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
         Task::Prices { wheels } => prices::run(wheels),
-        Task::Ci => setup::run().and_then(|()| test::ci()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -69,13 +69,6 @@ pub fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Format, lints, licences, tests, fuzz smoke.
-pub fn ci() -> Result<()> {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&[&["clippy"][..], &PACKAGES, &["--all-targets", "--", "-D", "warnings"]].concat())?;
-    run(&[])
-}
-
 /// One `cargo test`. A test that cannot run here prints `skipped: why` and returns: such a line takes it out of the
 /// passed ones.
 fn run_tier(tier: &Tier) -> Result<(Count, bool)> {

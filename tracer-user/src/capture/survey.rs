@@ -15,19 +15,21 @@ use super::{
 /// Files larger than this are not examined.
 const MAX_FILE: u64 = 1 << 30;
 
+/// The library and whether its method table was proven (hooks at full speed), or why it gets no hooks.
+pub type TlsVerdict = Result<(String, bool), Reason>;
+
 /// One file with TLS code that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFile {
     /// As the process names it.
     pub path: String,
-    /// The library and whether its method table was proven (hooks at full speed), or why it gets no hooks.
-    pub verdict: Result<(String, bool), Reason>,
+    pub verdict: TlsVerdict,
 }
 
 /// Examines files of many processes, each file once.
 #[derive(Debug, Default)]
 pub struct Survey {
-    files: HashMap<FileKey, Option<Result<(String, bool), Reason>>>,
+    files: HashMap<FileKey, Option<TlsVerdict>>,
 }
 
 impl Survey {
@@ -35,7 +37,7 @@ impl Survey {
     pub fn process(&mut self, pid: u32) -> io::Result<Vec<TlsFile>> {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
-        mappings.sort_by(|a, b| (a.device, a.inode).cmp(&(b.device, b.inode)));
+        mappings.sort_by_key(|mapping| (mapping.device, mapping.inode));
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
         let verdicts = mappings.into_iter().filter_map(|mapping| {
             let verdict = self.file(&mapping)?;
@@ -44,7 +46,7 @@ impl Survey {
         Ok(verdicts.collect())
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Option<Result<(String, bool), Reason>> {
+    fn file(&mut self, mapping: &Mapping) -> Option<TlsVerdict> {
         let (file, path) = open(mapping)?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {

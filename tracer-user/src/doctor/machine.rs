@@ -49,12 +49,9 @@ impl Machine {
                 attach_mode = Some(format!("{:?}", tracer.attach_mode()).to_lowercase());
                 Check { name: "eBPF programs", ok: true, found: "load".into(), fix: None }
             }
-            Err(error) => Check {
-                name: "eBPF programs",
-                ok: false,
-                found: "do not load".into(),
-                fix: Some(error.to_string()),
-            },
+            Err(error) => {
+                Check { name: "eBPF programs", ok: false, found: "do not load".into(), fix: Some(error.to_string()) }
+            }
         };
         checks.push(found);
         let ready = checks.iter().all(|check| check.ok);
@@ -107,7 +104,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (release, ok) in [("5.10.0-28-amd64", true), ("6.1.0", true), ("5.8", true), ("5.4.0-1", false), ("4.19.3", false)] {
+        for (release, ok) in
+            [("5.10.0-28-amd64", true), ("6.1.0", true), ("5.8", true), ("5.4.0-1", false), ("4.19.3", false)]
+        {
             assert_eq!(kernel_version(release).ok, ok, "{release}");
         }
     }

@@ -66,7 +66,8 @@ fn verdicts(pid: u32, mut files: Vec<TlsFile>) -> Vec<ProcessVerdict> {
     if files.iter().any(|file| file.verdict.is_ok()) {
         files.retain(|file| file.verdict.is_ok());
     }
-    let name = process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string());
+    let name =
+        process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string());
     let verdict = |file: TlsFile| match file.verdict {
         Ok((library, proven)) => ProcessVerdict {
             pid,

@@ -46,13 +46,18 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let mut line = |cells: [&str; 5]| {
             let [pid, name, library, verdict, explanation] = cells;
             let [a, b, c, d] = widths;
-            writeln!(out, "{}", format!("{pid:>a$}  {name:<b$}  {library:<c$}  {verdict:<d$}  {explanation}").trim_end())
+            writeln!(
+                out,
+                "{}",
+                format!("{pid:>a$}  {name:<b$}  {library:<c$}  {verdict:<d$}  {explanation}").trim_end()
+            )
         };
         line(heads)?;
         for row in &rows {
             line(row.each_ref().map(String::as_str))?;
         }
-        let mut fixes: Vec<_> = report.processes.iter().filter_map(|process| Some((process.reason, process.fix?))).collect();
+        let mut fixes: Vec<_> =
+            report.processes.iter().filter_map(|process| Some((process.reason, process.fix?))).collect();
         fixes.sort_unstable();
         fixes.dedup();
         for (reason, fix) in fixes {
