@@ -3,12 +3,12 @@
 pub mod attach;
 pub mod btf;
 pub mod clock;
-pub mod credentials;
 pub mod event;
 pub mod format;
 pub mod libraries;
 pub mod load;
 pub mod locate;
+pub mod mask;
 pub mod perf;
 pub mod process;
 pub mod program;

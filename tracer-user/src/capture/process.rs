@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::Process;
+use crate::environment::parse_resource_attributes;
 
 /// Longest text taken from a process, bytes. Command lines and environments belong to others and can be large.
 const MAX_TEXT: usize = 4096;
@@ -66,7 +67,7 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> 
             .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
             .filter(|value| !value.is_empty())
     };
-    let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_attributes).unwrap_or_default();
+    let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_resource_attributes).unwrap_or_default();
     let service = variable("OTEL_SERVICE_NAME")
         .map(str::to_owned)
         .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()))
@@ -114,27 +115,6 @@ fn environment(environ: &Path) -> Vec<String> {
     bytes.truncate(MAX_ENVIRONMENT);
     let wanted = |entry: &&[u8]| entry.starts_with(b"OTEL_");
     bytes.split(|byte| *byte == 0).filter(wanted).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
-}
-
-/// `key=value,key=value` with percent-encoded values (OpenTelemetry resource SDK specification).
-fn parse_attributes(text: &str) -> Vec<(String, String)> {
-    let pair = |pair: &str| {
-        let (key, value) = pair.split_once('=')?;
-        Some((key.trim().to_owned(), percent_decoded(value.trim())))
-    };
-    text.get(..text.len().min(MAX_TEXT)).unwrap_or_default().split(',').filter_map(pair).collect()
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, tail)) = rest.split_first() {
-        let code = (*byte == b'%').then(|| tail.get(..2)).flatten();
-        let code = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        bytes.push(code.unwrap_or(*byte));
-        rest = if code.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The script that an interpreter runs: `agent.py` of `python3 -u agent.py`, `pkg` of `python3 -m pkg`.
@@ -205,13 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_and_values_are_read_right() {
+    fn odd_names_are_read_right() {
         let stat = "7 (a) b (c)) S 42 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
         assert_eq!(parse_stat(stat), Some((42, 12345)));
-        assert_eq!(
-            parse_attributes("service.namespace=shop, deployment.environment.name=a%2Cb%zz,broken"),
-            [("service.namespace", "shop"), ("deployment.environment.name", "a,b%zz")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        );
     }
 }

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use super::{
     ClosedBy, Connection, ConnectionKey, Direction, Event, Role,
-    credentials::Scanner,
     format::{Header, Record, VERSION},
+    mask::Scanner,
 };
 
 /// Most bytes that wait for the judgement of one connection. A request head is far smaller.

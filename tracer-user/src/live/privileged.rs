@@ -102,8 +102,8 @@ impl Half<'_> {
         let held: Held = command.hold()?;
         self.tracer.add_target(held.pid).map_err(io::Error::other)?;
         let likely = libraries::likely(&held.program, &command.environment);
-        for file in std::iter::once(&held.program).chain(&likely) {
-            let verdict = self.tracer.attach_file(file);
+        for file in likely {
+            let verdict = self.tracer.attach_file(&file);
             self.note(None, &verdict);
         }
         held.release()

@@ -3,7 +3,6 @@
 
 mod body;
 mod connection;
-pub mod credentials;
 mod detect;
 #[doc(hidden)]
 pub mod fuzz;

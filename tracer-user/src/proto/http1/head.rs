@@ -4,7 +4,8 @@ use std::{borrow::Cow, mem::MaybeUninit, sync::Arc};
 
 use bytes::Bytes;
 
-use super::super::{Fault, Headers, RequestHead, ResponseHead, Version, body::Coding, credentials, limits::HEADERS};
+use super::super::{Fault, Headers, RequestHead, ResponseHead, Version, body::Coding, limits::HEADERS};
+use crate::credentials;
 
 /// How long a message's body is (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::span::resource::percent_decode;
+use crate::environment::percent_decode;
 
 /// One line that names the variable or option and says what to do. It shows no header value and no credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

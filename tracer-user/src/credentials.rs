@@ -1,4 +1,5 @@
-//! Names of credentials: their values are dropped where they are first named, before any other stage sees them.
+//! Names of credentials: their values are dropped where they are first named, before any other stage sees them. Both
+//! the decoders and the recorder ask here.
 
 /// Header fields, in lower case, whose values are credentials.
 const HEADERS: &[&str] = &[

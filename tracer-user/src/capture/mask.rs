@@ -3,40 +3,7 @@
 //! A line scanner, not a parser: it works on any cut of the stream, after gaps, and on bytes that no decoder
 //! understands. A line of a body that looks like a credential header is overwritten, too: that errs on the right side.
 
-/// Header fields whose values are secrets, in lower case.
-pub const HEADERS: [&str; 16] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "x-amz-security-token",
-    "x-auth-token",
-    "x-access-token",
-    "x-portkey-api-key",
-    "helicone-auth",
-    "cf-aig-authorization",
-    "x-litellm-api-key",
-    "ocp-apim-subscription-key",
-    "openai-api-key",
-    "cookie",
-    "set-cookie",
-];
-
-/// Query parameters whose values are secrets, in lower case.
-pub const QUERY: [&str; 11] = [
-    "key",
-    "api_key",
-    "api-key",
-    "apikey",
-    "token",
-    "access_token",
-    "sig",
-    "signature",
-    "x-amz-signature",
-    "x-amz-security-token",
-    "x-amz-credential",
-];
+use crate::credentials::{is_credential_header, is_credential_parameter};
 
 /// What overwrites a secret byte.
 const MASK: u8 = b'*';
@@ -114,12 +81,14 @@ impl Scanner {
             State::Name => {
                 match byte {
                     b'\n' => self.state = State::LineStart,
-                    b':' if HEADERS.iter().any(|name| name.as_bytes() == self.name) => self.state = State::Secret,
+                    b':' if self.name().is_some_and(is_credential_header) => self.state = State::Secret,
                     b' ' if !self.name.is_empty() && self.name.iter().all(u8::is_ascii_lowercase) => {
                         // A method, or a word of a body: only a target that has `?` is looked at.
                         self.state = State::Target;
                     }
-                    _ if self.name.len() < MAX_NAME && (byte.is_ascii_alphanumeric() || byte == b'-') => {
+                    _ if self.name.len() < MAX_NAME
+                        && (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) =>
+                    {
                         self.name.push(byte.to_ascii_lowercase());
                     }
                     _ => self.state = State::Rest,
@@ -143,7 +112,7 @@ impl Scanner {
             State::Parameter => {
                 match byte {
                     b'=' => {
-                        let secret = QUERY.iter().any(|name| name.as_bytes() == self.name);
+                        let secret = self.name().is_some_and(is_credential_parameter);
                         self.state = State::Value { secret };
                     }
                     b'&' => self.begin_parameter(),
@@ -165,6 +134,11 @@ impl Scanner {
                 _ => secret,
             },
         }
+    }
+
+    /// The name so far. Longer names are no credential's.
+    fn name(&self) -> Option<&str> {
+        std::str::from_utf8(&self.name).ok()
     }
 
     fn begin_parameter(&mut self) {
