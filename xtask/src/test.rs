@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::setup;
+use crate::{fixture, setup};
 
 /// Every cargo command names the same packages: with another choice cargo would build the dependencies again, with
 /// other features.
@@ -41,12 +41,17 @@ pub fn run(names: &[String]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !TIERS.iter().any(|tier| tier.name == **name)) {
         bail!("no tier is called {unknown}; there are {}", TIERS.map(|tier| tier.name).join(", "));
     }
+    let runs = |tier: &str| names.is_empty() || names.iter().any(|name| name == tier);
+    if runs("data") || runs("kernel") {
+        // Tests for which a build is missing say that they are skipped, and why.
+        fixture::run()?;
+    }
     // The end-to-end tests run the program itself.
     cargo(&[&["build"][..], &PACKAGES, &["--bins"]].concat())?;
     let mut total = Count::default();
     let mut lines = Vec::new();
     let mut broken = false;
-    for tier in TIERS.iter().filter(|tier| names.is_empty() || names.iter().any(|name| name == tier.name)) {
+    for tier in TIERS.iter().filter(|tier| runs(tier.name)) {
         println!("\n== {} tests", tier.name);
         let (count, ok) = run_tier(tier)?;
         broken |= !ok;
