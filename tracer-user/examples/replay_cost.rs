@@ -1,7 +1,7 @@
 //! What the user side costs: payload bytes from captured events to spans on one core, against one typed `serde_json`
 //! parse of the same payload's JSON texts. Prints one JSON object a workload.
 //!
-//! `replay_cost [ROUNDS]`; captures named by `LLMTAP_CORPUS` (a folder) are measured too.
+//! `replay_cost [ROUNDS] [NAME]`, only workloads with NAME in their names; captures named by `LLMTAP_CORPUS` (a folder) are measured too.
 //!
 //! Times are of this thread's own processor clock and of variants that take turns, so that other work on the machine
 //! counts little; medians. `decode` is flow, proto and exchange; `spans` the whole line without output; `file` the same
@@ -81,7 +81,8 @@ fn main() -> Result<()> {
     if let Some(folder) = std::env::var_os("LLMTAP_CORPUS") {
         workloads.push(corpus(folder.as_ref())?);
     }
-    for workload in &workloads {
+    let only = std::env::args().nth(2).unwrap_or_default();
+    for workload in workloads.iter().filter(|workload| workload.name.contains(&only)) {
         measure(workload, rounds)?;
     }
     Ok(())

@@ -1,12 +1,9 @@
 //! Exchange: pairs each request with its response and says how the pair ended.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
-    capture::{ClosedBy, Connection, ConnectionKey},
+    capture::{ByConnection, ClosedBy, Connection, ConnectionKey},
     proto::{self, End, Piece, RequestHead, ResponseHead},
 };
 
@@ -85,7 +82,7 @@ pub enum Event {
 /// requests.
 #[derive(Debug, Default)]
 pub struct Exchanges {
-    connections: HashMap<ConnectionKey, Open>,
+    connections: ByConnection<Open>,
 }
 
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     agent::{self, Concluded, Turns},
-    capture::{self, ConnectionKey, Process, record::Recorder},
+    capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
     llm::{Calls, LlmCall, could_be_model_call},
@@ -39,7 +39,7 @@ pub struct Seen {
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
-    protocols: HashMap<ConnectionKey, proto::Connection>,
+    protocols: ByConnection<proto::Connection>,
     exchanges: Exchanges,
     calls: Calls,
     prices: Prices,
@@ -67,7 +67,7 @@ impl Pipeline {
     ) -> Self {
         Self {
             flows: Flows::new(flow::Limits::default()),
-            protocols: HashMap::new(),
+            protocols: ByConnection::default(),
             exchanges: Exchanges::new(),
             calls,
             prices,

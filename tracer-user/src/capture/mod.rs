@@ -22,6 +22,6 @@ pub mod survey;
 pub mod target;
 
 pub use attach::{Refusal, Verdict};
-pub use event::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, Role};
+pub use event::{ByConnection, ClosedBy, Connection, ConnectionKey, Direction, Event, KeyHasher, Process, Role};
 pub use load::{Counters, LoadError, Options, ProcessNews, ProcessNotice, TargetMode, Tracer};
 pub use ring::RingReader;

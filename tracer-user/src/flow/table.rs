@@ -1,14 +1,11 @@
 //! The connection table: what is expected next in each direction of each connection.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
 use super::Event;
-use crate::capture::{self, Connection, ConnectionKey, Direction};
+use crate::capture::{self, ByConnection, Connection, ConnectionKey, Direction};
 
 /// Caps of the connection table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +50,7 @@ pub struct Counters {
 pub struct Flows {
     limits: Limits,
     counters: Counters,
-    connections: HashMap<ConnectionKey, Flow>,
+    connections: ByConnection<Flow>,
     /// Counts pushes: the clock of silence.
     pushes: u64,
     held_bytes: usize,

@@ -1,11 +1,6 @@
 //! The open calls: follows each exchange that could be a model call, and tells one [`LlmCall`] when it ends.
 
-use std::{
-    borrow::Cow,
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
 use bytes::Bytes;
 
@@ -20,7 +15,7 @@ use super::{
     trace_context::trace_parent,
 };
 use crate::{
-    capture::{ClosedBy, Connection, Role},
+    capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
     proto::{End, Piece, RequestHead, ResponseHead, Version},
 };
@@ -50,7 +45,7 @@ pub struct Counts {
 pub struct Calls {
     limits: Limits,
     options: Options,
-    open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<IdHasher>>,
+    open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<KeyHasher>>,
     counts: Counts,
 }
 
@@ -154,29 +149,6 @@ impl Calls {
             self.counts.dropped_values += dropped;
             calls.push(call);
         }
-    }
-}
-
-/// Mixes the two numbers of an [`ExchangeId`]. They are counted up by llmtap: no one outside can choose them.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // 2^64 divided by the golden ratio, and the high bits where the table looks.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }
 }
 

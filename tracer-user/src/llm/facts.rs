@@ -1,6 +1,6 @@
 //! What HTTP header fields state about a call, whatever the dialect.
 
-use super::call::{RateLimit, RateLimits, Response};
+use super::call::{RateLimits, Response};
 use crate::proto::{Headers, ResponseHead};
 
 /// Longest header value that is kept.
@@ -20,8 +20,7 @@ pub fn of_response(head: &ResponseHead, response: &mut Response) {
     response.processing_ms = PROCESSING_MS
         .iter()
         .find_map(|name| headers.get(name)?.parse().ok().filter(|ms: &f64| ms.is_finite() && *ms >= 0.0));
-    response.rate_limits =
-        RateLimits { requests: rate_limit(headers, "requests"), tokens: rate_limit(headers, "tokens") };
+    response.rate_limits = rate_limits(headers);
 }
 
 /// Cost of the call in USD, where a gateway states it.
@@ -51,23 +50,33 @@ fn first(headers: &Headers, names: &[&str]) -> Option<String> {
 
 /// OpenAI's form `x-ratelimit-limit-requests`, which most services follow, and Anthropic's
 /// `anthropic-ratelimit-requests-limit`.
-fn rate_limit(headers: &Headers, kind: &str) -> RateLimit {
-    let of = |what: &str| {
-        headers
-            .get(&format!("x-ratelimit-{what}-{kind}"))
-            .or_else(|| headers.get(&format!("anthropic-ratelimit-{kind}-{what}")))
-            .filter(|value| !value.is_empty() && value.len() <= VALUE_BYTES)
-    };
-    RateLimit {
-        limit: of("limit").and_then(|value| value.parse().ok()),
-        remaining: of("remaining").and_then(|value| value.parse().ok()),
-        reset: of("reset").map(str::to_owned),
+fn rate_limits(headers: &Headers) -> RateLimits {
+    let mut limits = RateLimits::default();
+    // Most responses have none: one pass over the names rather than a search for each.
+    for prefix in ["anthropic-ratelimit-", "x-ratelimit-"] {
+        for name in headers.0.iter().map(|(name, _)| &**name) {
+            let Some((one, other)) = name.strip_prefix(prefix).and_then(|rest| rest.split_once('-')) else { continue };
+            let (kind, what) = if prefix.starts_with('x') { (other, one) } else { (one, other) };
+            let limit = match kind {
+                "requests" => &mut limits.requests,
+                "tokens" => &mut limits.tokens,
+                _ => continue,
+            };
+            let value = headers.get(name).filter(|value| !value.is_empty() && value.len() <= VALUE_BYTES);
+            match (what, value) {
+                ("limit", Some(value)) => limit.limit = value.parse().ok(),
+                ("remaining", Some(value)) => limit.remaining = value.parse().ok(),
+                ("reset", Some(value)) => limit.reset = Some(value.to_owned()),
+                _ => {}
+            }
+        }
     }
+    limits
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::call::RateLimit, *};
     use bytes::Bytes;
 
     fn response(fields: &[(&str, &'static str)]) -> Response {

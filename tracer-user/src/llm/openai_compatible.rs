@@ -88,11 +88,15 @@ pub static SERVICES: &[Service] = &[
 /// `host` is in lower case, without port.
 pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| {
-        path.starts_with(service.prefix) && service.hosts.iter().any(|pattern| host_fits(pattern, host))
+        service.hosts.iter().any(|pattern| host_fits(pattern, host)) && path.starts_with(service.prefix)
     })
 }
 
 fn host_fits(pattern: &str, host: &str) -> bool {
+    // The table is gone through for every request, and nearly every row ends in another way.
+    if pattern.as_bytes().last() != host.as_bytes().last() {
+        return false;
+    }
     match pattern.split_once('*') {
         None => pattern == host,
         Some((before, after)) => {

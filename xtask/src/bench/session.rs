@@ -26,6 +26,7 @@ impl Stage {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let python = python()?;
+        own_library(&python, &folder)?;
         Ok(Self { mock: Mock::start(&places.binaries, &folder)?, folder, python })
     }
 
@@ -56,6 +57,7 @@ impl Stage {
         let mut child = command
             .env("OPENAI_BASE_URL", format!("{}/v1", self.mock.url))
             .env("OPENAI_API_KEY", "sk-bench")
+            .env("LD_LIBRARY_PATH", &self.folder)
             .env("SSL_CERT_FILE", self.folder.join("ca.pem"))
             .env("TRACELOOP_TRACE_CONTENT", if content { "true" } else { "false" })
             // The same hash tables in every process.
@@ -88,6 +90,18 @@ fn python() -> Result<PathBuf> {
     setup::output(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(&requirements))?;
     fs::write(&stamp, wanted)?;
     Ok(python)
+}
+
+/// Puts a copy of the Python's libssl into the folder, which the clients load: other tracers on this machine probe the
+/// installed file, and would be measured with us. A Python without a libssl of its own is left as it is.
+fn own_library(python: &Path, folder: &Path) -> Result<()> {
+    let script =
+        "import ssl\nfor line in open('/proc/self/maps'):\n if 'libssl' in line: print(line.split()[-1]); break";
+    let path = setup::output(Command::new(python).args(["-c", script]))?;
+    if let Some(name) = Path::new(&path).file_name() {
+        fs::copy(&path, folder.join(name))?;
+    }
+    Ok(())
 }
 
 /// A client that runs.
