@@ -32,7 +32,6 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
             mode: arguments.live.mode(),
             log: tracing::enabled!(tracing::Level::TRACE),
             notice_all: selection.by_name() || selection.all,
-            ..Options::default()
         },
         selection,
         launch: None,

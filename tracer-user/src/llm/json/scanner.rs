@@ -369,6 +369,10 @@ impl<F: Copy + 'static> Scanner<F> {
         let length = rest.iter().position(|byte| is_delimiter(*byte));
         let whole = self.held.is_empty().then_some(length).flatten();
         if let Some(length) = whole {
+            // As when it comes in pieces.
+            if wanted && length > ATOM_BYTES {
+                return self.fail(input);
+            }
             if !wanted && number_length(rest) == Some(length) {
                 self.remember(at, at + length, Passing::Number);
             }
