@@ -9,10 +9,11 @@ use crate::{config::LogFormat, live::held::Held};
 /// Sends diagnostics to `held`. `verbose` counts `-v`; the variable `LLMTAP_LOG` overrides it with a filter of
 /// tracing-subscriber.
 pub fn begin(verbose: u8, format: LogFormat, held: &Held) {
+    // What libraries warn of, our own code judges and tells in its words.
     let level = match verbose {
-        0 => "warn",
-        1 => "llmtap=info,warn",
-        2 => "llmtap=debug,info",
+        0 => "error,llmtap=warn",
+        1 => "error,llmtap=info",
+        2 => "warn,llmtap=debug",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("LLMTAP_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -6,7 +6,10 @@ use std::{
     net::ToSocketAddrs as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +34,9 @@ use crate::{
 /// How long the other half may take to read what is left, write and export.
 const CLOSING_TIME: Duration = Duration::from_secs(30);
 
+/// Names that are looked up at the same time. The exporter needs one.
+const MAX_LOOKUPS: usize = 8;
+
 /// Names kept for the closing words.
 const MAX_NAMES: usize = 64;
 
@@ -44,6 +50,7 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
         hooked: BTreeSet::new(),
         untraced: BTreeMap::new(),
         notices: Vec::new(),
+        lookups: Arc::default(),
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -94,6 +101,8 @@ struct Half<'a> {
     hooked: BTreeSet<String>,
     untraced: BTreeMap<String, (u32, String)>,
     notices: Vec<ProcessNotice>,
+    /// Look-ups under way.
+    lookups: Arc<AtomicUsize>,
 }
 
 impl Half<'_> {
@@ -298,11 +307,18 @@ impl Half<'_> {
             match message {
                 ToTracer::Resolve { id, host, port } => {
                     let Ok(channel) = self.channel.try_clone() else { continue };
+                    let lookups = Arc::clone(&self.lookups);
+                    if lookups.fetch_add(1, Ordering::Relaxed) >= MAX_LOOKUPS {
+                        lookups.fetch_sub(1, Ordering::Relaxed);
+                        let _ = channel.send(&ToParser::Resolved { id, addresses: Vec::new() });
+                        continue;
+                    }
                     // The C library may wait for a name server.
                     thread::spawn(move || {
                         let addresses =
                             (host.as_str(), port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
                         let _ = channel.send(&ToParser::Resolved { id, addresses });
+                        lookups.fetch_sub(1, Ordering::Relaxed);
                     });
                 }
             }
