@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
-const MAX_FILE: u64 = 1 << 30;
+pub(super) const MAX_FILE: u64 = 1 << 30;
 
 /// Files remembered at most; beyond, those without TLS are forgotten and examined again when they are next mapped.
 const MAX_FILES: usize = 65_536;

@@ -7,13 +7,10 @@ use std::{
 };
 
 use super::{
-    attach::{FileKey, mapping, open, versioned},
+    attach::{FileKey, MAX_FILE, mapping, open, versioned},
     locate::{self, Reason},
     perf::Mapping,
 };
-
-/// Files larger than this are not examined.
-const MAX_FILE: u64 = 1 << 30;
 
 /// The library and whether its method table was proven (hooks at full speed), or why it gets no hooks.
 pub type TlsVerdict = Result<(String, bool), Reason>;

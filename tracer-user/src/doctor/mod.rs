@@ -3,8 +3,6 @@
 mod machine;
 mod table;
 
-use std::fs;
-
 use serde::Serialize;
 
 pub use machine::{Check, Machine};
@@ -50,7 +48,7 @@ pub fn examine(pid: Option<u32>) -> Report {
     let mut survey = Survey::default();
     // This very program carries the names that it looks for.
     let own = std::process::id();
-    for pid in pid.map_or_else(running, |pid| vec![pid]).into_iter().filter(|pid| *pid != own) {
+    for pid in pid.map_or_else(process::running, |pid| vec![pid]).into_iter().filter(|pid| *pid != own) {
         match survey.process(pid) {
             Ok(files) => report.processes.extend(verdicts(pid, files)),
             // A process that has ended meanwhile is nobody's problem.
@@ -91,11 +89,4 @@ fn verdicts(pid: u32, mut files: Vec<TlsFile>) -> Vec<ProcessVerdict> {
         },
     };
     files.into_iter().map(verdict).collect()
-}
-
-fn running() -> Vec<u32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
-    pids
 }

@@ -16,10 +16,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{
-    Plan,
-    select::{Selection, running},
-};
+use super::{Plan, select::Selection};
 use crate::{
     capture::{
         ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, libraries, process,
@@ -120,7 +117,7 @@ impl Half<'_> {
 
     /// Hooks what already runs.
     fn begin(&mut self) {
-        for pid in running() {
+        for pid in process::running() {
             if self.selection.excludes(pid) {
                 self.tracer.exclude(pid);
             } else if self.selection.selects(pid) {
@@ -131,7 +128,7 @@ impl Half<'_> {
             self.adopt(pid);
         }
         if self.selection.all {
-            for pid in running() {
+            for pid in process::running() {
                 if !self.selection.excludes(pid) {
                     self.adopt(pid);
                 }
