@@ -7,9 +7,9 @@ mod anthropic;
 pub mod call;
 mod calls;
 mod cohere;
-mod decode;
-mod facts;
-mod failure;
+pub(crate) mod decode;
+pub(crate) mod facts;
+pub(crate) mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
@@ -22,9 +22,9 @@ mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
 mod pace;
-mod recognise;
+pub(crate) mod recognise;
 mod repeat;
-mod trace_context;
+pub(crate) mod trace_context;
 
 #[cfg(test)]
 mod tests;
