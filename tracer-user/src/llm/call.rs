@@ -79,7 +79,12 @@ pub struct Response {
     pub tool_calls: Vec<ToolCall>,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
+    /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….
     pub service_tier: Option<String>,
+    /// Anthropic's `usage.speed`: `fast` has a price of its own.
+    pub speed: Option<String>,
+    /// Where the model ran, as stated (Anthropic's `usage.inference_geo`: `us`, `global`, `not_available`).
+    pub inference_geo: Option<String>,
     pub system_fingerprint: Option<String>,
     pub request_id: Option<String>,
     pub processing_ms: Option<f64>,
@@ -111,9 +116,23 @@ pub struct Usage {
     /// The part of `cache_write` with a life of one hour (Anthropic `ephemeral_1h_input_tokens`).
     pub cache_write_1h: Option<u64>,
     pub reasoning: Option<u64>,
+    /// Parts of `input` and of `output` that are no text, where the wire tells them apart.
     pub input_audio: Option<u64>,
+    pub input_image: Option<u64>,
     pub output_audio: Option<u64>,
+    pub output_image: Option<u64>,
+    /// Parts of `cache_read` that are no text; they are in `input_audio` and `input_image`, too.
+    pub cached_audio: Option<u64>,
+    pub cached_image: Option<u64>,
+    /// Pictures that were made, where they are what is billed.
+    pub images: Option<u64>,
+    /// Milliseconds of audio that was heard, where that is what is billed (`usage.type` `duration`).
+    pub audio_ms: Option<u64>,
+    /// Runs of tools of the service itself.
     pub web_searches: Option<u64>,
+    pub file_searches: Option<u64>,
+    /// What a reranker bills by (Cohere `billed_units.search_units`).
+    pub search_units: Option<u64>,
 }
 
 /// Why a call failed, in the provider's own terms. Never payload text.
