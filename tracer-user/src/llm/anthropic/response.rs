@@ -31,7 +31,7 @@ pub enum Field {
     WebSearches,
     ServiceTier,
     Speed,
-    InferenceGeo,
+    Geography,
     Failure(Part),
 }
 
@@ -47,7 +47,7 @@ const USAGE: Shape<F> = Shape::container(F::Usage).members(&[
     ("server_tool_use", Shape::through().members(&[("web_search_requests", Shape::value(F::WebSearches))])),
     ("service_tier", Shape::value(F::ServiceTier)),
     ("speed", Shape::value(F::Speed)),
-    ("inference_geo", Shape::value(F::InferenceGeo)),
+    ("inference_geo", Shape::value(F::Geography)),
 ]);
 const BLOCK: Shape<F> = Shape::container(F::Block).members(&[
     ("type", Shape::value(F::BlockType)),
@@ -112,7 +112,7 @@ pub struct AnthropicResponse {
     stop_reason: Option<String>,
     service_tier: Option<String>,
     speed: Option<String>,
-    inference_geo: Option<String>,
+    geography: Option<String>,
     calls: Vec<ToolCall>,
     block: Block,
     usage: Usage,
@@ -144,7 +144,7 @@ impl AnthropicResponse {
             stop_reason: None,
             service_tier: None,
             speed: None,
-            inference_geo: None,
+            geography: None,
             calls: Vec::new(),
             block: Block::default(),
             usage: Usage::default(),
@@ -240,11 +240,11 @@ impl Sink<Field> for AnthropicResponse {
             }
             F::ThinkingTokens => self.latest(|usage| &mut usage.reasoning, value),
             F::WebSearches => self.latest(|usage| &mut usage.web_searches, value),
-            F::ServiceTier | F::Speed | F::InferenceGeo => {
+            F::ServiceTier | F::Speed | F::Geography => {
                 let place = match field {
                     F::ServiceTier => &mut self.service_tier,
                     F::Speed => &mut self.speed,
-                    _ => &mut self.inference_geo,
+                    _ => &mut self.geography,
                 };
                 if place.is_none() {
                     self.keep.first(place, value);
@@ -319,7 +319,7 @@ impl ResponseReader for AnthropicResponse {
         response.model = self.model.take();
         response.service_tier = self.service_tier.take();
         response.speed = self.speed.take();
-        response.inference_geo = self.inference_geo.take();
+        response.geography = self.geography.take();
         response.finish_reasons = self.stop_reason.take().into_iter().collect();
         response.tool_calls = std::mem::take(&mut self.calls);
         self.keep.dropped
