@@ -79,7 +79,10 @@ pub struct Response {
     pub tool_calls: Vec<ToolCall>,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
+    /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….
     pub service_tier: Option<String>,
+    /// Anthropic's `usage.speed`: `fast` has a price of its own.
+    pub speed: Option<String>,
     pub system_fingerprint: Option<String>,
     pub request_id: Option<String>,
     pub processing_ms: Option<f64>,
@@ -130,7 +133,13 @@ pub struct Usage {
     pub output_image: Option<u64>,
     /// Length of the audio that was read or made, in milliseconds, where that is what is billed.
     pub audio_ms: Option<u64>,
+    /// Pictures that were made, where they are what is billed.
+    pub images: Option<u64>,
+    /// Runs of tools of the service itself that have a fee.
     pub web_searches: Option<u64>,
+    pub file_searches: Option<u64>,
+    /// What a reranker bills by (Cohere `billed_units.search_units`).
+    pub search_units: Option<u64>,
 }
 
 /// Why a call failed, in the provider's own terms. Never payload text.

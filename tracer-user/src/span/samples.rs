@@ -130,6 +130,7 @@ pub fn full_call() -> LlmCall {
             ],
             streamed: true,
             service_tier: text("default"),
+            speed: None,
             system_fingerprint: text("fp_1"),
             request_id: text("req_1"),
             processing_ms: Some(412.5),
