@@ -27,7 +27,7 @@ mod repeat;
 pub(crate) mod trace_context;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
