@@ -116,6 +116,16 @@ pub struct Usage {
     pub web_searches: Option<u64>,
 }
 
+/// What pays for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Billing {
+    /// Its tokens, as far as anything is known.
+    #[default]
+    Metered,
+    /// A subscription: nothing is billed for the single call.
+    Subscription,
+}
+
 /// Why a call failed, in the provider's own terms. Never payload text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
@@ -188,6 +198,7 @@ pub struct LlmCall {
     pub usage: Usage,
     /// Cost that the provider states, in USD.
     pub provider_cost: Option<f64>,
+    pub billing: Billing,
     pub error: Option<CallError>,
     pub times: Times,
     pub chunks: Chunks,

@@ -64,6 +64,7 @@ pub fn bare_call() -> LlmCall {
         response: Response::default(),
         usage: Usage::default(),
         provider_cost: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times { start: T0, end: T0 + 5 * MS, ..Times::default() },
         chunks: Chunks::default(),
@@ -142,6 +143,7 @@ pub fn full_call() -> LlmCall {
             ..Usage::default()
         },
         provider_cost: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
             start: T0,

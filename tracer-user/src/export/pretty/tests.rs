@@ -32,6 +32,7 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         },
         usage: Usage::default(),
         provider_cost: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
             start: T0 + start * MS,
