@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     ALL, Claim, Dialect, LlmCall,
-    call::{CallError, Completeness, Request, Response, Times, Usage},
+    call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
     decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
     json::Ending,
@@ -120,6 +120,7 @@ impl Calls {
                 _ => Cow::Owned(name.to_owned()),
             }),
             known: target.is_known(),
+            billing: target.billing(),
             server_address: target.host,
             server_port: target.port,
             head: head.clone(),
@@ -167,6 +168,7 @@ struct Open {
     provider: Option<Cow<'static, str>>,
     /// Host or configuration say that models are served there.
     known: bool,
+    billing: Billing,
     server_address: Option<String>,
     server_port: Option<u16>,
     times: Times,
@@ -313,6 +315,7 @@ impl Open {
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
+            billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
             cache_hit: None,
             fallback: None,

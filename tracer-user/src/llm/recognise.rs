@@ -5,7 +5,10 @@ use crate::{
     proto::{Headers, RequestHead},
 };
 
-use super::openai_compatible::{Service, service_at};
+use super::{
+    call::Billing,
+    openai_compatible::{Service, service_at},
+};
 
 /// Provider names for hosts that the built-in table does not know, from the configuration.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,16 @@ impl<'a> Target<'a> {
         }
         // No other service has this path.
         azure_deployment(&self.head.path).is_some().then_some("azure.ai.openai")
+    }
+
+    /// What pays for a call here, as far as the head tells.
+    pub fn billing(&self) -> Billing {
+        match self.service {
+            _ if self.configured.is_some() => Billing::Metered,
+            Some(service) if service.provider == "anthropic" && is_oauth(&self.head.headers) => Billing::Subscription,
+            Some(service) => service.billing,
+            None => Billing::Metered,
+        }
     }
 
     /// Whether host or configuration say that models are served here.
@@ -133,6 +146,16 @@ pub fn percent_decoded(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
+/// Whether an Anthropic request is made with the sign-in of a plan (Claude Code, the Agent SDK) rather than with a key:
+/// such a request has a bearer token and has to name this beta. The token itself is not looked at.
+fn is_oauth(headers: &Headers) -> bool {
+    let names_beta = |(name, value): &(std::sync::Arc<str>, bytes::Bytes)| {
+        let betas = std::str::from_utf8(value).unwrap_or_default();
+        &**name == "anthropic-beta" && betas.split(',').any(|beta| beta.trim().starts_with("oauth-"))
+    };
+    has_header(headers, "authorization") && !has_header(headers, "x-api-key") && headers.0.iter().any(names_beta)
+}
+
 /// Whether a header is there, whatever its value.
 pub fn has_header(headers: &Headers, name: &str) -> bool {
     headers.0.iter().any(|(header, _)| &**header == name)
@@ -177,6 +200,23 @@ mod tests {
         let head = RequestHead::default();
         let connection = Connection { sni: Some("api.openai.com".into()), ..connection };
         assert_eq!(Target::new(&head, &connection, &options).provider(), Some("openai"));
+    }
+
+    #[test]
+    fn a_sign_in_at_anthropic_is_a_subscription() {
+        let options = Options::default();
+        let billing = |host: &str, fields: &[(&str, &'static str)]| {
+            let field =
+                |(name, value): &(&str, &'static str)| ((*name).into(), bytes::Bytes::from_static(value.as_bytes()));
+            let headers = Headers(fields.iter().map(field).collect());
+            let head = RequestHead { authority: Some(host.into()), headers, ..RequestHead::default() };
+            Target::new(&head, &Connection::default(), &options).billing()
+        };
+        let beta = ("anthropic-beta", "fine-grained-tool-streaming-2025-05-14, oauth-2025-04-20");
+        assert_eq!(billing("api.anthropic.com", &[("authorization", ""), beta]), Billing::Subscription);
+        assert_eq!(billing("api.anthropic.com", &[("x-api-key", ""), beta]), Billing::Metered);
+        assert_eq!(billing("api.anthropic.com", &[("authorization", "")]), Billing::Metered);
+        assert_eq!(billing("gateway.example", &[("authorization", ""), beta]), Billing::Metered);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use self::{
     rates::{Prices as ModelPrices, Rates},
     table::Table,
 };
-use crate::llm::call::{LlmCall, Operation, Usage};
+use crate::llm::call::{Billing, LlmCall, Operation, Usage};
 
 /// What one call cost, in USD. A part that cannot be told is absent, never 0.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +105,8 @@ impl Prices {
 
     /// What `call` cost, if that is known.
     pub fn cost(&self, call: &LlmCall) -> Option<Cost> {
-        let subscription = self.own.as_ref().is_some_and(|own| own.is_subscription(&call.provider));
+        let subscription = call.billing == Billing::Subscription
+            || self.own.as_ref().is_some_and(|own| own.is_subscription(&call.provider));
         if let Some(total) = call.provider_cost.filter(|usd| usd.is_finite() && *usd >= 0.0) {
             return Some(Cost {
                 total,
