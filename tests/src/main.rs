@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tests::{
-    compare, harness,
+    compare,
+    environment::Python,
     mock::{self, MockProvider, Options},
     spans,
 };
@@ -36,8 +37,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         spans: PathBuf,
     },
-    /// Makes the virtual environment of the client scripts and prints the path of its Python
-    PrepareClients,
+    /// Makes the virtual environment of the demo's scripts and prints the path of its Python
+    PrepareDemo,
 }
 
 #[derive(Args)]
@@ -84,8 +85,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             anyhow::ensure!(report.exact(), "the trace differs from what the mock sent");
             Ok(())
         }
-        Some(Command::PrepareClients) => {
-            println!("{}", harness::python()?.display());
+        Some(Command::PrepareDemo) => {
+            println!("{}", Python::Demo.prepared()?.display());
             Ok(())
         }
         None => serve(arguments.serve),

@@ -129,10 +129,11 @@ impl<W: Wire> Player<'_, W> {
         let mut headers = vec![("date", "Sat, 21 Nov 2026 00:00:00 GMT".to_owned())];
         let stream = matches!(plan.body, Body::Stream { .. });
         if stream {
-            headers.push(("content-type", "text/event-stream; charset=utf-8".to_owned()));
             headers.push(("cache-control", "no-cache".to_owned()));
-        } else if !plan.headers.iter().any(|(name, _)| *name == "content-type") {
-            headers.push(("content-type", "application/json".to_owned()));
+        }
+        if !plan.headers.iter().any(|(name, _)| *name == "content-type") {
+            let usual = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
+            headers.push(("content-type", usual.to_owned()));
         }
         headers.extend(plan.headers);
         if let Some(coding) = directive.encoding.header() {

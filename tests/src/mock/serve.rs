@@ -12,17 +12,12 @@ use std::{
 
 use anyhow::Context;
 use bytes::BytesMut;
-use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    anthropic::Messages,
+    answer::answer,
     certificate,
-    directive::Directive,
-    failure::{self, Provider},
-    http1::{self, Request, Wire},
-    openai::Chat,
-    plan::{Body, Plan, Stated, Step, event},
+    http1::{self, Wire},
     play::{self, Afterwards},
     truth::{Log, Truth, now},
 };
@@ -208,101 +203,5 @@ async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared
             Afterwards::Close => return play::close(&mut wire).await,
             Afterwards::Drop => return,
         }
-    }
-}
-
-fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Plan) {
-    let path = request.path();
-    let post = request.method == "POST";
-    let provider = if post && path.ends_with("/chat/completions") {
-        Provider::OpenAi
-    } else if post && path.ends_with("/messages") {
-        Provider::Anthropic
-    } else {
-        return (Directive::default(), other(request, path));
-    };
-    let deployment = path.split("/deployments/").nth(1).and_then(|rest| rest.split('/').next());
-    let azure = deployment.is_some();
-    truth.provider = Some(
-        match provider {
-            Provider::OpenAi if azure => "azure.ai.openai",
-            Provider::OpenAi => "openai",
-            Provider::Anthropic => "anthropic",
-        }
-        .to_owned(),
-    );
-    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
-        return (Directive::default(), refuse(provider, serial, "the body is not JSON", truth));
-    };
-    truth.stream = body.get("stream").and_then(Value::as_bool) == Some(true);
-    truth.request_model = body.get("model").and_then(Value::as_str).or(deployment).map(str::to_owned);
-    let directive = match Directive::of(request.header("x-mock"), &body) {
-        Ok(directive) => directive,
-        Err(error) => {
-            return (Directive::default(), refuse(provider, serial, &format!("mock directive: {error}"), truth));
-        }
-    };
-    if directive.fails(truth.retry.unwrap_or(0)) {
-        let plan = failure::plan(provider, &directive, serial);
-        return (directive, plan);
-    }
-    let Some(model) = truth.request_model.clone() else {
-        return (directive, refuse(provider, serial, "the request names no model", truth));
-    };
-    let body_bytes = request.body.len();
-    let plan = match provider {
-        Provider::OpenAi => {
-            Chat { directive: &directive, request: &body, body_bytes, model: &model, serial, azure }.plan()
-        }
-        Provider::Anthropic => {
-            Messages { directive: &directive, request: &body, body_bytes, model: &model, serial }.plan()
-        }
-    };
-    (directive, plan)
-}
-
-/// The provider's own 400, with a reason of ours on stderr and in a header.
-fn refuse(provider: Provider, serial: &str, why: &str, truth: &Truth) -> Plan {
-    eprintln!("mock-provider: exchange {}: {why}", truth.exchange);
-    let mut plan = failure::plan(provider, &Directive { status: 400, ..Directive::default() }, serial);
-    plan.headers.push(("x-mock-refused", why.replace(['\r', '\n'], " ")));
-    plan
-}
-
-/// Endpoints that are no model calls.
-fn other(request: &Request, path: &str) -> Plan {
-    let json = |status: u16, body: Value| Plan {
-        status,
-        headers: Vec::new(),
-        body: Body::Whole { bytes: body.to_string().into_bytes(), states: Stated::default() },
-    };
-    match (request.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
-        ("GET" | "HEAD", "models") => json(
-            200,
-            json!({"object": "list", "data": [
-                {"id": "gpt-5", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-                {"id": "gpt-5-mini", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-            ]}),
-        ),
-        ("POST", "count_tokens") => json(200, json!({"input_tokens": request.body.len() / 4})),
-        ("POST", "ingest") => json(200, json!({"ok": true, "object": "traces.ingest"})),
-        ("POST", "files") => json(200, json!({"id": "file-mock", "object": "file", "bytes": request.body.len()})),
-        ("POST", "token") => json(200, json!({"access_token": "mock", "token_type": "bearer", "expires_in": 3600})),
-        ("GET" | "HEAD", "healthz") => json(200, json!({"status": "ok"})),
-        ("GET", "events") => Plan {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::Stream {
-                steps: (0..20)
-                    .map(|tick| Step::silent(event(Some("tick"), &json!({"tick": tick, "model": "weather"}))))
-                    .collect(),
-                keep_alive_event: ": keep-alive\n\n".to_owned(),
-                failure: Box::new(Step::silent(event(Some("error"), &json!({"error": "over"})))),
-            },
-        },
-        _ => json(
-            404,
-            json!({"error": {"message": "Invalid URL", "type": "invalid_request_error", "param": null, "code": null}}),
-        ),
     }
 }

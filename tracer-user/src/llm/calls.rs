@@ -328,6 +328,8 @@ impl Open {
             response,
             usage: Usage::default(),
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
+            cache_hit: None,
+            fallback: None,
             error: None,
             times: self.times,
             chunks: self.pace.chunks(),

@@ -21,6 +21,8 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
         response: Response { model: Some(model.to_owned()), ..Response::default() },
         usage,
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         error: None,
         times: Times::default(),
         chunks: Chunks::default(),

@@ -32,6 +32,8 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         },
         usage: Usage::default(),
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         error: None,
         times: Times {
             start: T0 + start * MS,

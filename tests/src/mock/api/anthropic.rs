@@ -2,70 +2,58 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    directive::{Directive, StateUsage},
+use super::{Api, Ask, Service, body_model, body_stream};
+use crate::mock::{
+    directive::StateUsage,
     plan::{self, Amounts, Body, PLACEHOLDER, Plan, Stated, Step},
-    truth::{ToolCall, Usage},
+    truth::Usage,
 };
 
-pub struct Messages<'a> {
-    pub directive: &'a Directive,
-    pub request: &'a Value,
-    pub body_bytes: usize,
-    pub model: &'a str,
-    /// Unique in the mock's life; ids are made of it.
-    pub serial: &'a str,
+pub const MESSAGES: Api = Api {
+    paths: &["/messages"],
+    operation: "chat",
+    provider: "anthropic",
+    service: &SERVICE,
+    model: body_model,
+    stream: body_stream,
+    plan,
+};
+
+const SERVICE: Service = Service { headers, error };
+
+struct Messages<'a> {
+    ask: &'a Ask<'a>,
+}
+
+fn plan(ask: &Ask<'_>) -> Plan {
+    let messages = Messages { ask };
+    let body = if ask.stream { messages.stream() } else { messages.whole() };
+    Plan { status: 200, headers: headers(ask.serial), body }
 }
 
 impl Messages<'_> {
-    pub fn plan(&self) -> Plan {
-        let stream = self.request.get("stream").and_then(Value::as_bool) == Some(true);
-        let body = if stream { self.stream() } else { self.whole() };
-        Plan { status: 200, headers: response_headers(self.serial), body }
-    }
-
     fn amounts(&self) -> Amounts {
-        let messages = self.request.get("messages").and_then(Value::as_array);
-        let parts = messages.and_then(|messages| messages.last()).and_then(|last| last.get("content")?.as_array());
-        let tool_result = parts.is_some_and(|parts| {
+        let parts = self.ask.list("messages").last().and_then(|last| last.get("content")?.as_array());
+        self.ask.amounts(parts.is_some_and(|parts| {
             parts.iter().any(|part| part.get("type").and_then(Value::as_str) == Some("tool_result"))
-        });
-        plan::amounts(self.directive, self.body_bytes, tool_result)
+        }))
     }
 
     fn id(&self) -> String {
-        self.directive.id.clone().unwrap_or_else(|| format!("msg_{}", self.serial))
+        self.ask.id("msg_")
     }
 
     fn model(&self) -> String {
-        plan::response_model(self.directive, self.model, "20261001")
+        self.ask.response_model("20261001")
     }
 
     fn stop_reason(&self, amounts: &Amounts) -> String {
-        match &self.directive.finish_reason {
-            _ if amounts.call_tools => "tool_use".to_owned(),
-            Some(reason) => reason.clone(),
-            None => "end_turn".to_owned(),
-        }
-    }
-
-    fn calls(&self, amounts: &Amounts) -> Vec<(ToolCall, Value)> {
-        if !amounts.call_tools {
-            return Vec::new();
-        }
-        let calls = self.directive.tool_calls.iter().enumerate();
-        calls
-            .map(|(index, call)| {
-                let id = call.id.clone().unwrap_or_else(|| format!("toolu_{}_{index}", self.serial));
-                let input = if call.arguments.is_null() { json!({}) } else { call.arguments.clone() };
-                (ToolCall { name: call.name.clone(), id }, input)
-            })
-            .collect()
+        self.ask.finish_reason(amounts, "end_turn", "tool_use")
     }
 
     fn whole(&self) -> Body {
         let amounts = self.amounts();
-        let calls = self.calls(&amounts);
+        let calls = self.ask.calls(&amounts, "toolu_");
         let stop_reason = self.stop_reason(&amounts);
         let mut content = Vec::new();
         if amounts.thinking > 0 {
@@ -89,7 +77,7 @@ impl Messages<'_> {
             tool_calls: calls.into_iter().map(|(call, _)| call).collect(),
             ..Stated::default()
         };
-        if self.directive.usage != StateUsage::Never {
+        if self.ask.directive.usage != StateUsage::Never {
             body["usage"] = self.usage(&amounts, amounts.output);
             states.usage = Some(self.stated_usage(&amounts, amounts.output));
         }
@@ -100,7 +88,7 @@ impl Messages<'_> {
         let amounts = self.amounts();
         let event = |data: Value| plan::event(data.get("type").and_then(Value::as_str), &data);
         let delta = |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
-        let states_usage = self.directive.usage != StateUsage::Never;
+        let states_usage = self.ask.directive.usage != StateUsage::Never;
         let mut steps = Vec::new();
 
         // The head of a message states all of the input, and an output of one token that counts nothing yet.
@@ -144,9 +132,9 @@ impl Messages<'_> {
             block(&mut steps, json!({"type": "text", "text": ""}), Stated::default(), deltas);
         }
         let before = usize::from(amounts.thinking > 0) + usize::from(amounts.tokens > 0);
-        for (at, (call, input)) in self.calls(&amounts).into_iter().enumerate() {
+        for (at, (call, input)) in self.ask.calls(&amounts, "toolu_").into_iter().enumerate() {
             let arguments = input.to_string();
-            let pieces = plan::fragments(&arguments, self.directive.fragments);
+            let pieces = plan::fragments(&arguments, self.ask.directive.fragments);
             // The first fragment of a tool's input is empty on the wire.
             let deltas = std::iter::once("").chain(pieces).map(|piece| {
                 let text = event(delta(before + at, json!({"type": "input_json_delta", "partial_json": piece})));
@@ -167,8 +155,8 @@ impl Messages<'_> {
         steps.push(Step::states(event(end), states));
         steps.push(Step::silent(event(json!({"type": "message_stop"}))));
 
-        let code = self.directive.code.clone().unwrap_or_else(|| "overloaded_error".to_owned());
-        let failure = json!({"type": "error", "error": {"type": code, "message": "Overloaded"}, "request_id": format!("req_{}", self.serial)});
+        let code = self.ask.directive.code.clone().unwrap_or_else(|| "overloaded_error".to_owned());
+        let failure = json!({"type": "error", "error": {"type": code, "message": "Overloaded"}, "request_id": format!("req_{}", self.ask.serial)});
         Body::Stream {
             steps,
             keep_alive_event: event(json!({"type": "ping"})),
@@ -182,7 +170,7 @@ impl Messages<'_> {
             "input_tokens": amounts.input - amounts.cached - amounts.cache_write,
             "output_tokens": output, "service_tier": "standard",
         });
-        if self.directive.details {
+        if self.ask.directive.details {
             usage["cache_read_input_tokens"] = amounts.cached.into();
             usage["cache_creation_input_tokens"] = amounts.cache_write.into();
             usage["cache_creation"] =
@@ -197,11 +185,11 @@ impl Messages<'_> {
     }
 
     fn states_reasoning(&self) -> bool {
-        self.directive.details && self.directive.reasoning_tokens.is_some()
+        self.ask.directive.details && self.ask.directive.reasoning_tokens.is_some()
     }
 
     fn stated_usage(&self, amounts: &Amounts, output: u64) -> Usage {
-        let details = self.directive.details;
+        let details = self.ask.directive.details;
         Usage {
             input: Some(amounts.input),
             output: Some(output),
@@ -212,7 +200,7 @@ impl Messages<'_> {
     }
 }
 
-pub fn response_headers(serial: &str) -> Vec<(&'static str, String)> {
+fn headers(serial: &str) -> Vec<(&'static str, String)> {
     vec![
         ("request-id", format!("req_{serial}")),
         ("anthropic-organization-id", "mock-org".to_owned()),
@@ -223,4 +211,22 @@ pub fn response_headers(serial: &str) -> Vec<(&'static str, String)> {
         ("anthropic-ratelimit-tokens-remaining", "399000".to_owned()),
         ("anthropic-ratelimit-tokens-reset", "2026-11-21T00:00:02Z".to_owned()),
     ]
+}
+
+fn error(status: u16, kind: Option<&str>, serial: &str) -> (Value, String) {
+    let (usual, message) = match status {
+        400 => ("invalid_request_error", "messages: at least one message is required"),
+        401 => ("authentication_error", "invalid x-api-key"),
+        403 => ("permission_error", "Your API key does not have permission to use the specified resource."),
+        404 => ("not_found_error", "model: not found"),
+        413 => ("request_too_large", "Request exceeds the maximum size"),
+        429 => ("rate_limit_error", "This request would exceed your rate limit."),
+        504 => ("timeout_error", "Request timed out"),
+        529 => ("overloaded_error", "Overloaded"),
+        _ => ("api_error", "Internal server error"),
+    };
+    let kind = kind.unwrap_or(usual);
+    let body =
+        json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": format!("req_{serial}")});
+    (body, kind.to_owned())
 }

@@ -2,73 +2,56 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    directive::{Directive, StateUsage},
+use super::deployment;
+use crate::mock::{
+    api::Ask,
+    directive::StateUsage,
     plan::{self, Amounts, Body, PLACEHOLDER, Plan, Stated, Step, event},
     truth::{ToolCall, Usage},
 };
 
-pub struct Chat<'a> {
-    pub directive: &'a Directive,
-    pub request: &'a Value,
-    pub body_bytes: usize,
-    pub model: &'a str,
-    /// Unique in the mock's life; ids are made of it.
-    pub serial: &'a str,
-    pub azure: bool,
+struct Chat<'a> {
+    ask: &'a Ask<'a>,
+    azure: bool,
+}
+
+pub fn plan(ask: &Ask<'_>) -> Plan {
+    let chat = Chat { ask, azure: deployment(ask.path).is_some() };
+    let mut headers = super::headers(ask.serial);
+    if chat.azure {
+        headers.push(("apim-request-id", format!("apim-{}", ask.serial)));
+        headers.push(("x-ms-region", "Mock Region".to_owned()));
+    }
+    Plan { status: 200, headers, body: if ask.stream { chat.stream() } else { chat.whole() } }
 }
 
 impl Chat<'_> {
-    pub fn plan(&self) -> Plan {
-        let stream = self.request.get("stream").and_then(Value::as_bool) == Some(true);
-        let body = if stream { self.stream() } else { self.whole() };
-        let mut headers = response_headers(self.serial);
-        if self.azure {
-            headers.push(("apim-request-id", format!("apim-{}", self.serial)));
-            headers.push(("x-ms-region", "Mock Region".to_owned()));
-        }
-        Plan { status: 200, headers, body }
-    }
-
     fn amounts(&self) -> Amounts {
-        let messages = self.request.get("messages").and_then(Value::as_array);
-        let last = messages.and_then(|messages| messages.last());
-        let tool_result = last.is_some_and(|last| last.get("role").and_then(Value::as_str) == Some("tool"));
-        plan::amounts(self.directive, self.body_bytes, tool_result)
+        let last = self.ask.list("messages").last();
+        self.ask.amounts(last.is_some_and(|last| last.get("role").and_then(Value::as_str) == Some("tool")))
     }
 
     fn id(&self) -> String {
-        self.directive.id.clone().unwrap_or_else(|| format!("chatcmpl-{}", self.serial))
+        self.ask.id("chatcmpl-")
     }
 
     fn choices(&self) -> u32 {
-        self.request.get("n").and_then(Value::as_u64).map_or(1, |n| n.clamp(1, 16) as u32)
+        self.ask.request.get("n").and_then(Value::as_u64).map_or(1, |n| n.clamp(1, 16) as u32)
     }
 
     fn finish_reason(&self, amounts: &Amounts) -> String {
-        match &self.directive.finish_reason {
-            _ if amounts.call_tools => "tool_calls".to_owned(),
-            Some(reason) => reason.clone(),
-            None => "stop".to_owned(),
-        }
+        self.ask.finish_reason(amounts, "stop", "tool_calls")
     }
 
+    /// Arguments are text that holds JSON.
     fn calls(&self, amounts: &Amounts) -> Vec<(ToolCall, String)> {
-        if !amounts.call_tools {
-            return Vec::new();
-        }
-        let calls = self.directive.tool_calls.iter().enumerate();
-        calls
-            .map(|(index, call)| {
-                let id = call.id.clone().unwrap_or_else(|| format!("call_{}_{index}", self.serial));
-                (ToolCall { name: call.name.clone(), id }, plan::arguments_text(&call.arguments))
-            })
-            .collect()
+        let calls = self.ask.calls(amounts, "call_").into_iter();
+        calls.map(|(call, arguments)| (call, plan::arguments_text(&arguments))).collect()
     }
 
     fn whole(&self) -> Body {
         let amounts = self.amounts();
-        let model = plan::response_model(self.directive, self.model, "2026-10-01");
+        let model = self.ask.response_model("2026-10-01");
         let calls = self.calls(&amounts);
         let finish_reason = self.finish_reason(&amounts);
         let mut message = json!({"role": "assistant", "content": null, "refusal": null, "annotations": []});
@@ -99,7 +82,7 @@ impl Chat<'_> {
             tool_calls: (0..choices.len()).flat_map(|_| calls.iter().map(|(call, _)| call.clone())).collect(),
             ..Stated::default()
         };
-        if self.directive.usage != StateUsage::Never {
+        if self.ask.directive.usage != StateUsage::Never {
             body["usage"] = self.usage(&amounts);
             states.usage = Some(self.stated_usage(&amounts));
         }
@@ -108,9 +91,9 @@ impl Chat<'_> {
 
     fn stream(&self) -> Body {
         let amounts = self.amounts();
-        let model = plan::response_model(self.directive, self.model, "2026-10-01");
-        let asked = self.request.pointer("/stream_options/include_usage").and_then(Value::as_bool) == Some(true);
-        let with_usage = match self.directive.usage {
+        let model = self.ask.response_model("2026-10-01");
+        let asked = self.ask.request.pointer("/stream_options/include_usage").and_then(Value::as_bool) == Some(true);
+        let with_usage = match self.ask.directive.usage {
             StateUsage::Auto => asked,
             StateUsage::Always => true,
             StateUsage::Never => false,
@@ -156,7 +139,7 @@ impl Chat<'_> {
                     content: true,
                     states: Stated { tool_calls: vec![call], ..Stated::default() },
                 });
-                for piece in plan::fragments(&arguments, self.directive.fragments) {
+                for piece in plan::fragments(&arguments, self.ask.directive.fragments) {
                     let next = json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]});
                     steps.push(Step::content(event(None, &delta(choice, next, None))));
                 }
@@ -175,7 +158,7 @@ impl Chat<'_> {
             steps.push(Step::states(event(None, &last), states));
         }
         steps.push(Step::silent("data: [DONE]\n\n".to_owned()));
-        let code = self.directive.code.clone().unwrap_or_else(|| "server_error".to_owned());
+        let code = self.ask.directive.code.clone().unwrap_or_else(|| "server_error".to_owned());
         let failure = json!({"error": {
             "message": "The server had an error while processing your request. Sorry about that!",
             "type": code, "param": null, "code": null,
@@ -195,9 +178,9 @@ impl Chat<'_> {
             "prompt_tokens": amounts.input, "completion_tokens": amounts.output,
             "total_tokens": amounts.input + amounts.output,
         });
-        if self.directive.details {
+        if self.ask.directive.details {
             usage["prompt_tokens_details"] = json!({"cached_tokens": amounts.cached, "audio_tokens": 0});
-            if self.directive.cache_write_tokens.is_some() {
+            if self.ask.directive.cache_write_tokens.is_some() {
                 usage["prompt_tokens_details"]["cache_write_tokens"] = amounts.cache_write.into();
             }
             usage["completion_tokens_details"] = json!({
@@ -209,28 +192,13 @@ impl Chat<'_> {
     }
 
     fn stated_usage(&self, amounts: &Amounts) -> Usage {
-        let details = self.directive.details;
+        let details = self.ask.directive.details;
         Usage {
             input: Some(amounts.input),
             output: Some(amounts.output),
             cache_read: details.then_some(amounts.cached),
-            cache_write: self.directive.cache_write_tokens.filter(|_| details),
+            cache_write: self.ask.directive.cache_write_tokens.filter(|_| details),
             reasoning: details.then_some(amounts.reasoning),
         }
     }
-}
-
-pub fn response_headers(serial: &str) -> Vec<(&'static str, String)> {
-    vec![
-        ("x-request-id", format!("req_{serial}")),
-        ("openai-organization", "mock-org".to_owned()),
-        ("openai-processing-ms", "12".to_owned()),
-        ("openai-version", "2020-10-01".to_owned()),
-        ("x-ratelimit-limit-requests", "10000".to_owned()),
-        ("x-ratelimit-remaining-requests", "9999".to_owned()),
-        ("x-ratelimit-reset-requests", "6ms".to_owned()),
-        ("x-ratelimit-limit-tokens", "2000000".to_owned()),
-        ("x-ratelimit-remaining-tokens", "1999000".to_owned()),
-        ("x-ratelimit-reset-tokens", "30ms".to_owned()),
-    ]
 }
