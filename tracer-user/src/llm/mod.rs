@@ -66,6 +66,8 @@ trait Dialect: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
     None,
+    /// The head was not captured: what is there of the bodies has to be of the dialect's shape.
+    Unseen,
     /// The path is used by others, too: both bodies have to be of the dialect's shape.
     ByBody,
     /// The path is the API's own: it takes a body of another shape to refute it.
