@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     capture::{Connection, ConnectionKey},
     exchange::{ExchangeId, Outcome},
-    llm::call::{Chunks, Completeness, Request, Response, Times},
+    llm::call::{Chunks, Completeness, Operation, Request, Response, Times, Usage},
 };
 
 fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {

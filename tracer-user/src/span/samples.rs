@@ -198,5 +198,6 @@ pub fn cost() -> Cost {
         cache_write: None,
         source: CostSource::Table,
         version: Some("2026-01-01".into()),
+        currency: None,
     }
 }

@@ -92,6 +92,7 @@ fn usd(total: f64) -> Option<Cost> {
         cache_write: None,
         source: CostSource::Table,
         version: None,
+        currency: None,
     })
 }
 
