@@ -290,6 +290,8 @@ impl Open {
         match claim {
             Claim::None => false,
             Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
+            // A path that only models have; the request tells of which of several APIs this one is.
+            Claim::ByRequest => request == Evidence::Fits || (unseen && response == Evidence::Fits),
             Claim::ByBody | Claim::Unseen => {
                 response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
