@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     ALL, Claim, Dialect, LlmCall,
     call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
-    proto::{End, Piece, RequestHead, ResponseHead, Version},
+    proto::{End, Piece, RequestHead, ResponseHead},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -198,11 +196,7 @@ impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         // A request has no message framing, whatever its content type says.
-        let bytes: &Bytes = match piece {
-            Piece::Bytes(bytes) | Piece::Line(bytes) => bytes,
-            Piece::Sse { data, .. } => data,
-            Piece::Comment => return,
-        };
+        let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
         for candidate in &mut self.candidates {
             candidate.decoder.request(bytes);
@@ -323,11 +317,7 @@ impl Open {
             api_type: dialect.api_type(),
             server_address: self.server_address.clone(),
             server_port: self.server_port,
-            protocol_version: match self.head.version {
-                Version::Http10 => "1.0",
-                Version::Http11 => "1.1",
-                Version::Http2 => "2",
-            },
+            protocol_version: self.head.version.as_str(),
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),

@@ -8,9 +8,9 @@ mod anthropic;
 pub mod call;
 mod calls;
 mod cohere;
-mod decode;
-mod facts;
-mod failure;
+pub(crate) mod decode;
+pub(crate) mod facts;
+pub(crate) mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
@@ -21,10 +21,10 @@ mod openai;
 mod openai_compatible;
 mod openai_responses;
 mod pace;
-mod recognise;
+pub(crate) mod recognise;
 mod repeat;
 mod request;
-mod trace_context;
+pub(crate) mod trace_context;
 
 #[cfg(test)]
 mod tests;
