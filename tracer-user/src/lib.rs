@@ -19,6 +19,7 @@ pub mod export;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod json;
 pub mod live;
 pub mod llm;
 pub mod output;

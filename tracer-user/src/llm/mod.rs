@@ -13,7 +13,6 @@ mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
-pub mod json;
 mod ollama;
 mod openai;
 mod openai_chat;
@@ -35,7 +34,7 @@ pub use decode::CallLimits;
 pub use fuzz::fuzz;
 pub use recognise::Options;
 
-use crate::proto::RequestHead;
+use crate::{json, proto::RequestHead};
 use call::Operation;
 use decode::Decoder;
 use recognise::Target;
