@@ -14,7 +14,6 @@ pub(crate) mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
-pub mod json;
 mod json_dialect;
 mod ollama;
 mod openai;
@@ -35,7 +34,7 @@ pub use decode::CallLimits;
 pub use fuzz::fuzz;
 pub use recognise::Options;
 
-use crate::proto::RequestHead;
+use crate::{json, proto::RequestHead};
 use call::Operation;
 use decode::Decoder;
 use recognise::Target;

@@ -7,16 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Proof, Query, Retrieval, STORES, Store, is_post, reader::{Field, Seen}};
+use super::{
+    Proof, Query, Retrieval, STORES, Store, is_post,
+    reader::{Field, Seen},
+};
+use crate::json::{Ending, Scanner};
 use crate::{
     capture::{Connection, KeyHasher},
     carrier::{Track, status_error},
     exchange::{Event, ExchangeId, Outcome},
-    llm::{
-        CallLimits,
-        call::CallError,
-        json::{Ending, Scanner},
-    },
+    llm::{CallLimits, call::CallError},
     proto::RequestHead,
 };
 
