@@ -81,12 +81,14 @@ impl Call {
 pub(super) struct Bounds<'a> {
     /// Instructions read at most.
     pub(super) instructions: usize,
+    /// Paths that wait to be read at one time.
+    pub(super) paths: usize,
     /// Addresses of other functions, ascending: the flow that comes there has left the function.
     pub(super) others: &'a [u64],
 }
 
 impl Bounds<'_> {
-    const SLOT_FUNCTION: Self = Bounds { instructions: MAX_INSTRUCTIONS, others: &[] };
+    const SLOT_FUNCTION: Self = Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[] };
 }
 
 pub(super) struct Reading {
@@ -176,7 +178,7 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
                 }
                 FlowControl::ConditionalBranch if is_near(&instruction) => {
                     reading.targets.insert(instruction.near_branch_target());
-                    if waiting.len() < MAX_PATHS {
+                    if waiting.len() < bounds.paths {
                         waiting.push((instruction.near_branch_target(), state.clone()));
                     } else {
                         reading.complete = false;

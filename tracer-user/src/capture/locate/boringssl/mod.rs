@@ -14,7 +14,7 @@
 //! | `SSL_write` | 66, 226 and 111 or 215 | gives its `ssl` and `buf` to the method `write_app_data` |
 //! | `SSL_shutdown` | 226, 291; not 66 | |
 //! | `SSL_set_tlsext_host_name` | 213 | hands its `name` on |
-//! | the end of an `SSL` | – | `SSL_new` calls it when it fails, and so do others; it gives its `ssl` to the method `ssl_free` |
+//! | the end of an `SSL` | – | gives its `ssl` to the method `ssl_free`, not to `ssl_new` as `SSL_clear` does, and a constant to `CRYPTO_free_ex_data` |
 //!
 //! Each function is found on its own, a missing one costs only what it would have told, and two that fit are none.
 
@@ -44,8 +44,9 @@ mod reason {
     pub(super) const DATA_ON_SHUTDOWN: u32 = 291;
 }
 
-/// `SSL_PROTOCOL_METHOD::ssl_free` (`internal.h`): a flag, `ssl_new`, `ssl_free`.
-const SSL_FREE: u64 = 0x10;
+/// `SSL_PROTOCOL_METHOD` (`internal.h`): a flag, `ssl_new`, `ssl_free`.
+const SSL_NEW: u64 = 0x8;
+const SSL_FREE: u8 = 0x10;
 
 /// A function that reports errors of `ssl_lib.cc`.
 struct Candidate {
@@ -199,28 +200,24 @@ fn read(elf: &Elf<'_>, candidates: &[Candidate]) -> Option<u64> {
     only(callers.map(|(entry, _)| entry))
 }
 
-/// What ends the life of an `SSL`: `SSL_free`, or the destructor below it.
+/// What ends the life of an `SSL`: `SSL_free`, or the destructor below it. It also gives the place of the extra data's
+/// class, a constant, to another function; `SSL_clear` makes the state anew.
 fn end_of_connection(elf: &Elf<'_>, functions: &Functions<'_>, candidates: &[Candidate]) -> Option<u64> {
-    /// Distinct functions that one function calls; `SSL_new` calls some twenty.
-    const MAX_CALLEES: usize = 64;
-    let new = only(candidates.iter().filter(|one| one.has(reason::NULL_CONTEXT)))?;
-    let mut callees: Vec<u64> = new
-        .reading
-        .calls
-        .iter()
-        .filter_map(|call| if let Callee::Address(address) = call.callee { Some(address) } else { None })
-        .collect();
-    callees.sort_unstable();
-    callees.dedup();
-    let frees = |entry: &u64| {
-        functions.read(elf, *entry).calls.iter().any(|call| {
-            call.callee == Callee::Value(Value::Slot { field: 0, slot: SSL_FREE })
-                && call.arguments[0] == Value::Argument(0)
-        })
-    };
-    let end = only(callees.into_iter().take(MAX_CALLEES).filter(frees))?;
-    // A copy that only `SSL_new` calls tells nothing.
-    Functions::calls_of(elf, end).iter().any(|at| !new.reading.seen.contains(at)).then_some(end)
+    let new = candidates.iter().find(|one| one.has(reason::NULL_CONTEXT));
+    let ends = functions.calling_slot(elf, SSL_FREE).into_iter().filter(|(entry, reading)| {
+        let method = |wanted: u64| {
+            reading.calls.iter().any(|call| {
+                call.arguments[0] == Value::Argument(0)
+                    && call.callee == Callee::Value(Value::Slot { field: 0, slot: wanted })
+            })
+        };
+        let names_class = reading.calls.iter().any(|call| matches!(call.arguments[0], Value::Constant(at) if at > 0xffff));
+        let is_other = !candidates.iter().any(|one| one.entry == *entry);
+        // A copy that only `SSL_new` calls tells nothing.
+        let is_called = || Functions::calls_of(elf, *entry).iter().any(|at| new.is_none_or(|new| !new.reading.seen.contains(at)));
+        method(SSL_FREE.into()) && !method(SSL_NEW) && names_class && is_other && is_called()
+    });
+    only(ends.map(|(entry, _)| entry))
 }
 
 /// The return instructions of a function; `None` if it may end otherwise.
