@@ -109,4 +109,3 @@ pub fn body_model(body: &Value, _: &str) -> Option<String> {
 pub fn body_stream(body: &Value, _: &str) -> bool {
     body.get("stream").and_then(Value::as_bool) == Some(true)
 }
-

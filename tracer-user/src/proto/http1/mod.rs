@@ -15,8 +15,8 @@ use self::{
     message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect,
-    message::Kind, sse::Likeness,
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, message::Kind,
+    sse::Likeness,
 };
 
 /// A request whose response has not begun.
