@@ -145,8 +145,9 @@ impl Http2 {
                 }
                 Item::GoAway { last } if self.kind(direction) == Kind::Response => {
                     // Their requests were not and will not be handled (RFC 9113 section 6.8).
-                    let refused: Vec<u32> =
-                        last.checked_add(1).map_or_else(Vec::new, |next| self.streams.range(next..).map(|(id, _)| *id).collect());
+                    let refused: Vec<u32> = last
+                        .checked_add(1)
+                        .map_or_else(Vec::new, |next| self.streams.range(next..).map(|(id, _)| *id).collect());
                     for stream in refused {
                         self.end(at, stream, End::Reset { by_peer: direction == Direction::Receive }, limits, out);
                     }
