@@ -21,6 +21,7 @@ pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hop;
+pub mod json;
 pub mod live;
 pub mod llm;
 pub mod mcp;

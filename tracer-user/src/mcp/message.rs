@@ -1,10 +1,8 @@
 //! JSON-RPC 2.0 messages as the Model Context Protocol uses them (specification, "Base protocol"): of each only what its
 //! span tells. Arguments, results and error messages are payload and pass by.
 
-use crate::llm::{
-    decode::{CallLimits, Keep},
-    json::{Container, Ending, Scalar, Scanner, Shape, Sink},
-};
+use crate::json::{Container, Ending, Scalar, Scanner, Shape, Sink};
+use crate::llm::decode::{CallLimits, Keep};
 
 /// Most messages of one body, and of a batch.
 const MESSAGES: usize = 64;
@@ -96,8 +94,12 @@ pub struct Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// `tool_failed`: the result of a tool that says `isError`.
-    Result { tool_failed: bool },
-    Error { code: Option<String> },
+    Result {
+        tool_failed: bool,
+    },
+    Error {
+        code: Option<String>,
+    },
 }
 
 /// Reads one body after another.

@@ -366,9 +366,7 @@ impl Asked {
         let (error_code, kind) = match answer {
             Answer::Result { tool_failed: false } => (None, None),
             Answer::Result { tool_failed: true } => (None, Some(Cow::Borrowed("tool_error"))),
-            Answer::Error { code } => {
-                (code.clone(), Some(code.clone().map_or(Cow::Borrowed("_OTHER"), Cow::Owned)))
-            }
+            Answer::Error { code } => (code.clone(), Some(code.clone().map_or(Cow::Borrowed("_OTHER"), Cow::Owned))),
         };
         Request { error_code, ..self.told(kind.map(|kind| CallError { kind })) }
     }
@@ -383,9 +381,9 @@ impl Asked {
 
     fn told(self, error: Option<CallError>) -> Request {
         let Self { message, number, mut carrier, session_id, protocol_version, .. } = self;
-        let trace_parent = message
-            .trace_parent
-            .and_then(|parent| trace_context::parse(parent.as_bytes(), || trace_context::checked_state(message.trace_state?)));
+        let trace_parent = message.trace_parent.and_then(|parent| {
+            trace_context::parse(parent.as_bytes(), || trace_context::checked_state(message.trace_state?))
+        });
         // The message's own context goes before the one of the exchange, which may carry several messages.
         carrier.trace_parent = trace_parent.or(carrier.trace_parent);
         let method = message.method.unwrap_or_default();

@@ -4,12 +4,9 @@
 //! - <https://docs.trychroma.com/reference/server-api>
 
 use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use crate::json::Shape;
 use crate::{
-    llm::{
-        failure::Part,
-        json::Shape,
-        recognise::percent_decoded,
-    },
+    llm::{failure::Part, recognise::percent_decoded},
     proto::RequestHead,
 };
 

@@ -7,12 +7,9 @@ use super::{
     Proof, Query, Store, path_segments,
     reader::{Field as F, Seen},
 };
+use crate::json::Shape;
 use crate::{
-    llm::{
-        failure::Part,
-        json::Shape,
-        recognise::percent_decoded,
-    },
+    llm::{failure::Part, recognise::percent_decoded},
     proto::{RequestHead, ResponseHead},
 };
 
@@ -38,14 +35,9 @@ const QUERY: Shape<F> = Shape::through().members(&[
     ("bool", Shape::through().members(&[("must", CLAUSES), ("should", CLAUSES), ("filter", CLAUSES)])),
     ("hybrid", Shape::through().members(&[("queries", CLAUSES)])),
 ]);
-const RETRIEVER: Shape<F> = Shape::through().members(&[
-    BY_VECTOR[0],
-    ("standard", Shape::through().members(&[("query", QUERY)])),
-]);
-const RETRIEVERS: Shape<F> = Shape::through().members(&[(
-    "retrievers",
-    Shape::through().items(&RETRIEVER),
-)]);
+const RETRIEVER: Shape<F> =
+    Shape::through().members(&[BY_VECTOR[0], ("standard", Shape::through().members(&[("query", QUERY)]))]);
+const RETRIEVERS: Shape<F> = Shape::through().members(&[("retrievers", Shape::through().items(&RETRIEVER))]);
 const REQUEST: Shape<F> = Shape::through().members(&[
     ("knn", KNN),
     ("query", QUERY),
@@ -62,10 +54,7 @@ const REQUEST: Shape<F> = Shape::through().members(&[
 ]);
 const RESPONSE: Shape<F> = Shape::through().members(&[
     ("hits", Shape::through().members(&[("hits", Shape::container(F::Rows).items(&Shape::container(F::Row)))])),
-    (
-        "error",
-        Shape::container(F::Failure(Part::Error)).members(&[("type", Shape::value(F::Failure(Part::Type)))]),
-    ),
+    ("error", Shape::container(F::Failure(Part::Error)).members(&[("type", Shape::value(F::Failure(Part::Type)))])),
 ]);
 
 impl Store for Elasticsearch {
@@ -80,7 +69,9 @@ impl Store for Elasticsearch {
         // A gateway's prefix stands before the index, never behind it.
         let index = index.last().filter(|index| !index.starts_with('_')).map(|index| percent_decoded(index));
         let opensearch = host.is_some_and(|host| {
-            host.ends_with(".es.amazonaws.com") || host.ends_with(".aoss.amazonaws.com") || host.starts_with("opensearch")
+            host.ends_with(".es.amazonaws.com")
+                || host.ends_with(".aoss.amazonaws.com")
+                || host.starts_with("opensearch")
         });
         Some(Query {
             system: if opensearch { "opensearch" } else { "elasticsearch" },

@@ -4,7 +4,8 @@
 //! - <https://milvus.io/api-reference/restful/v2.6.x/v2/Vector%20(v2)/Search.md>
 
 use super::{Proof, Query, Store, path_segments, reader::Field as F};
-use crate::{llm::json::Shape, proto::RequestHead};
+use crate::json::Shape;
+use crate::proto::RequestHead;
 
 pub struct Milvus;
 
@@ -13,10 +14,8 @@ const REQUEST: Shape<F> = Shape::through().members(&[
     ("dbName", Shape::value(F::Namespace)),
     ("limit", Shape::value(F::TopK)),
 ]);
-const RESPONSE: Shape<F> = Shape::through().members(&[
-    ("code", Shape::value(F::Code)),
-    ("data", Shape::container(F::Rows).items(&Shape::container(F::Row))),
-]);
+const RESPONSE: Shape<F> = Shape::through()
+    .members(&[("code", Shape::value(F::Code)), ("data", Shape::container(F::Rows).items(&Shape::container(F::Row)))]);
 
 impl Store for Milvus {
     fn query(&self, head: &RequestHead, _: Option<&str>) -> Option<Query> {

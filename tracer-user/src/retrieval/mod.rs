@@ -20,11 +20,8 @@ mod tests;
 pub use fuzz::fuzz;
 pub use queries::{Limits, Queries};
 
-use crate::{
-    carrier::Carrier,
-    llm::{call::CallError, json::Shape},
-    proto::RequestHead,
-};
+use crate::json::Shape;
+use crate::{carrier::Carrier, llm::call::CallError, proto::RequestHead};
 use reader::Field;
 
 /// One query of a vector store, as it ended.

@@ -3,10 +3,8 @@
 //! - <https://api.qdrant.tech/api-reference/search>
 
 use super::{Proof, Query, Store, path_segments, reader::Field as F};
-use crate::{
-    llm::{json::Shape, recognise::percent_decoded},
-    proto::RequestHead,
-};
+use crate::json::Shape;
+use crate::{llm::recognise::percent_decoded, proto::RequestHead};
 
 pub struct Qdrant;
 

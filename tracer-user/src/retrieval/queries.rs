@@ -7,16 +7,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Proof, Query, Retrieval, STORES, Store, is_post, reader::{Field, Seen}};
+use super::{
+    Proof, Query, Retrieval, STORES, Store, is_post,
+    reader::{Field, Seen},
+};
+use crate::json::{Ending, Scanner};
 use crate::{
     capture::{Connection, KeyHasher},
     carrier::{Track, status_error},
     exchange::{Event, ExchangeId, Outcome},
-    llm::{
-        CallLimits,
-        call::CallError,
-        json::{Ending, Scanner},
-    },
+    llm::{CallLimits, call::CallError},
     proto::RequestHead,
 };
 
@@ -182,7 +182,8 @@ impl Open {
             operation: query.operation,
             collection: query.collection.or(seen.collection).or(seen.graphql.class),
             namespace: query.namespace.or(seen.namespace),
-            top_k: seen.top_k.or(seen.graphql.limit).or(seen.size),
+            // What limits the answer goes before what limits the search.
+            top_k: seen.size.or(seen.top_k).or(seen.graphql.limit),
             returned: seen.rows.filter(|_| answered && error.is_none()),
             status_code,
             error,

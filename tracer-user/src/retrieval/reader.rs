@@ -1,10 +1,10 @@
 //! Reads the two bodies of a query: one set of fields for all stores.
 
 use super::graphql::Graphql;
+use crate::json::{Container, Scalar, Sink};
 use crate::llm::{
     decode::{CallLimits, Keep},
     failure::{Failure, Part},
-    json::{Container, Scalar, Sink},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

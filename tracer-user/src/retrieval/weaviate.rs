@@ -3,7 +3,8 @@
 //! - <https://docs.weaviate.io/weaviate/api/graphql/get>
 
 use super::{Proof, Query, Store, path_segments, reader::Field as F};
-use crate::{llm::json::Shape, proto::RequestHead};
+use crate::json::Shape;
+use crate::proto::RequestHead;
 
 pub struct Weaviate;
 

@@ -339,9 +339,9 @@ pub fn total_time(call: &LlmCall) -> Option<u64> {
 /// A list price that a subscription covers is nobody's bill: it stands in brackets.
 pub fn cost_text(cost: &Cost, cells: usize) -> String {
     if cost.source == CostSource::ListPrice {
-        format!("({})", text::usd(cost.total, cells.saturating_sub(2)))
+        format!("({})", text::money(cost.total, cells.saturating_sub(2), cost.currency))
     } else {
-        text::usd(cost.total, cells)
+        text::money(cost.total, cells, cost.currency)
     }
 }
 

@@ -34,6 +34,7 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         provider_cost: None,
         cache_hit: None,
         fallback: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
             start: T0 + start * MS,
@@ -91,6 +92,7 @@ fn usd(total: f64) -> Option<Cost> {
         cache_write: None,
         source: CostSource::Table,
         version: None,
+        currency: None,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{aside::Kind, columns::State, text};
 use crate::{
     llm::LlmCall,
-    price::{Cost, CostSource},
+    price::{Cost, CostSource, Currency},
 };
 
 /// Most models told apart; further ones share one entry.
@@ -21,11 +21,13 @@ pub struct Totals {
     pub input: Option<u64>,
     pub cached: Option<u64>,
     pub output: Option<u64>,
-    /// USD.
+    /// USD, or `currency`.
     pub cost: Option<f64>,
-    /// USD at list price, of calls that a subscription covers.
+    /// The same at list price, of calls that a subscription covers.
     pub list_price: Option<f64>,
     pub without_tokens: u64,
+    /// `None` is USD.
+    pub currency: Option<Currency>,
     /// Requests of MCP and queries of vector stores, and how many of each failed.
     pub mcp: (u64, u64),
     pub retrievals: (u64, u64),
@@ -52,6 +54,7 @@ impl Totals {
         if call.usage.input.is_none() && call.usage.output.is_none() && State::of(call) != State::Failed {
             self.without_tokens += 1;
         }
+        self.currency = self.currency.or(cost.and_then(|cost| cost.currency));
         match cost {
             Some(cost) if cost.source == CostSource::ListPrice => {
                 self.list_price = Some(self.list_price.unwrap_or(0.0) + cost.total);

@@ -345,8 +345,13 @@ impl Shape {
     fn process(&self, process: &Process) -> String {
         let mut line = String::new();
         let totals = &process.totals;
-        let figures =
-            self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
+        let figures = self.figures(
+            totals.input,
+            totals.cached,
+            totals.output,
+            None,
+            totals.cost.map(|usd| text::money(usd, 9, totals.currency)),
+        );
         let room = self.room(&figures);
         let name = text::cut(&text::clean(&process.name.name, 64), room);
         let mut used = text::width(&name);

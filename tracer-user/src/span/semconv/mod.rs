@@ -104,6 +104,8 @@ names! {
     Own COST_CACHE_WRITE = "llmtap.cost.cache_write";
     /// `provider`, `table`, `override` or `list_price`.
     Own COST_SOURCE = "llmtap.cost.source";
+    /// ISO 4217 code; absent when costs are in USD.
+    Own COST_CURRENCY = "llmtap.cost.currency";
     Own PRICE_VERSION = "llmtap.price.version";
     /// Seconds from the first to the last request byte.
     Own TIME_UPLOAD = "llmtap.time.upload";

@@ -324,6 +324,7 @@ fn cost(attributes: &mut Attributes, cost: &Cost, alias: bool) {
     attributes.number(semconv::COST_CACHE_READ, cost.cache_read);
     attributes.number(semconv::COST_CACHE_WRITE, cost.cache_write);
     attributes.set(semconv::COST_SOURCE, cost.source.as_str());
+    attributes.maybe(semconv::COST_CURRENCY, cost.currency.map(|currency| currency.as_str().to_owned()));
     attributes.maybe(semconv::PRICE_VERSION, cost.version.clone());
 }
 
