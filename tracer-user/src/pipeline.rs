@@ -36,8 +36,6 @@ pub struct Seen {
     pub exchanges: u64,
     /// Model calls.
     pub calls: u64,
-    /// Model calls, requests of MCP and queries of vector stores.
-    pub hops: u64,
 }
 
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
@@ -211,7 +209,6 @@ impl Pipeline {
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
         for hop in self.ended.drain(..) {
-            self.seen.hops += 1;
             match &hop {
                 Hop::Model(call) => {
                     self.seen.calls += 1;

@@ -26,7 +26,7 @@ mod request;
 pub(crate) mod trace_context;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};

@@ -61,6 +61,10 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     let mut lines = Vec::new();
     if tree.models.rows().len() > 1 {
         lines.extend(by_model(tree, width, paint));
+        let asides: Vec<String> = totals.asides().collect();
+        if !asides.is_empty() {
+            lines.push(text::cut(&format!("Beside  {}", asides.join(" · ")), width));
+        }
     } else {
         lines.extend(sentence(totals, width, paint));
     }
@@ -102,6 +106,7 @@ fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
     }
     parts.extend(totals.output.map(|output| format!("{} out", text::grouped(output))));
     parts.extend(totals.cost.map(|cost| text::money(cost, usize::MAX, totals.currency)));
+    parts.extend(totals.asides());
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::from("Total  ");
     for (at, part) in parts.iter().enumerate() {

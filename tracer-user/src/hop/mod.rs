@@ -74,3 +74,6 @@ impl Hops {
         out.extend(self.queried.drain(..).map(Hop::Retrieval));
     }
 }
+
+#[cfg(test)]
+mod tests;
