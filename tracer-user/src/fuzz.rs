@@ -12,6 +12,9 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("body", proto::fuzz::body),
     ("sse", proto::fuzz::sse),
     ("lines", proto::fuzz::lines),
+    ("eventstream", proto::fuzz::eventstream),
+    ("array", proto::fuzz::array),
+    ("form", proto::fuzz::form),
     ("json", llm::json::fuzz),
     ("llm", llm::fuzz),
 ];

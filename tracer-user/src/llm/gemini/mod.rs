@@ -35,6 +35,10 @@ impl Dialect for Gemini {
         Operation::GenerateContent
     }
 
+    fn streams_arrays(&self) -> bool {
+        true
+    }
+
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
         let (model, stream) = model_and_stream(&target.head.path).unzip();
         Box::new(JsonDecoder::new(GeminiRequest::new(model, stream, limits), GeminiResponse::new(limits)))

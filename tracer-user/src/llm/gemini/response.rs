@@ -1,4 +1,4 @@
-//! Responses of generateContent: a whole one, events, or the items of an array, all of one shape.
+//! Responses of generateContent: a whole one, events, or the elements of an array, all of one shape.
 
 use crate::llm::{
     call::{LlmCall, ToolCall, Usage},
@@ -10,7 +10,6 @@ use crate::llm::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Root,
-    Item,
     Id,
     Model,
     Candidates,
@@ -49,7 +48,7 @@ const CANDIDATE: Shape<F> = Shape::container(F::Candidate).members(&[
 ]);
 const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error))
     .members(&[("code", Shape::value(F::Failure(Part::Code))), ("status", Shape::value(F::Failure(Part::Status)))]);
-const MEMBERS: &[(&str, Shape<F>)] = &[
+const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("candidates", Shape::container(F::Candidates).items(&CANDIDATE)),
     (
         "usageMetadata",
@@ -65,9 +64,7 @@ const MEMBERS: &[(&str, Shape<F>)] = &[
     ("responseId", Shape::value(F::Id)),
     ("promptFeedback", Shape::through().members(&[("blockReason", Shape::value(F::BlockReason))])),
     ("error", ERROR),
-];
-const ITEM: Shape<F> = Shape::container(F::Item).members(MEMBERS);
-const RESPONSE: Shape<F> = Shape::container(F::Root).members(MEMBERS).items(&ITEM);
+]);
 
 /// A candidate, until it is whole: its `index` may stand last.
 #[derive(Default)]
@@ -80,8 +77,6 @@ pub struct GeminiResponse {
     keep: Keep,
     fits: bool,
     is_json: bool,
-    /// The body is an array that grows: its items are what the events of a stream are.
-    is_array: bool,
     id: Option<String>,
     model: Option<String>,
     /// By candidate index.
@@ -102,7 +97,6 @@ impl GeminiResponse {
             keep: Keep::new(limits),
             fits: false,
             is_json: false,
-            is_array: false,
             id: None,
             model: None,
             finish_reasons: Vec::new(),
@@ -207,11 +201,10 @@ impl Sink<Field> for GeminiResponse {
 
     fn open(&mut self, field: Field, container: Container) {
         match (field, container) {
-            (F::Root, Container::Object) | (F::Item, Container::Object) => {
+            (F::Root, Container::Object) => {
                 self.is_json = true;
                 self.candidates = 0;
             }
-            (F::Root, Container::Array) => self.is_array = true,
             (F::Candidates, Container::Array) => self.fits = true,
             (F::Candidate, Container::Object) => self.candidate = Candidate::default(),
             (F::FunctionCall, Container::Object) => {
@@ -230,10 +223,8 @@ impl Sink<Field> for GeminiResponse {
     }
 
     fn close(&mut self, field: Field) {
-        match field {
-            F::Candidate => self.end_candidate(),
-            F::Item => self.seen.data = true,
-            _ => {}
+        if field == F::Candidate {
+            self.end_candidate();
         }
     }
 }
@@ -249,12 +240,6 @@ impl ResponseReader for GeminiResponse {
 
     fn end_event(&mut self) -> Seen {
         self.seen
-    }
-
-    fn end_piece(&mut self) -> Seen {
-        // An error is an array of one item, too.
-        let seen = std::mem::take(&mut self.seen);
-        if self.is_array && self.fits { seen } else { Seen::default() }
     }
 
     fn evidence(&self) -> Evidence {
