@@ -384,8 +384,10 @@ fn corpus(folder: &Path) -> Result<Workload> {
         };
         match piece {
             Piece::Bytes(bytes) => bodies.entry((id, request)).or_insert_with(Vec::new).extend_from_slice(&bytes),
-            Piece::Sse { data, .. } | Piece::Line(data) => texts.push(data.to_vec()),
-            Piece::Comment => {}
+            Piece::Sse { data, .. } | Piece::Line(data) | Piece::Message { data, .. } | Piece::Element(data) => {
+                texts.push(data.to_vec());
+            }
+            Piece::Comment | Piece::Part(_) => {}
         }
     });
     texts.extend(bodies.into_values());

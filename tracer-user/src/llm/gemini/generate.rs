@@ -15,6 +15,7 @@ use crate::llm::{
 
 pub static GENERATE: JsonDialect = JsonDialect {
     path: path_facts,
+    streams_arrays: true,
     ..JsonDialect::new(
         "gemini",
         "gcp.gemini",
@@ -120,6 +121,5 @@ const MEMBERS: &[(&str, Shape<A>)] = &[
     ("promptFeedback", Shape::through().members(&[("blockReason", Shape::value(A::BlockReason))])),
     ("error", ERROR),
 ];
-const ITEM: Shape<A> = Shape::container(A::Item).members(MEMBERS);
-const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).items(&ITEM);
+const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS);
 static ANSWER: Form = Form { reasoning: Reasoning::Apart, ..Form::new(&RESPONSE) };
