@@ -10,7 +10,7 @@ use crate::{
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
-    llm::{Calls, LlmCall, could_be_model_call},
+    llm::{self, Calls, LlmCall, could_be_model_call},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -34,6 +34,10 @@ pub struct Seen {
     /// Requests of any kind.
     pub exchanges: u64,
     pub calls: u64,
+    /// Calls that were not followed because too many were open.
+    pub refused_calls: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub dropped_values: u64,
 }
 
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
@@ -123,6 +127,9 @@ impl Pipeline {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        let llm::Counts { refused, dropped_values } = self.calls.counts();
+        self.seen.refused_calls = refused;
+        self.seen.dropped_values = dropped_values;
         let counters = self.flows.counters();
         self.seen.bytes = counters.bytes;
         self.seen.lost_bytes = counters.lost_bytes;

@@ -27,6 +27,7 @@ pub enum Field {
     CachedTokens,
     CandidatesTokens,
     ThoughtsTokens,
+    ServiceTier,
     Failure(Part),
 }
 
@@ -59,6 +60,8 @@ const MEMBERS: &[(&str, Shape<F>)] = &[
             ("cachedContentTokenCount", Shape::value(F::CachedTokens)),
             ("candidatesTokenCount", Shape::value(F::CandidatesTokens)),
             ("thoughtsTokenCount", Shape::value(F::ThoughtsTokens)),
+            ("trafficType", Shape::value(F::ServiceTier)),
+            ("serviceTier", Shape::value(F::ServiceTier)),
         ]),
     ),
     ("modelVersion", Shape::value(F::Model)),
@@ -92,6 +95,8 @@ pub struct GeminiResponse {
     calls: Vec<ToolCall>,
     usage: Usage,
     tool_use_prompt: Option<u64>,
+    /// `trafficType` of Vertex AI, such as `ON_DEMAND_PRIORITY`; `serviceTier` of the Gemini API.
+    service_tier: Option<String>,
     failure: Failure,
     seen: Seen,
 }
@@ -112,6 +117,7 @@ impl GeminiResponse {
             calls: Vec::new(),
             usage: Usage::default(),
             tool_use_prompt: None,
+            service_tier: None,
             failure: Failure::default(),
             seen: Seen::default(),
         }
@@ -197,6 +203,10 @@ impl Sink<Field> for GeminiResponse {
             F::CachedTokens => self.latest(|all| &mut all.usage.cache_read, value),
             F::CandidatesTokens => self.latest(|all| &mut all.usage.output, value),
             F::ThoughtsTokens => self.latest(|all| &mut all.usage.reasoning, value),
+            F::ServiceTier if self.service_tier.is_none() => {
+                self.keep.first(&mut self.service_tier, value);
+                self.seen.news = true;
+            }
             F::Failure(part) => {
                 self.failure.scalar(part, value);
                 self.seen.news |= value.is_present();
@@ -271,6 +281,7 @@ impl ResponseReader for GeminiResponse {
         let response = &mut call.response;
         response.id = self.id.take();
         response.model = self.model.take();
+        response.service_tier = self.service_tier.take();
         response.finish_reasons = self.finish_reasons.drain(..).map(|(_, reason)| reason).collect();
         // A blocked prompt has no candidates; the reason stands beside them.
         if response.finish_reasons.is_empty() {
