@@ -11,7 +11,7 @@ use crate::{
     exchange::{self, Exchanges},
     flow::{self, Flows},
     hop::{Hop, Hops, could_be_hop},
-    llm::Calls,
+    llm::{self, Calls},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -36,6 +36,10 @@ pub struct Seen {
     pub exchanges: u64,
     /// Model calls.
     pub calls: u64,
+    /// Calls that were not followed because too many were open.
+    pub refused_calls: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub dropped_values: u64,
 }
 
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
@@ -125,6 +129,9 @@ impl Pipeline {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        let llm::Counts { refused, dropped_values } = self.hops.counts();
+        self.seen.refused_calls = refused;
+        self.seen.dropped_values = dropped_values;
         let counters = self.flows.counters();
         self.seen.bytes = counters.bytes;
         self.seen.lost_bytes = counters.lost_bytes;
