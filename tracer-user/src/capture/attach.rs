@@ -115,6 +115,8 @@ type Found = (Hooks, Result<Vec<u64>, ProgramError>);
 
 /// The probes in one file.
 struct Hook {
+    /// Where they stand was found without symbols.
+    stripped: bool,
     library: String,
     preferred: bool,
     site: u64,
@@ -247,6 +249,22 @@ impl Attachments {
         verdict
     }
 
+    /// Takes away the hooks that were found without symbols in what a process has mapped, for good. The verdict names
+    /// the files.
+    pub fn withdraw(&mut self, pid: u32) -> io::Result<Verdict> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let mut verdict = Verdict::default();
+        for mapping in maps.lines().filter_map(|line| mapping(pid, line)) {
+            let key = open(&mapping).and_then(|(file, _)| Some(FileKey::of(&file.metadata().ok()?)));
+            let known = key.and_then(|key| self.files.get_mut(&key));
+            if let Some(outcome) = known.filter(|known| matches!(known, Outcome::Hooked(hook) if hook.stripped)) {
+                *outcome = Outcome::Refused(Refusal::Reason(Reason::Unproven));
+                verdict.add(Path::new(&mapping.path), outcome);
+            }
+        }
+        Ok(verdict)
+    }
+
     /// Hooks a file by its path in our own root.
     pub fn file(&mut self, path: &Path) -> Verdict {
         let mut verdict = Verdict::default();
@@ -360,6 +378,7 @@ impl Attachments {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
         let mut hook = Hook {
+            stripped: hooks.stripped.is_some(),
             library: name,
             preferred: hooks.method.is_some(),
             site: first.offset,

@@ -233,6 +233,8 @@ pub enum Reason {
     StrippedOpenSsl,
     #[error("holds BoringSSL without its symbols, in a form that llmtap does not know")]
     StrippedBoringSsl,
+    #[error("was hooked without its symbols, showed nothing that could be plaintext, and is left alone")]
+    Unproven,
     #[error("is an OpenSSL older than 1.1.1")]
     OldOpenSsl,
     #[error("is LibreSSL")]
@@ -255,6 +257,7 @@ impl Reason {
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
+            Self::Unproven => "unproven",
             Self::OldOpenSsl => "openssl_old",
             Self::LibreSsl => "libressl",
             Self::GnuTls => "gnutls",
@@ -270,7 +273,7 @@ impl Reason {
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::StrippedBoringSsl | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+            Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
         }
