@@ -9,7 +9,7 @@ pub mod frame;
 pub mod fuzz;
 mod head;
 pub mod hpack;
-mod search;
+pub mod search;
 mod side;
 mod stream;
 

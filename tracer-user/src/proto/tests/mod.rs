@@ -2,6 +2,8 @@
 
 mod bodies;
 mod gaps;
+mod http2;
+mod http2_peers;
 mod messages;
 mod properties;
 
