@@ -9,7 +9,15 @@ use super::encoding::Coding;
 pub const HELP: &str = "\
 Endpoints (any prefix before them is accepted, as gateways have one):
   POST …/chat/completions       OpenAI chat; Azure style with …/openai/deployments/NAME/… before it
+  POST …/responses, …/completions, …/embeddings, …/fim/completions
+                                OpenAI's other APIs, and Mistral's fill-in-the-middle
   POST …/messages               Anthropic messages; …/messages/count_tokens counts
+  POST …/MODEL:generateContent, :streamGenerateContent, :embedContent, :batchEmbedContents
+                                Gemini; a stream is an array, or events with ?alt=sse
+  POST …/v2/chat, …/v1/chat, …/v2/embed, …/v1/embed
+                                Cohere
+  POST …/api/chat, …/api/generate, …/api/embed
+                                Ollama
   GET  …/models                 a model list
   POST …/traces/ingest, …/files, …/oauth/token, GET …/events, …/healthz
                                 not model calls: a tracer must not take them for one

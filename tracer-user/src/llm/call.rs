@@ -142,6 +142,16 @@ pub struct Usage {
     pub search_units: Option<u64>,
 }
 
+/// What pays for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Billing {
+    /// Its tokens, as far as anything is known.
+    #[default]
+    Metered,
+    /// A subscription: nothing is billed for the single call.
+    Subscription,
+}
+
 /// Why a call failed, in the provider's own terms. Never payload text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
@@ -218,6 +228,7 @@ pub struct LlmCall {
     pub cache_hit: Option<bool>,
     /// A gateway says whether another model or service than the first one answered.
     pub fallback: Option<bool>,
+    pub billing: Billing,
     pub error: Option<CallError>,
     pub times: Times,
     pub chunks: Chunks,

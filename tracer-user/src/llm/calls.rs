@@ -2,11 +2,9 @@
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     ALL, Claim, Dialect, LlmCall,
-    call::{CallError, Completeness, Request, Response, Times, Usage},
+    call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
     decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
     json::Ending,
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
-    proto::{End, Piece, RequestHead, ResponseHead, Version},
+    proto::{End, Piece, RequestHead, ResponseHead},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +123,7 @@ impl Calls {
                 _ => Cow::Owned(name.to_owned()),
             }),
             known: target.is_known(),
+            billing: target.billing(),
             server_address: target.host,
             server_port: target.port,
             head: head.clone(),
@@ -172,6 +171,7 @@ struct Open {
     provider: Option<Cow<'static, str>>,
     /// Host or configuration say that models are served there.
     known: bool,
+    billing: Billing,
     server_address: Option<String>,
     server_port: Option<u16>,
     times: Times,
@@ -196,11 +196,7 @@ impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         // A request has no message framing, whatever its content type says.
-        let bytes: &Bytes = match piece {
-            Piece::Bytes(bytes) | Piece::Line(bytes) => bytes,
-            Piece::Sse { data, .. } => data,
-            Piece::Comment => return,
-        };
+        let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
         for candidate in &mut self.candidates {
             candidate.decoder.request(bytes);
@@ -288,6 +284,8 @@ impl Open {
         match claim {
             Claim::None => false,
             Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
+            // A path that only models have; the request tells of which of several APIs this one is.
+            Claim::ByRequest => request == Evidence::Fits || (unseen && response == Evidence::Fits),
             Claim::ByBody | Claim::Unseen => {
                 response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
@@ -319,14 +317,11 @@ impl Open {
             api_type: dialect.api_type(),
             server_address: self.server_address.clone(),
             server_port: self.server_port,
-            protocol_version: match self.head.version {
-                Version::Http10 => "1.0",
-                Version::Http11 => "1.1",
-                Version::Http2 => "2",
-            },
+            protocol_version: self.head.version.as_str(),
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
+            billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
             cache_hit: None,
             fallback: None,

@@ -34,6 +34,17 @@ pub enum Version {
     Http2,
 }
 
+impl Version {
+    /// `network.protocol.version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
+}
+
 /// Header fields in the order of the wire, names in lower case. Values are shown by no `Debug`: they can hold secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub Vec<(Arc<str>, Bytes)>);
@@ -88,6 +99,16 @@ pub enum Piece {
     Comment,
     /// One line of NDJSON.
     Line(Bytes),
+}
+
+impl Piece {
+    /// What it carries, for a body whose framing does not matter.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) | Self::Line(bytes) | Self::Sse { data: bytes, .. } => Some(bytes),
+            Self::Comment => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Piece {

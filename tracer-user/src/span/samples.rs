@@ -66,6 +66,7 @@ pub fn bare_call() -> LlmCall {
         provider_cost: None,
         cache_hit: None,
         fallback: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times { start: T0, end: T0 + 5 * MS, ..Times::default() },
         chunks: Chunks::default(),
@@ -149,6 +150,7 @@ pub fn full_call() -> LlmCall {
         provider_cost: None,
         cache_hit: None,
         fallback: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
             start: T0,
@@ -196,5 +198,6 @@ pub fn cost() -> Cost {
         cache_write: None,
         source: CostSource::Table,
         version: Some("2026-01-01".into()),
+        currency: None,
     }
 }

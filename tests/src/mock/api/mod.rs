@@ -1,6 +1,9 @@
 //! The APIs that the mock speaks: a file each, registered in [`ALL`].
 
 mod anthropic;
+mod cohere;
+mod gemini;
+mod ollama;
 mod openai;
 
 use serde_json::{Value, json};
@@ -36,7 +39,22 @@ pub struct Service {
 }
 
 /// The first one whose path fits answers.
-pub const ALL: &[&Api] = &[&openai::CHAT, &anthropic::MESSAGES];
+pub const ALL: &[&Api] = &[
+    &openai::CHAT,
+    &openai::FIM,
+    &openai::COMPLETIONS,
+    &openai::RESPONSES,
+    &openai::EMBEDDINGS,
+    &anthropic::MESSAGES,
+    &gemini::GENERATE,
+    &gemini::EMBED,
+    &cohere::CHAT,
+    &cohere::CHAT_1,
+    &cohere::EMBED,
+    &ollama::CHAT,
+    &ollama::GENERATE,
+    &ollama::EMBED,
+];
 
 pub fn at(path: &str) -> Option<&'static Api> {
     ALL.iter().copied().find(|api| api.paths.iter().any(|end| path.ends_with(end)))
@@ -49,7 +67,6 @@ pub struct Ask<'a> {
     pub request: &'a Value,
     pub body_bytes: usize,
     pub path: &'a str,
-    #[expect(dead_code, reason = "read by the APIs that follow")]
     pub query: &'a str,
     pub model: &'a str,
     pub stream: bool,
@@ -108,4 +125,21 @@ pub fn body_model(body: &Value, _: &str) -> Option<String> {
 /// `"stream": true` in the body.
 pub fn body_stream(body: &Value, _: &str) -> bool {
     body.get("stream").and_then(Value::as_bool) == Some(true)
+}
+
+pub fn never_streams(_: &Value, _: &str) -> bool {
+    false
+}
+
+/// How many vectors an embeddings request wants: one for a text or a list of tokens, else one for each item.
+pub fn count_inputs(input: Option<&Value>) -> usize {
+    match input.and_then(Value::as_array) {
+        Some(items) if !items.iter().all(Value::is_number) => items.len(),
+        _ => 1,
+    }
+}
+
+/// Numbers that look like an embedding.
+pub fn vector(index: usize, dimensions: usize) -> Vec<f32> {
+    (0..dimensions).map(|at| ((index * 31 + at * 17) % 101) as f32 / 101.0 - 0.5).collect()
 }

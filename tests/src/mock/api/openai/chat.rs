@@ -158,19 +158,7 @@ impl Chat<'_> {
             steps.push(Step::states(event(None, &last), states));
         }
         steps.push(Step::silent("data: [DONE]\n\n".to_owned()));
-        let code = self.ask.directive.code.clone().unwrap_or_else(|| "server_error".to_owned());
-        let failure = json!({"error": {
-            "message": "The server had an error while processing your request. Sorry about that!",
-            "type": code, "param": null, "code": null,
-        }});
-        Body::Stream {
-            steps,
-            keep_alive_event: ": keep-alive\n\n".to_owned(),
-            failure: Box::new(Step::states(
-                event(None, &failure),
-                Stated { error_type: Some(code), ..Stated::default() },
-            )),
-        }
+        super::stream(self.ask, steps)
     }
 
     fn usage(&self, amounts: &Amounts) -> Value {

@@ -1,10 +1,14 @@
 //! OpenAI's APIs, and the Azure variant of them.
 
 mod chat;
+mod completions;
+mod embeddings;
+mod responses;
 
 use serde_json::{Value, json};
 
-use super::{Api, Service, body_model, body_stream};
+use super::{Api, Ask, Service, body_model, body_stream, never_streams};
+use crate::mock::plan::{Body, Stated, Step, event};
 
 pub const CHAT: Api = Api {
     paths: &["/chat/completions"],
@@ -15,6 +19,17 @@ pub const CHAT: Api = Api {
     stream: body_stream,
     plan: chat::plan,
 };
+
+/// Mistral's fill-in-the-middle, which has the shape of chat.
+pub const FIM: Api = Api { paths: &["/fim/completions"], operation: "text_completion", ..CHAT };
+
+pub const COMPLETIONS: Api =
+    Api { paths: &["/completions"], operation: "text_completion", plan: completions::plan, ..CHAT };
+
+pub const RESPONSES: Api = Api { paths: &["/responses"], plan: responses::plan, ..CHAT };
+
+pub const EMBEDDINGS: Api =
+    Api { paths: &["/embeddings"], operation: "embeddings", stream: never_streams, plan: embeddings::plan, ..CHAT };
 
 const SERVICE: Service = Service { headers, error };
 
@@ -58,4 +73,18 @@ fn error(status: u16, code: Option<&str>, _: &str) -> (Value, String) {
     let code = code.or(usual);
     let body = json!({"error": {"message": message, "type": kind, "param": null, "code": code}});
     (body, code.unwrap_or(kind).to_owned())
+}
+
+/// A stream with the comments and the error event of these APIs.
+fn stream(ask: &Ask<'_>, steps: Vec<Step>) -> Body {
+    let code = ask.directive.code.clone().unwrap_or_else(|| "server_error".to_owned());
+    let failure = json!({"error": {
+        "message": "The server had an error while processing your request. Sorry about that!",
+        "type": code, "param": null, "code": null,
+    }});
+    Body::Stream {
+        steps,
+        keep_alive_event: ": keep-alive\n\n".to_owned(),
+        failure: Box::new(Step::states(event(None, &failure), Stated { error_type: Some(code), ..Stated::default() })),
+    }
 }

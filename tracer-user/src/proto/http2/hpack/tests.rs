@@ -75,9 +75,9 @@ fn responses_of_the_standard_with_eviction() {
 fn a_joined_decoder_knows_what_it_saw() {
     let mut decoder = Decoder::new(CAP);
     decoder.lose();
-    // Index 62 is unknown, static ones and literals are not; the literal with name 62 is unknown and shifts the rest.
-    let told = fields(&mut decoder, &bytes("82 be 400161 0162 be bf 7e0163 be")).unwrap();
-    assert_eq!(told, [":method: GET", "?: ?", "a: b", "a: b", "?: ?", "?: ?", "?: ?"]);
+    // Index 62 is unknown, static ones and literals are not; the literal with name 63 is unknown and shifts the rest.
+    let told = fields(&mut decoder, &bytes("82 be 400161 0162 be bf 7f000163 be bf")).unwrap();
+    assert_eq!(told, [":method: GET", "?: ?", "a: b", "a: b", "?: ?", "?: ?", "?: ?", "?: ?"]);
     // What comes now is known; what was known before the unknown entry is not counted on.
     let told = fields(&mut decoder, &bytes("400164 0165 be bf c0")).unwrap();
     assert_eq!(told, ["d: e", "d: e", "?: ?", "?: ?"]);
@@ -97,12 +97,11 @@ fn a_table_over_our_cap_is_unknown_where_it_is_old() {
 fn credentials_end_here_and_keep_their_size() {
     let mut decoder = Decoder::new(CAP);
     // A table of 96 bytes holds `authorization: 0123456789` (55 bytes) and one entry of 41 more, not of 42.
-    let secret = "3f41 4f0d 617574686f72697a6174696f6e 0a30313233343536373839";
-    let secret = secret.replace("4f0d", "400d");
-    assert_eq!(fields(&mut decoder, &bytes(&secret)).unwrap(), ["authorization: "]);
+    let secret = "3f41 400d 617574686f72697a6174696f6e 0a30313233343536373839";
+    assert_eq!(fields(&mut decoder, &bytes(secret)).unwrap(), ["authorization: "]);
     assert_eq!(fields(&mut decoder, &bytes("400161 08 3030303030303030 bf")).unwrap()[1], "authorization: ");
     assert_eq!(fields(&mut decoder, &bytes("c0")), Err(Invalid));
-    let told = fields(&mut Decoder::new(CAP), &bytes("04 0e 2f613f6b65793d78 26 623d31303030")).unwrap();
+    let told = fields(&mut Decoder::new(CAP), &bytes("04 0f 2f613f6b65793d78 26 623d31303030")).unwrap();
     assert_eq!(told, [":path: /a?b=1000"]);
 }
 
