@@ -134,6 +134,8 @@ impl Bench {
         command
             .env("OPENAI_BASE_URL", format!("{url}/v1"))
             .env("ANTHROPIC_BASE_URL", &url)
+            .env("OLLAMA_HOST", &url)
+            .env("MOCK_URL", &url)
             .env("OPENAI_API_KEY", SECRET)
             .env("ANTHROPIC_API_KEY", SECRET)
             .env("PYTHONDONTWRITEBYTECODE", "1")
