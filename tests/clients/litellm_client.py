@@ -8,6 +8,7 @@ import litellm
 
 from scenario import WEATHER, chosen, prompt
 
+litellm.suppress_debug_info = True
 URL = os.environ["MOCK_URL"]
 ROUTES = [
     {"model": "openai/gpt-5", "api_base": f"{URL}/v1"},
