@@ -33,7 +33,7 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
             return (Directive::default(), refuse(api.service, serial, &format!("mock directive: {error}"), truth));
         }
     };
-    if directive.fails(truth.retry.unwrap_or(0)) {
+    if directive.fails(truth.retry.unwrap_or(truth.repeated)) {
         let plan = failure::plan(api.service, &directive, serial);
         return (directive, plan);
     }

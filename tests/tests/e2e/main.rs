@@ -7,6 +7,7 @@ mod clients;
 mod command_line;
 mod export;
 mod robustness;
+mod sdks;
 
 /// The bench, or a return from the test with the reason why it cannot run.
 macro_rules! bench {

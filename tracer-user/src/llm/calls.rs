@@ -289,6 +289,9 @@ impl Open {
             return None;
         }
         call.response.streamed = self.streamed;
+        if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
+            call.response.service_tier = facts::service_tier(&head.headers);
+        }
         let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();

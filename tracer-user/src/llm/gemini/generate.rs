@@ -110,7 +110,9 @@ pub const USAGE: Shape<A> = Shape::container(A::Usage).members(&[
     ("promptTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Input)).members(MODALITY))),
     ("cacheTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Cached)).members(MODALITY))),
     ("candidatesTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Output)).members(MODALITY))),
-    // What priority or flex processing was used, where the service says so.
+    // What priority or flex processing was used: so it stands on Vertex AI, such as `ON_DEMAND_PRIORITY`,
+    ("trafficType", Shape::value(A::ServiceTier)),
+    // and so in the Gemini API.
     ("serviceTier", Shape::value(A::ServiceTier)),
 ]);
 const MEMBERS: &[(&str, Shape<A>)] = &[
