@@ -77,6 +77,8 @@ fn main() -> Result<()> {
         messages("answers of 8 KiB", 50, 2 << 10, 8 << 10)?,
         messages("prompts of 1 MiB", 4, 1 << 20, 1 << 10)?,
         mixed("mix: 32 KiB prompts, 300-token streams")?,
+        http2_streams("openai stream, HTTP/2, a record an event", 1, 1)?,
+        http2_streams("openai stream, HTTP/2, 50 at once, 20 events a record", 50, 20)?,
     ];
     if let Some(folder) = std::env::var_os("LLMTAP_CORPUS") {
         workloads.push(corpus(folder.as_ref())?);
@@ -402,7 +404,7 @@ enum Coding {
     Zstd,
 }
 
-/// Writes exchanges of one connection, one direction after the other, into capture records.
+/// Writes exchanges of one HTTP/1.1 connection, one direction after the other, into capture records.
 struct Script {
     events: Vec<Event>,
     questions: Vec<String>,
@@ -415,6 +417,49 @@ struct Script {
 const KEY: ConnectionKey = ConnectionKey(1);
 
 impl Script {
+    fn http2() -> Self {
+        let mut script = Self::new();
+        let settings = frame(4, 0, 0, &[]);
+        script.push(Direction::Send, &[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat());
+        script.push(Direction::Receive, &settings);
+        script
+    }
+
+    /// HTTP/2 streams from `first` on, whose events take turns.
+    fn http2_streams(&mut self, first: u32, count: u32, tokens: usize, events_in_a_record: usize) {
+        let streams = || (0..count).map(|number| first + 2 * number);
+        for stream in streams() {
+            let body = question(true, 200);
+            let fields =
+                [(":scheme", "https"), (":authority", "api.example.com"), ("content-type", "application/json")];
+            let head =
+                header_block(&[(":method", "POST"), (":path", CHAT)].into_iter().chain(fields).collect::<Vec<_>>());
+            let frames = [frame(1, 4, stream, &head), frame(0, 1, stream, body.as_bytes())].concat();
+            self.push(Direction::Send, &frames);
+            self.questions.push(body);
+        }
+        let head = header_block(&[(":status", "200"), ("content-type", "text/event-stream; charset=utf-8")]);
+        for stream in streams() {
+            self.push(Direction::Receive, &frame(1, 4, stream, &head));
+        }
+        let (mut record, mut events) = (Vec::new(), 0);
+        for (_, answer) in openai_stream(tokens) {
+            for stream in streams() {
+                record.extend_from_slice(&frame(0, 0, stream, format!("data: {answer}\n\n").as_bytes()));
+                if answer.starts_with('{') {
+                    self.answers.push(answer.clone());
+                }
+                events += 1;
+                if events % events_in_a_record == 0 {
+                    self.push(Direction::Receive, &record);
+                    record.clear();
+                }
+            }
+        }
+        record.extend(streams().flat_map(|stream| frame(0, 1, stream, &[])));
+        self.push(Direction::Receive, &record);
+    }
+
     fn new() -> Self {
         let connection = Connection { id: "bench".into(), ..Connection::default() };
         let open = Event::Open { at: 0, key: KEY, connection: Arc::new(connection) };
@@ -504,6 +549,17 @@ impl Script {
     }
 }
 
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Fields that enter no table (RFC 7541 section 6.2.2).
+fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
+}
+
 /// A vector takes everything.
 fn flushed(encoder: &mut impl Write, data: &[u8]) {
     let _ = encoder.write_all(data).and_then(|()| encoder.flush());
@@ -581,6 +637,18 @@ fn openai_streams(name: &str, events_in_a_record: usize, coding: Coding) -> Resu
     for _ in 0..4 {
         script.ask(CHAT, question(true, 200));
         script.stream(openai_stream(1000), events_in_a_record, coding);
+    }
+    script.finish(name)
+}
+
+fn http2_streams(name: &str, at_once: u32, events_in_a_record: usize) -> Result<Workload> {
+    let mut script = Script::http2();
+    if at_once == 1 {
+        for round in 0..4 {
+            script.http2_streams(1 + 2 * round, 1, 1000, events_in_a_record);
+        }
+    } else {
+        script.http2_streams(1, at_once, 100, events_in_a_record);
     }
     script.finish(name)
 }

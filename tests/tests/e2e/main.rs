@@ -5,6 +5,7 @@
 mod clients;
 mod command_line;
 mod export;
+mod http2;
 mod robustness;
 
 /// The bench, or a return from the test with the reason why it cannot run.

@@ -238,7 +238,9 @@ impl Turns {
         let running: Vec<(TurnKey, ToolKey)> = latest
             .iter()
             .filter_map(|key| Some((key, self.open.get(key)?)))
-            .flat_map(|(key, open)| open.tools.iter().map(|id| (*key, ToolKey { process: deed.process, id: id.clone() })))
+            .flat_map(|(key, open)| {
+                open.tools.iter().map(|id| (*key, ToolKey { process: deed.process, id: id.clone() }))
+            })
             .filter(|(key, tool)| {
                 let asked = self.asked.get(tool);
                 asked.is_some_and(|asked| asked.turn == *key && !asked.ran && asked.at <= deed.start)

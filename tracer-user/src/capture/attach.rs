@@ -326,8 +326,7 @@ impl Attachments {
         } else {
             hooks.method = None;
         }
-        let unsafe_end =
-            || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
+        let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
         if let Some(stripped) = &hooks.stripped {
             let exits = stripped.returns.clone().ok_or_else(unsafe_end)?;
             return Ok((hooks, exits));

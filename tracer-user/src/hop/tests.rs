@@ -101,7 +101,8 @@ fn spans(capture: &[u8], step: Option<usize>) -> Vec<Value> {
 /// A span without what is the same in all of them. Parents by name; times in milliseconds.
 fn golden(span: &Value, names: &BTreeMap<String, String>) -> Value {
     let time = |key: &str| span[key].as_str().unwrap().parse::<u64>().unwrap();
-    let same = |key: &str| key.starts_with("network.") || key == "llmtap.tls.library" || key.starts_with("llmtap.time.");
+    let same =
+        |key: &str| key.starts_with("network.") || key == "llmtap.tls.library" || key.starts_with("llmtap.time.");
     let attributes: BTreeMap<&str, &Value> = span["attributes"]
         .as_array()
         .unwrap()
@@ -176,7 +177,18 @@ fn no_payload_is_told() {
             .iter()
             .map(Value::to_string)
             .collect::<String>();
-        for payload in ["Cuxhaven", "Emden", "High water", "No such harbour", "made up", "flows past", "doesn't exist", "which river", "dimension", "0.33"] {
+        for payload in [
+            "Cuxhaven",
+            "Emden",
+            "High water",
+            "No such harbour",
+            "made up",
+            "flows past",
+            "doesn't exist",
+            "which river",
+            "dimension",
+            "0.33",
+        ] {
             assert!(!text.contains(payload), "{name} tells {payload}");
         }
     }

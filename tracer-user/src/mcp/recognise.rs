@@ -67,9 +67,9 @@ pub fn is_mcp(message: &Message, own_headers: bool) -> bool {
 fn accepts(head: &RequestHead, media_type: &str) -> bool {
     let values = head.headers.0.iter().filter(|(name, _)| &**name == "accept");
     values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).any(|value| {
-        value.split(',').any(|range| {
-            range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(media_type))
-        })
+        value
+            .split(',')
+            .any(|range| range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(media_type)))
     })
 }
 

@@ -104,7 +104,8 @@ impl Graphql {
                 self.class = String::from_utf8(self.word.clone()).ok();
             }
             Some(0) if at_class => match &*self.word {
-                b"nearVector" | b"nearText" | b"nearObject" | b"nearImage" | b"nearAudio" | b"nearVideo" | b"hybrid" => {
+                b"nearVector" | b"nearText" | b"nearObject" | b"nearImage" | b"nearAudio" | b"nearVideo"
+                | b"hybrid" => {
                     self.by_vector = true;
                 }
                 b"limit" => self.last = Last::Limit,
@@ -136,8 +137,14 @@ mod tests {
     fn finds_the_class_and_what_it_is_searched_by() {
         let class = |class: &str, limit| (Some(class.to_owned()), limit, true);
         assert_eq!(read("{Get{River(limit: 3, nearVector: {vector: [0.1, -2]}) {name}}}"), class("River", Some(3)));
-        assert_eq!(read("query { Get { River (nearText:{concepts:[\"a } ) {Get\"]}) { name } } }"), class("River", None));
-        assert_eq!(read("{ Get # Aggregate\n { River(hybrid:{query:\"a \\\" (limit: 9)\"} limit:2){x} } }"), class("River", Some(2)));
+        assert_eq!(
+            read("query { Get { River (nearText:{concepts:[\"a } ) {Get\"]}) { name } } }"),
+            class("River", None)
+        );
+        assert_eq!(
+            read("{ Get # Aggregate\n { River(hybrid:{query:\"a \\\" (limit: 9)\"} limit:2){x} } }"),
+            class("River", Some(2))
+        );
     }
 
     #[test]

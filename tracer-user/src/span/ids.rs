@@ -137,7 +137,9 @@ mod tests {
                     let trace = ids.trace(&connection, call);
                     assert_eq!(trace, ids.trace(&connection, call));
                     assert!(seen.insert(trace.0[..8].to_vec()));
-                    for purpose in [Purpose::Call, Purpose::Turn, Purpose::Tool(0), Purpose::Tool(1), Purpose::Message(0)] {
+                    for purpose in
+                        [Purpose::Call, Purpose::Turn, Purpose::Tool(0), Purpose::Tool(1), Purpose::Message(0)]
+                    {
                         let span = ids.span(&connection, call, purpose);
                         assert_eq!(span, ids.span(&connection, call, purpose));
                         assert!(seen.insert(span.0.to_vec()));

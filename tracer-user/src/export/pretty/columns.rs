@@ -233,7 +233,12 @@ impl Layout {
                     }
                     paint.push(&mut line, aside.state.tone(), aside.state.mark());
                     line.push(' ');
-                    text::pad(&mut cell, &text::cut(&aside.words, cells.saturating_sub(2)), cells.saturating_sub(2), false);
+                    text::pad(
+                        &mut cell,
+                        &text::cut(&aside.words, cells.saturating_sub(2)),
+                        cells.saturating_sub(2),
+                        false,
+                    );
                     if aside.state == State::Done { Tone::Plain } else { aside.state.tone() }
                 }
                 Column::Total => {
