@@ -6,6 +6,7 @@ mod beside;
 mod clients;
 mod command_line;
 mod export;
+mod http2;
 mod robustness;
 mod sdks;
 

@@ -283,3 +283,33 @@ fn tool_calls_beyond_the_cap_are_counted() {
     assert_eq!(found[0].response.tool_calls.len(), limits.call.entries);
     assert_eq!(calls.counts().dropped_values, 5);
 }
+
+#[test]
+fn bodies_without_a_head_say_what_they_are() {
+    let call = Exchange::without_head().request(CHAT).response(200, &[]).body(ANSWER).complete().unwrap();
+    assert_eq!((call.request.model.as_deref(), call.response.model.as_deref()), (Some("m"), Some("m-1")));
+    assert_eq!(call.completeness, Completeness::Partial);
+    let call = Exchange::without_head().request(MESSAGES).response(200, &[]).body(MESSAGE).complete().unwrap();
+    assert_eq!(call.provider, "anthropic");
+    // The answer alone, and the answer without its head.
+    let call = Exchange::without_head().response(200, &[]).body(MESSAGE).complete().unwrap();
+    assert_eq!((call.provider.as_ref(), call.request.model), ("anthropic", None));
+    let call = Exchange::without_head().request(CHAT).body(ANSWER).complete().unwrap();
+    assert_eq!((call.response.status, call.times.first_byte), (None, None));
+}
+
+#[test]
+fn bodies_without_a_head_that_say_nothing_are_no_calls() {
+    for (request, answer) in [
+        (CHAT, r#"{"ok":true}"#),
+        (r#"{"model":"m"}"#, ANSWER),
+        (r#"{"query":"a"}"#, r#"{"choices":["red","blue"]}"#),
+        (r#"{"events":[1,2]}"#, r#"{"id":"1","model":"x100"}"#),
+        ("a=b", "yes"),
+    ] {
+        assert!(
+            Exchange::without_head().request(request).response(200, &[]).body(answer).complete().is_none(),
+            "{request} {answer}"
+        );
+    }
+}

@@ -100,6 +100,11 @@ impl Exchange {
         }
     }
 
+    /// An exchange whose request's head was not captured; it has begun.
+    pub fn without_head() -> Self {
+        Self { head: RequestHead::default(), ..Self::post("", "") }.begin()
+    }
+
     pub fn with_headers(mut self, fields: &[(&str, &str)]) -> Self {
         self.head.headers = headers(fields);
         self
