@@ -124,9 +124,9 @@ impl Cache {
 
     fn write(&self, metadata: &Metadata, hooks: &Hooks) -> io::Result<()> {
         let Some(key) = Key::of(metadata) else { return Ok(()) };
-        let paths = key.name().and_then(|name| {
-            Some((self.path(&format!("{name}.{}", std::process::id()))?, self.path(&name)?))
-        });
+        let paths = key
+            .name()
+            .and_then(|name| Some((self.path(&format!("{name}.{}", std::process::id()))?, self.path(&name)?)));
         let Some((new, path)) = paths else { return Ok(()) };
         let bytes = serde_json::to_vec(&Record { key, hooks: hooks.clone() })?;
         if bytes.len() as u64 > MAX_ENTRY {

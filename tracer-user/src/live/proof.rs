@@ -83,8 +83,7 @@ impl Proofs {
 fn is_beginning(direction: Direction, bytes: &[u8]) -> bool {
     let is_settings = matches!(bytes, [0, _, _, 4, _, 0, 0, 0, 0, ..]);
     let is_text = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n' | b'\t'));
-    direction == Direction::Receive && is_settings
-        || !bytes.is_empty() && is_text(bytes.get(..TEXT).unwrap_or(bytes))
+    direction == Direction::Receive && is_settings || !bytes.is_empty() && is_text(bytes.get(..TEXT).unwrap_or(bytes))
 }
 
 #[cfg(test)]

@@ -476,7 +476,8 @@ impl State {
 
     /// What the instruction writes to, if that is behind a [`Value::Field`].
     fn store_through_field(&self, instruction: &Instruction) -> Option<(Value, u64)> {
-        if instruction.op0_kind() != OpKind::Memory || matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test) {
+        if instruction.op0_kind() != OpKind::Memory || matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test)
+        {
             return None;
         }
         self.address(instruction).filter(|(base, _)| matches!(base, Value::Field(_)))

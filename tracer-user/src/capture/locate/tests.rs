@@ -247,3 +247,56 @@ proptest! {
         quick(&data);
     }
 }
+
+/// Found, missed; a wrong one is the end of the test.
+fn check_stripped(library: &Library, what: &str) -> (u32, u32) {
+    let hooks = match locate(&library.stripped) {
+        Ok(hooks) => hooks,
+        Err(reason) => {
+            assert_eq!(reason, Reason::StrippedBoringSsl, "{what}");
+            return (0, 6);
+        }
+    };
+    assert_eq!(hooks.library, "boringssl");
+    let exported = |function| hooks.exported.iter().find(|entry| entry.function == function).map(|entry| entry.site);
+    let mut counts = (0, 0);
+    for (name, site) in [
+        ("SSL_read", exported(Function::Read)),
+        ("SSL_write", exported(Function::Write)),
+        ("SSL_free", hooks.free),
+        ("SSL_shutdown", hooks.shutdown),
+        ("SSL_set_tlsext_host_name", hooks.host_name),
+    ] {
+        match site {
+            Some(site) => library.check_site(name, &site),
+            None => println!("{what}: {name} is missed"),
+        }
+        counts = if site.is_some() { (counts.0 + 1, counts.1) } else { (counts.0, counts.1 + 1) };
+    }
+    let returns = hooks.stripped.expect("no symbol names them").returns.unwrap_or_default();
+    let inside = ["SSL_read", "SSL_write"].map(|name| library.range(name).unwrap());
+    for offset in returns {
+        assert!(inside.iter().any(|range| range.contains(&offset)), "{what}: {offset:x}");
+        assert_eq!(library.bytes(offset)[0], 0xc3, "{what}: {offset:x}");
+    }
+    counts
+}
+
+#[test]
+fn functions_without_symbols_are_found_by_what_they_do() {
+    const PLACES: [&[&str]; 3] = [
+        &["-shared", "-fPIC", "-fvisibility=hidden"],
+        &["-static", "-nostdlib", "-no-pie", "-fno-pic", "-Wl,-e,talk", "-Wl,--unresolved-symbols=ignore-all"],
+        &["-pie", "-fPIE", "-nostdlib", "-Wl,-e,talk", "-Wl,--unresolved-symbols=ignore-all"],
+    ];
+    for place in PLACES {
+        for unwinding in ["-fasynchronous-unwind-tables", "-fno-asynchronous-unwind-tables"] {
+            for level in ["-O0", "-O1", "-O2", "-O3"] {
+                let flags = [place, &[level, unwinding, "-Wl,--build-id"]].concat();
+                let library = library!("reports.c", flags.clone());
+                let (found, missed) = check_stripped(&library, &format!("{flags:?}"));
+                assert_eq!((found, missed), (5, 0), "{flags:?}");
+            }
+        }
+    }
+}

@@ -42,9 +42,7 @@ impl<'a> Functions<'a> {
         let frames = Frames::of(elf);
         let mut starts: Vec<u64> = Vec::new();
         for (_, target) in calls(elf) {
-            if is_in(&windows, target)
-                && starts.len() < MAX_STARTS
-                && is_beginning(elf, target) {
+            if is_in(&windows, target) && starts.len() < MAX_STARTS && is_beginning(elf, target) {
                 starts.push(target);
             }
         }
@@ -59,7 +57,11 @@ impl<'a> Functions<'a> {
 
     /// Reads the function that begins at `entry`.
     pub(super) fn read(&self, elf: &Elf<'_>, entry: u64) -> Reading {
-        disasm::read_within(elf, entry, Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &self.starts })
+        disasm::read_within(
+            elf,
+            entry,
+            Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &self.starts },
+        )
     }
 
     /// The beginning of the function that holds the instruction at `place`.
@@ -83,16 +85,17 @@ impl<'a> Functions<'a> {
         let mut tries = 0;
         for (start, text) in elf.texts() {
             for window in &self.windows {
-                let at = |address: u64| {
-                    usize::try_from(address.saturating_sub(start)).unwrap_or(usize::MAX).min(text.len())
-                };
+                let at =
+                    |address: u64| usize::try_from(address.saturating_sub(start)).unwrap_or(usize::MAX).min(text.len());
                 let (from, to) = (at(window.start), at(window.end));
                 for at in memchr_iter(slot, &text[from..to]) {
                     // ff, a ModRM byte for `call` with a base and a short distance, the distance.
                     let code = (from + at).checked_sub(2).and_then(|at| text.get(at..at + 2));
-                    let is_call = code.is_some_and(|code| code[0] == 0xff && matches!(code[1], 0x50..=0x53 | 0x55..=0x57));
+                    let is_call =
+                        code.is_some_and(|code| code[0] == 0xff && matches!(code[1], 0x50..=0x53 | 0x55..=0x57));
                     let address = start.wrapping_add((from + at) as u64).wrapping_sub(2);
-                    if !is_call || tries >= MAX_METHOD_CALLS || found.iter().any(|(_, one)| one.seen.contains(&address)) {
+                    if !is_call || tries >= MAX_METHOD_CALLS || found.iter().any(|(_, one)| one.seen.contains(&address))
+                    {
                         continue;
                     }
                     tries += 1;

@@ -132,8 +132,7 @@ fn is_shutdown(one: &Candidate) -> bool {
 }
 
 fn is_host_name(one: &Candidate) -> bool {
-    one.has(reason::INVALID_SERVER_NAME)
-        && one.reading.calls.iter().any(|call| call.arguments[0] == Value::Argument(1))
+    one.has(reason::INVALID_SERVER_NAME) && one.reading.calls.iter().any(|call| call.arguments[0] == Value::Argument(1))
 }
 
 /// Where in the connection's state the data stands that waits to be read: a pointer and, behind it, a length.
@@ -211,10 +210,12 @@ fn end_of_connection(elf: &Elf<'_>, functions: &Functions<'_>, candidates: &[Can
                     && call.callee == Callee::Value(Value::Slot { field: 0, slot: wanted })
             })
         };
-        let names_class = reading.calls.iter().any(|call| matches!(call.arguments[0], Value::Constant(at) if at > 0xffff));
+        let names_class =
+            reading.calls.iter().any(|call| matches!(call.arguments[0], Value::Constant(at) if at > 0xffff));
         let is_other = !candidates.iter().any(|one| one.entry == *entry);
         // A copy that only `SSL_new` calls tells nothing.
-        let is_called = || Functions::calls_of(elf, *entry).iter().any(|at| new.is_none_or(|new| !new.reading.seen.contains(at)));
+        let is_called =
+            || Functions::calls_of(elf, *entry).iter().any(|at| new.is_none_or(|new| !new.reading.seen.contains(at)));
         method(SSL_FREE.into()) && !method(SSL_NEW) && names_class && is_other && is_called()
     });
     only(ends.map(|(entry, _)| entry))
@@ -234,4 +235,3 @@ fn only<T>(mut found: impl Iterator<Item = T>) -> Option<T> {
     let first = found.next()?;
     found.next().is_none().then_some(first)
 }
-
