@@ -136,6 +136,9 @@ fn note(instruction: &Instruction, registers: &mut [Option<u64>; 16], pushed: &m
         (Mnemonic::Mov, OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64) => {
             Some(instruction.immediate(1))
         }
+        (Mnemonic::Mov, OpKind::Register) if target.is_gpr64() && instruction.op1_register().is_gpr64() => {
+            registers[instruction.op1_register().number()]
+        }
         (Mnemonic::Pop, _) => pushed.take(),
         (Mnemonic::Xor, OpKind::Register) if target == instruction.op1_register() => Some(0),
         (Mnemonic::Lea, _) if instruction.is_ip_rel_memory_operand() => Some(instruction.ip_rel_memory_address()),

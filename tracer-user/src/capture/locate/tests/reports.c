@@ -36,6 +36,14 @@ void release_extra(void *class, void *data);
 int SSL_do_handshake(ssl *);
 char class_of_extra[64];
 
+/* Callers of a library are not compiled with it. */
+#define API __attribute__((noinline))
+#ifdef SEPARATE_PEEK
+#define PEEK API
+#else
+#define PEEK
+#endif
+
 #define PUT_ERROR(reason) report(16, 0, reason, "/src/boringssl/ssl/ssl_lib.cc", __LINE__)
 
 static int is_quic(const ssl *s) { return s->quic != 0; }
@@ -61,7 +69,7 @@ static int fill(ssl *s) {
     return 1;
 }
 
-int SSL_peek(ssl *s, void *buf, int num) {
+PEEK int SSL_peek(ssl *s, void *buf, int num) {
     if (is_quic(s)) {
         PUT_ERROR(66);
         return -1;
@@ -74,7 +82,7 @@ int SSL_peek(ssl *s, void *buf, int num) {
     return (int)todo;
 }
 
-int SSL_read(ssl *s, void *buf, int num) {
+API int SSL_read(ssl *s, void *buf, int num) {
     int ret = SSL_peek(s, buf, num);
     if (ret <= 0) return ret;
     s->state->pending += ret;
@@ -82,7 +90,7 @@ int SSL_read(ssl *s, void *buf, int num) {
     return ret;
 }
 
-int SSL_write(ssl *s, const void *buf, int num) {
+API int SSL_write(ssl *s, const void *buf, int num) {
     s->state->error = 0;
     clear_errors();
     if (is_quic(s)) {
@@ -112,7 +120,7 @@ int SSL_write(ssl *s, const void *buf, int num) {
     return ret <= 0 ? ret : (int)written;
 }
 
-int SSL_key_update(ssl *s, int kind) {
+API int SSL_key_update(ssl *s, int kind) {
     if (s->handshake == 0) {
         PUT_ERROR(226);
         return 0;
@@ -124,7 +132,7 @@ int SSL_key_update(ssl *s, int kind) {
     return s->method->other[0](s) + kind;
 }
 
-int SSL_shutdown(ssl *s) {
+API int SSL_shutdown(ssl *s) {
     s->state->error = 0;
     if (s->handshake == 0) {
         PUT_ERROR(226);
@@ -138,7 +146,7 @@ int SSL_shutdown(ssl *s) {
     return ret;
 }
 
-int SSL_set_tlsext_host_name(ssl *s, const char *name) {
+API int SSL_set_tlsext_host_name(ssl *s, const char *name) {
     release(s->name);
     s->name = 0;
     if (name == 0) return 1;
@@ -151,7 +159,7 @@ int SSL_set_tlsext_host_name(ssl *s, const char *name) {
     return s->name != 0;
 }
 
-void SSL_free(ssl *s) {
+API void SSL_free(ssl *s) {
     if (s == 0) return;
     release_extra(class_of_extra, &s->name);
     release(s->config);
@@ -159,7 +167,7 @@ void SSL_free(ssl *s) {
     release(s);
 }
 
-int SSL_clear(ssl *s) {
+API int SSL_clear(ssl *s) {
     s->method->end(s);
     return s->method->make(s);
 }
@@ -168,7 +176,8 @@ int talk(ssl *s, char *buf, int num) {
     SSL_set_tlsext_host_name(s, buf);
     if (SSL_write(s, buf, num) < 0) SSL_write(s, buf, 1);
     if (SSL_read(s, buf, num) < 0) SSL_read(s, buf, 1);
-    if (SSL_peek(s, buf, num) > 0) SSL_key_update(s, num);
+    SSL_key_update(s, num);
+    if (SSL_shutdown(s) == 0) return SSL_peek(s, buf, num);
     SSL_clear(s);
     SSL_shutdown(s);
     SSL_free(s);
