@@ -20,7 +20,9 @@ use super::{
     answer::answer,
     certificate,
     http1::{self, Request, Wire},
-    play::{self, Afterwards},
+    http2,
+    play::play,
+    reply::{Afterwards, Reply},
     truth::{Log, Truth, now},
 };
 
@@ -34,6 +36,8 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// Plain HTTP instead of TLS, as local inference servers have it.
     pub plaintext: bool,
+    /// Offer HTTP/2 to clients that can (ALPN), as providers do.
+    pub http2: bool,
     /// Worker threads of its own runtime.
     pub workers: usize,
 }
@@ -45,6 +49,7 @@ impl Default for Options {
             authority_file: None,
             log: None,
             plaintext: false,
+            http2: false,
             workers: 2,
         }
     }
@@ -60,7 +65,7 @@ pub struct MockProvider {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-struct Shared {
+pub struct Shared {
     log: Log,
     exchanges: AtomicU64,
     connections: AtomicU64,
@@ -95,7 +100,7 @@ const FAIL_TIMES: &[u8] = b"fail_times";
 
 impl MockProvider {
     pub fn start(options: &Options) -> anyhow::Result<Self> {
-        let identity = certificate::generate()?;
+        let identity = certificate::generate(options.http2)?;
         if let Some(path) = &options.authority_file {
             write_public(path, &identity.authority_pem)?;
         }
@@ -183,25 +188,58 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
             match acceptor {
                 None => converse(tcp, peer, connection, &shared).await,
                 // A failed handshake is the client's matter: it may be testing its own trust.
-                Some(acceptor) => {
-                    if let Ok(tls) = acceptor.accept(tcp).await {
-                        converse(tls, peer, connection, &shared).await;
+                Some(acceptor) => match acceptor.accept(tcp).await {
+                    Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                        http2::converse(tls, peer, connection, shared).await;
                     }
-                }
+                    Ok(tls) => converse(tls, peer, connection, &shared).await,
+                    Err(_) => {}
+                },
             }
         });
     }
 }
 
+/// Serves a connection whose client speaks HTTP/1.x.
 async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared: &Shared) {
     let mut inbound = BytesMut::with_capacity(16 * 1024);
     for index in 0.. {
         let request = match http1::read_request(&mut wire, &mut inbound).await {
             Ok(Some(request)) => request,
-            Ok(None) | Err(_) => return play::close(&mut wire).await,
+            Ok(None) | Err(_) => return http1::close(&mut wire).await,
         };
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        let exchange = shared.exchanges.fetch_add(1, Ordering::Relaxed);
+        shared.begin();
+        let mut reply = http1::ResponseWriter::new(&mut wire, &mut inbound);
+        let afterwards = shared.exchange(&mut reply, &request, peer, connection, index).await;
+        shared.end();
+        match afterwards {
+            Afterwards::KeepAlive => {}
+            Afterwards::Close => return http1::close(&mut wire).await,
+            Afterwards::Drop => return,
+        }
+    }
+}
+
+impl Shared {
+    /// A request has come: the log is not complete before it has ended.
+    pub fn begin(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn end(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Answers one request and records what was sent.
+    pub async fn exchange(
+        &self,
+        reply: &mut impl Reply,
+        request: &Request,
+        peer: SocketAddr,
+        connection: u64,
+        index: u64,
+    ) -> Afterwards {
+        let exchange = self.exchanges.fetch_add(1, Ordering::Relaxed);
         let mut truth = Truth {
             exchange,
             connection,
@@ -217,18 +255,13 @@ async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared
         };
         truth.times.request_first = request.first;
         truth.times.request_last = request.last;
-        truth.repeated = shared.repetitions.count(&request);
-        let serial = format!("{:x}{exchange:06x}", shared.epoch);
-        let (directive, plan) = answer(&request, &serial, &mut truth);
-        let afterwards = play::play(&mut wire, &mut inbound, &request, &directive, plan, &mut truth).await;
-        if let Err(error) = shared.log.record(truth) {
+        truth.repeated = self.repetitions.count(request);
+        let serial = format!("{:x}{exchange:06x}", self.epoch);
+        let (directive, plan) = answer(request, &serial, &mut truth);
+        let afterwards = play(reply, request, &directive, plan, &mut truth).await;
+        if let Err(error) = self.log.record(truth) {
             eprintln!("mock-provider: log: {error}");
         }
-        shared.open.fetch_sub(1, Ordering::SeqCst);
-        match afterwards {
-            Afterwards::KeepAlive => {}
-            Afterwards::Close => return play::close(&mut wire).await,
-            Afterwards::Drop => return,
-        }
+        afterwards
     }
 }

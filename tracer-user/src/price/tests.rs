@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     capture::{Connection, ConnectionKey},
     exchange::{ExchangeId, Outcome},
-    llm::call::{Chunks, Completeness, Request, Response, Times},
+    llm::call::{Chunks, Completeness, Operation, Request, Response, Times, Usage},
 };
 
 fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
@@ -21,6 +21,9 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
         response: Response { model: Some(model.to_owned()), ..Response::default() },
         usage,
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
+        billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times::default(),
         chunks: Chunks::default(),
@@ -368,6 +371,9 @@ fn a_contract_multiplies_every_price() {
     near(prices.cost(&call("anthropic", "claude-haiku-4-5", tokens(1_000_000, 0))).unwrap().total, 0.5);
     let subscribed = prices.cost(&call("mistral_ai", "mistral-large-2512", tokens(1_000_000, 0))).unwrap();
     assert_eq!(subscribed.source, CostSource::ListPrice);
+    let plan =
+        LlmCall { billing: crate::llm::call::Billing::Subscription, ..call("openai", "gpt-4o", tokens(1_000, 0)) };
+    assert_eq!(Prices::builtin().cost(&plan).unwrap().source, CostSource::ListPrice);
 }
 
 #[test]

@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use self::{
     head::{BodyFacts, Length},
-    message::{Current, Direction, Kind, Progress, Skip, State},
+    message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, sse::Likeness,
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, message::Kind,
+    sse::Likeness,
 };
 
 /// A request whose response has not begun.
@@ -71,9 +72,6 @@ impl Http1 {
                 }
                 State::Searching => self.requests.state = State::Head,
                 State::Head => {
-                    if self.protocol == Protocol::Undecided && self.is_http2(&input) {
-                        return;
-                    }
                     match self.requests.take_head(at, &mut input, limits, detect::request_line) {
                         Progress::Partial => return,
                         Progress::Head(bytes) => self.request_head(&bytes, limits, out),
@@ -290,21 +288,6 @@ impl Http1 {
                 out.push(Event::ResponseEnd { at, stream, end: End::Undecodable(fault) });
             }
         }
-    }
-
-    fn is_http2(&mut self, input: &[u8]) -> bool {
-        let held = self.requests.pending_head();
-        let mut start = [0; 24];
-        let mut length = 0;
-        for (slot, byte) in start.iter_mut().zip(held.iter().chain(input)) {
-            *slot = *byte;
-            length += 1;
-        }
-        let preface = detect::http2_preface(&start[..length]) == Likeness::Yes;
-        if preface {
-            self.give_up(Protocol::Http2);
-        }
-        preface
     }
 
     fn search_in_vain(&mut self, bytes: usize, limits: &Limits) {
