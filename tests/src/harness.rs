@@ -109,7 +109,11 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("llmtap-test-").tempdir()?;
         // Clients may run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let mock = MockProvider::start(&Options { authority_file: Some(folder.path().join("ca.pem")), ..options })?;
+        let mock = MockProvider::start(&Options {
+            authority_file: Some(folder.path().join("ca.pem")),
+            server_file: Some(folder.path().join("server.pem")),
+            ..options
+        })?;
         Ok(Self { mock, folder, _alone: alone })
     }
 

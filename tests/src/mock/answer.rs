@@ -3,7 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
+<<<<<<< HEAD
     api::{self, Api, Ask, Service},
+=======
+    api::{self, Ask, Service},
+    beside,
+>>>>>>> main
     directive::Directive,
     failure,
     http1::Request,
@@ -15,7 +20,8 @@ use super::{
 pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Plan) {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let Some(api) = api::at(path).filter(|_| request.method == "POST") else {
-        return (Directive::default(), other(request, path));
+        let plan = beside::answer(request, path, serial).unwrap_or_else(|| other(request, path));
+        return (Directive::default(), plan);
     };
     truth.provider = Some(provider(api, path, truth.host.as_deref()).to_owned());
     truth.operation = Some(api.operation.to_owned());

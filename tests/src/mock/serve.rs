@@ -32,6 +32,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where to write the certificate authority for clients to trust.
     pub authority_file: Option<PathBuf>,
+    /// Where to write the server's certificate and key, for another server that its clients are to trust.
+    pub server_file: Option<PathBuf>,
     /// Where to write the log of exchanges.
     pub log: Option<PathBuf>,
     /// Plain HTTP instead of TLS, as local inference servers have it.
@@ -47,6 +49,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             authority_file: None,
+            server_file: None,
             log: None,
             plaintext: false,
             http2: false,
@@ -103,6 +106,9 @@ impl MockProvider {
         let identity = certificate::generate(options.http2)?;
         if let Some(path) = &options.authority_file {
             write_public(path, &identity.authority_pem)?;
+        }
+        if let Some(path) = &options.server_file {
+            write_public(path, &identity.server_pem)?;
         }
         let listener =
             TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;

@@ -2,6 +2,7 @@
 //!
 //! A test that cannot run on this machine says `skipped: why`; `cargo xtask test` counts those apart.
 
+mod beside;
 mod clients;
 mod command_line;
 mod export;

@@ -58,6 +58,11 @@ trait Dialect: Send + Sync {
         None
     }
 
+    /// Whether an array of objects in answer is a stream of them.
+    fn streams_arrays(&self) -> bool {
+        false
+    }
+
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder>;
 }
 
