@@ -2,6 +2,8 @@
 """The OpenAI SDK through a LiteLLM proxy of its own, over TLS on both hops; wants MOCK_URL and SSL_CERT_FILE."""
 
 import os
+import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ import openai
 from scenario import WEATHER, prompt
 
 URL = os.environ["MOCK_URL"]
+# It does not start without a key that is hard to guess.
+KEY = f"sk-{secrets.token_hex(24)}"
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
 ROUTES = {
     "team-gpt": ("openai/gpt-5", f"{URL}/v1"),
@@ -27,7 +31,8 @@ def configuration():
         f'{{"model_name": "{name}", "litellm_params": {{"model": "{model}", "api_base": "{base}", "api_key": "none"}}}}'
         for name, (model, base) in ROUTES.items()
     ]
-    return f'{{"model_list": [{", ".join(rows)}], "litellm_settings": {{"num_retries": 0}}}}'
+    settings = f'"general_settings": {{"master_key": "{KEY}"}}, "litellm_settings": {{"num_retries": 0}}'
+    return f'{{"model_list": [{", ".join(rows)}], {settings}}}'
 
 
 def certificate(folder):
@@ -78,7 +83,8 @@ with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
     key, certificate, authorities = certificate(folder)
     (folder / "configuration.yaml").write_text(configuration())
-    port = os.environ.get("PROXY_PORT", "18444")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("litellm")), "--config", str(folder / "configuration.yaml"), "--host",
          "127.0.0.1", "--port", port, "--ssl_keyfile_path", str(key), "--ssl_certfile_path", str(certificate)],
@@ -88,7 +94,7 @@ with tempfile.TemporaryDirectory() as folder:
         url = f"https://localhost:{port}"
         ready(process, url, authorities)
         http = httpx.Client(verify=str(authorities))
-        calls(openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, http_client=http))
+        calls(openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0, http_client=http))
     finally:
         process.terminate()
         process.wait()

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! What is MCP and what is not, and the bounds on what waits.
 
 use proptest::prelude::*;
@@ -152,4 +149,3 @@ const WORDS: [&str; 24] = [
     "}}",
     "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}",
 ];
->>>>>>> main
