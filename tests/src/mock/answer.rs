@@ -3,12 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-<<<<<<< HEAD
     api::{self, Api, Ask, Service},
-=======
-    api::{self, Ask, Service},
     beside,
->>>>>>> main
     directive::Directive,
     failure,
     http1::Request,
