@@ -46,7 +46,7 @@ pub fn run(names: &[String]) -> Result<()> {
     }
     let is_usual = |tier: &str| TIERS.iter().any(|known| known.name == tier && !known.alone);
     let runs = |tier: &str| names.is_empty() && is_usual(tier) || names.iter().any(|name| name == tier);
-    if runs("data") || runs("kernel") {
+    if runs("data") || runs("kernel") || runs("e2e") {
         // Tests for which a build is missing say that they are skipped, and why.
         fixture::run()?;
     }
