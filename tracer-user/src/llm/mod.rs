@@ -8,6 +8,7 @@ mod anthropic;
 pub mod call;
 mod calls;
 mod cohere;
+mod dashscope;
 mod decode;
 mod facts;
 mod failure;
@@ -16,6 +17,8 @@ mod gemini;
 mod instructions;
 pub mod json;
 mod json_dialect;
+mod local;
+mod mistral;
 mod ollama;
 mod openai;
 mod openai_compatible;
@@ -25,6 +28,7 @@ mod recognise;
 mod repeat;
 mod request;
 mod trace_context;
+mod watsonx;
 
 #[cfg(test)]
 mod tests;
@@ -84,6 +88,9 @@ static ALL: &[&dyn Dialect] = &[
     &openai_responses::OpenAiResponses,
     &openai::COMPLETIONS,
     &openai::EMBEDDINGS,
+    &openai::IMAGES,
+    &openai::TRANSCRIPTIONS,
+    &openai::SPEECH,
     &gemini::GENERATE,
     &gemini::EMBED,
     &gemini::INTERACTIONS,
@@ -93,6 +100,15 @@ static ALL: &[&dyn Dialect] = &[
     &ollama::CHAT,
     &ollama::GENERATE,
     &ollama::EMBED,
+    &mistral::CONVERSATIONS,
+    &watsonx::GENERATION,
+    &watsonx::EMBEDDINGS,
+    &dashscope::GENERATION,
+    &dashscope::EMBEDDINGS,
+    &local::TGI,
+    &local::SGLANG,
+    &local::LLAMA_CPP,
+    &local::LM_STUDIO,
 ];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and
