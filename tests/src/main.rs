@@ -59,6 +59,9 @@ struct Serve {
     /// Serve plain HTTP, as local inference servers do
     #[arg(long)]
     plaintext: bool,
+    /// Offer HTTP/2 by ALPN beside HTTP/1.1
+    #[arg(long)]
+    http2: bool,
     /// Stop when standard input ends: with whoever started it, however that ends
     #[arg(long)]
     until_stdin_ends: bool,
@@ -97,8 +100,10 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mock = MockProvider::start(&Options {
         listen: arguments.listen,
         authority_file: arguments.ca_file.clone(),
+        server_file: None,
         log: arguments.log,
         plaintext: arguments.plaintext,
+        http2: arguments.http2,
         workers: arguments.workers,
     })?;
     println!("serving at {}", mock.url());

@@ -82,6 +82,21 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The exchange that it is about.
+    pub fn id(&self) -> ExchangeId {
+        match self {
+            Self::Request { id, .. }
+            | Self::RequestPiece { id, .. }
+            | Self::RequestEnd { id, .. }
+            | Self::Response { id, .. }
+            | Self::ResponsePiece { id, .. }
+            | Self::Lost { id, .. }
+            | Self::End { id, .. } => *id,
+        }
+    }
+}
+
 /// Pairs requests with responses on every connection. What it holds for each is bounded by the decoders' cap of pending
 /// requests or open streams.
 #[derive(Debug, Default)]

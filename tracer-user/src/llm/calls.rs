@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     ALL, Claim, Dialect, LlmCall,
     call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
-    proto::{End, Piece, RequestHead, ResponseHead, Version},
+    proto::{End, Piece, RequestHead, ResponseHead},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -197,12 +195,14 @@ struct Lost {
 impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
-        // A request has no message framing, whatever its content type says.
-        let bytes: &Bytes = match piece {
-            Piece::Bytes(bytes) | Piece::Line(bytes) => bytes,
-            Piece::Sse { data, .. } => data,
-            Piece::Comment => return,
-        };
+        // A request has no message framing but that of a form, whatever its content type says.
+        if let Piece::Part(part) = piece {
+            self.request_bytes += part.bytes.unwrap_or(0);
+            for candidate in &mut self.candidates {
+                candidate.decoder.request_part(part);
+            }
+        }
+        let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
         for candidate in &mut self.candidates {
             candidate.decoder.request(bytes);
@@ -223,22 +223,38 @@ impl Open {
         self.last_at = at;
         self.times.first_byte = Some(at);
         self.response_head = Some(head.clone());
+        for candidate in &mut self.candidates {
+            candidate.decoder.response_head(head);
+        }
     }
 
     fn response_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         self.has_response_body = true;
         let mut seen = Seen::default();
-        for candidate in &mut self.candidates {
-            let Candidate { decoder, .. } = candidate;
+        let failed = self.response_head.as_ref().is_some_and(|head| head.status >= 400);
+        for Candidate { dialect, decoder, .. } in &mut self.candidates {
             seen |= match piece {
-                Piece::Bytes(bytes) => decoder.response(bytes),
+                Piece::Bytes(bytes) => {
+                    decoder.response(bytes);
+                    continue;
+                }
                 Piece::Sse { event, data } => decoder.event(event, data),
                 Piece::Line(line) => decoder.event(b"", line),
-                Piece::Comment => Seen::default(),
+                Piece::Message { name, exception: true, .. } => decoder.exception(name),
+                Piece::Message { name, data, .. } => decoder.event(name, data),
+                Piece::Element(element) => {
+                    let seen = decoder.event(b"", element);
+                    // An error is an array of one element, too.
+                    if failed || !dialect.streams_arrays() {
+                        continue;
+                    }
+                    seen
+                }
+                Piece::Comment | Piece::Part(_) => Seen::default(),
             };
+            self.streamed = true;
         }
-        self.streamed |= seen.data || !matches!(piece, Piece::Bytes(_));
         self.terminated |= seen.end;
         if seen.data {
             self.times.first_chunk.get_or_insert(at);
@@ -276,6 +292,9 @@ impl Open {
             facts::usage(&head.headers, &mut call.usage);
         }
         call.response.streamed = self.streamed;
+        if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
+            call.response.service_tier = facts::service_tier(&head.headers);
+        }
         let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();
@@ -326,11 +345,7 @@ impl Open {
             api_type: dialect.api_type(),
             server_address: self.server_address.clone(),
             server_port: self.server_port,
-            protocol_version: match self.head.version {
-                Version::Http10 => "1.0",
-                Version::Http11 => "1.1",
-                Version::Http2 => "2",
-            },
+            protocol_version: self.head.version.as_str(),
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),

@@ -93,16 +93,15 @@ const TGI_DETAILS: Shape<A> = Shape::through().members(&[
     ("prompt_tokens", Shape::value(A::Count(Counter::Input))),
     ("tokens", Shape::through().items(&Shape::through().members(&[("logprob", Shape::value(A::Logprob))]))),
 ]);
-const TGI_MEMBERS: &[(&str, Shape<A>)] = &[
+const TGI_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     ("generated_text", Shape::presence(A::Proof)),
     ("details", TGI_DETAILS),
     // An event of a stream; only the last one has text and details.
     ("token", TGI_TOKEN),
     ("error", ERROR),
     ("error_type", Shape::value(A::Failure(Part::TopType))),
-];
-const TGI_RESPONSE: Shape<A> =
-    Shape::container(A::Single).members(TGI_MEMBERS).items(&Shape::container(A::Single).members(TGI_MEMBERS));
+
+]);
 static TGI_ANSWER: Form = Form::new(&TGI_RESPONSE);
 
 const SGLANG_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
@@ -124,7 +123,7 @@ const SGLANG_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
         ]),
     ),
 ]);
-const SGLANG_MEMBERS: &[(&str, Shape<A>)] = &[
+const SGLANG_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     ("text", Shape::presence(A::Content)),
     (
         "meta_info",
@@ -137,9 +136,8 @@ const SGLANG_MEMBERS: &[(&str, Shape<A>)] = &[
         ]),
     ),
     ("error", ERROR),
-];
-const SGLANG_RESPONSE: Shape<A> =
-    Shape::container(A::Single).members(SGLANG_MEMBERS).items(&Shape::container(A::Single).members(SGLANG_MEMBERS));
+
+]);
 static SGLANG_ANSWER: Form = Form::new(&SGLANG_RESPONSE);
 
 const LLAMA_REQUEST: Shape<F> = Shape::container(F::Root).members(&[

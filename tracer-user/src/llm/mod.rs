@@ -9,13 +9,12 @@ pub mod call;
 mod calls;
 mod cohere;
 mod dashscope;
-mod decode;
-mod facts;
-mod failure;
+pub(crate) mod decode;
+pub(crate) mod facts;
+pub(crate) mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
-pub mod json;
 mod json_dialect;
 mod local;
 mod mistral;
@@ -24,14 +23,14 @@ mod openai;
 mod openai_compatible;
 mod openai_responses;
 mod pace;
-mod recognise;
+pub(crate) mod recognise;
 mod repeat;
 mod request;
-mod trace_context;
+pub(crate) mod trace_context;
 mod watsonx;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
@@ -39,7 +38,7 @@ pub use decode::CallLimits;
 pub use fuzz::fuzz;
 pub use recognise::Options;
 
-use crate::proto::RequestHead;
+use crate::{json, proto::RequestHead};
 use call::Operation;
 use decode::Decoder;
 use recognise::Target;
@@ -61,6 +60,11 @@ trait Dialect: Send + Sync {
     /// `openai.api.type`.
     fn api_type(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether an array of objects in answer is a stream of them.
+    fn streams_arrays(&self) -> bool {
+        false
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder>;

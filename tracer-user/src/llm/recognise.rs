@@ -151,7 +151,7 @@ pub fn azure_deployment(path: &str) -> Option<String> {
 
 /// The claim to a path that `provider` has: sure where it is the provider, by the bodies where nobody knows the host, none
 /// at another's.
-pub fn claim_own(target: Option<&Target<'_>>, provider: &str) -> Claim {
+pub(super) fn claim_own(target: Option<&Target<'_>>, provider: &str) -> Claim {
     match target {
         Some(target) if target.provider() == Some(provider) => Claim::Sure,
         Some(target) if target.service.is_some() => Claim::None,

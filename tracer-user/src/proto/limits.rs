@@ -27,6 +27,14 @@ pub struct Limits {
     pub sse_event_bytes: usize,
     /// Bytes of one line of NDJSON.
     pub line_bytes: usize,
+    /// Bytes of one message of an AWS event stream, headers included.
+    pub message_bytes: usize,
+    /// Bytes of one element of an array of JSON objects.
+    pub element_bytes: usize,
+    /// Bytes of the head of one part of a form.
+    pub part_head_bytes: usize,
+    /// Bytes of one value of a form. What a model is asked with stays below; files are not kept.
+    pub part_value_bytes: usize,
     /// Bytes of both directions, searched for a message start, after which a connection counts as not HTTP.
     pub undecided_bytes: u64,
 }
@@ -46,6 +54,10 @@ impl Default for Limits {
             zstd_window_log: 23,
             sse_event_bytes: 16 << 20,
             line_bytes: 16 << 20,
+            message_bytes: 16 << 20,
+            element_bytes: 16 << 20,
+            part_head_bytes: 8 << 10,
+            part_value_bytes: 64 << 10,
             undecided_bytes: 4 << 20,
         }
     }

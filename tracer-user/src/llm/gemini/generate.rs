@@ -15,6 +15,7 @@ use crate::llm::{
 
 pub static GENERATE: JsonDialect = JsonDialect {
     path: path_facts,
+    streams_arrays: true,
     ..JsonDialect::new(
         "gemini",
         "gcp.gemini",
@@ -109,7 +110,9 @@ pub const USAGE: Shape<A> = Shape::container(A::Usage).members(&[
     ("promptTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Input)).members(MODALITY))),
     ("cacheTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Cached)).members(MODALITY))),
     ("candidatesTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Output)).members(MODALITY))),
-    // What priority or flex processing was used, where the service says so.
+    // What priority or flex processing was used: so it stands on Vertex AI, such as `ON_DEMAND_PRIORITY`,
+    ("trafficType", Shape::value(A::ServiceTier)),
+    // and so in the Gemini API.
     ("serviceTier", Shape::value(A::ServiceTier)),
 ]);
 const MEMBERS: &[(&str, Shape<A>)] = &[
@@ -120,6 +123,5 @@ const MEMBERS: &[(&str, Shape<A>)] = &[
     ("promptFeedback", Shape::through().members(&[("blockReason", Shape::value(A::BlockReason))])),
     ("error", ERROR),
 ];
-const ITEM: Shape<A> = Shape::container(A::Item).members(MEMBERS);
-const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).items(&ITEM);
+const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS);
 static ANSWER: Form = Form { reasoning: Reasoning::Apart, ..Form::new(&RESPONSE) };

@@ -1,5 +1,5 @@
-//! OpenAI audio: transcriptions and translations of speech, and speech from text. A request to transcribe is a form, not
-//! JSON, and an answer can be plain text or subtitles; speech is bytes of audio: then path and status are what there is.
+//! OpenAI audio: transcriptions and translations of speech, and speech from text. A request to transcribe is a form. An
+//! answer can be plain text or subtitles, and speech is bytes of audio: then only the request proves the call.
 //!
 //! - Requests, responses and events: <https://platform.openai.com/docs/api-reference/audio>
 
@@ -54,7 +54,7 @@ fn claim(head: &RequestHead, target: Option<&Target<'_>>, last: &[&str]) -> Clai
     }
 }
 
-/// As JSON, which some services take.
+/// Parts of a form, or members of JSON, which some services take.
 const TRANSCRIPTION_REQUEST: Shape<F> = Shape::container(F::Root)
     .members(SETTINGS)
     .and(&[("file", Shape::presence(F::Prompt)), ("url", Shape::presence(F::Prompt))]);

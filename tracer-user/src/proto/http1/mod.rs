@@ -15,8 +15,8 @@ use self::{
     message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect,
-    message::Kind, sse::Likeness,
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, message::Kind,
+    sse::Likeness,
 };
 
 /// A request whose response has not begun.
@@ -39,6 +39,7 @@ pub(super) struct Http1 {
     protocol: Protocol,
     /// Bytes searched in vain, while nothing is proven.
     undecided: u64,
+    upgraded: bool,
 }
 
 impl Http1 {
@@ -52,7 +53,13 @@ impl Http1 {
             requests_lost: false,
             protocol: Protocol::Undecided,
             undecided: 0,
+            upgraded: false,
         }
+    }
+
+    /// To HTTP/2: nothing more is decoded.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -234,6 +241,8 @@ impl Http1 {
         }
         let pending = self.pending.pop_front().unwrap_or_else(|| self.unseen_request());
         let Pending { stream, wanted, head_only, connect } = pending;
+        self.upgraded |=
+            status == 101 && head.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("h2c"));
         let tunnel = status == 101 || connect && matches!(status, 200..=299);
         let bodiless = head_only || tunnel || matches!(status, 204 | 304);
         let body = wanted.then(|| content_body(&head.headers, &codings, bodiless, limits));

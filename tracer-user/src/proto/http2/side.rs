@@ -224,9 +224,9 @@ impl Side {
             let item = match header.kind {
                 Kind::Headers | Kind::PushPromise | Kind::Continuation => self.fragment(header, payload, limits),
                 Kind::RstStream => Some(Item::Reset { stream }),
-                Kind::GoAway => payload.and_then(|payload| payload.first_chunk().copied()).map(|last| Item::GoAway {
-                    last: u32::from_be_bytes(last) & 0x7fff_ffff,
-                }),
+                Kind::GoAway => payload
+                    .and_then(|payload| payload.first_chunk().copied())
+                    .map(|last| Item::GoAway { last: u32::from_be_bytes(last) & 0x7fff_ffff }),
                 _ => None,
             };
             if item.is_some() {

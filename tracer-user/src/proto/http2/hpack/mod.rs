@@ -66,9 +66,7 @@ impl Decoder {
                 Representation::Literal { name, value: text, stored } => {
                     let name = match name {
                         Name::Index(index) => self.entry(index)?.map(|(name, _)| name),
-                        Name::Text(text) => {
-                            Some(String::from_utf8_lossy(&string(block, &text)?).as_ref().into())
-                        }
+                        Name::Text(text) => Some(String::from_utf8_lossy(&string(block, &text)?).as_ref().into()),
                     };
                     let value = string(block, &text)?;
                     let length = value.len();

@@ -1,0 +1,250 @@
+//! Fuzz bodies of the decoders.
+
+mod framings;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{
+    Connection, Event, Fault, Limits, Part, Piece,
+    body::{Body, Coding, Item},
+    lines::Lines,
+    sse::Sse,
+};
+use crate::capture::{ClosedBy, Direction, Role};
+pub use framings::{array, eventstream, form};
+
+/// Small caps, so that short inputs reach them.
+pub(super) const SMALL: Limits = Limits {
+    head_bytes: 512,
+    chunk_line_bytes: 64,
+    pending_requests: 4,
+    streams: 4,
+    header_table_bytes: 256,
+    codings: 3,
+    decoded_bytes: 1 << 20,
+    expansion_ratio: 64,
+    expansion_grace: 64 << 10,
+    zstd_window_log: 17,
+    sse_event_bytes: 256,
+    line_bytes: 256,
+    message_bytes: 256,
+    element_bytes: 256,
+    part_head_bytes: 128,
+    part_value_bytes: 64,
+    undecided_bytes: 4096,
+};
+
+/// A whole connection. The byte 0xFF separates records; the byte behind it says what comes: `>` the client's bytes,
+/// `<` the server's, `}` or `{` a loss in their directions, whose length is the record's.
+pub fn http1(data: &[u8]) {
+    let mut connection = Connection::new(SMALL, Role::Client, |head| !head.path.starts_with("/no"));
+    let mut events = Vec::new();
+    for (at, record) in (1..).zip(data.split(|byte| *byte == 0xff)) {
+        let Some((kind, bytes)) = record.split_first() else { continue };
+        let lost = (bytes.len() as u64).checked_sub(1);
+        match kind {
+            b'}' => connection.gap(at, Direction::Send, lost, &mut events),
+            b'{' => connection.gap(at, Direction::Receive, lost, &mut events),
+            b'<' => connection.push(at, Direction::Receive, Bytes::copy_from_slice(bytes), &mut events),
+            _ => connection.push(at, Direction::Send, Bytes::copy_from_slice(bytes), &mut events),
+        }
+    }
+    connection.close(u64::MAX, ClosedBy::Peer, &mut events);
+    check_order(&events);
+}
+
+/// Heads come before bodies, bodies before ends, and of each at most one; whatever began has ended. Heads may be lost.
+pub(super) fn check_order(events: &[Event]) {
+    let mut requests = BTreeMap::new();
+    let mut responses = BTreeMap::new();
+    for event in events {
+        match event {
+            Event::RequestHead { stream, .. } => assert_eq!(requests.insert(*stream, false), None),
+            Event::RequestBody { stream, .. } => assert!(!*requests.entry(*stream).or_insert(false)),
+            Event::RequestEnd { stream, .. } => assert_ne!(requests.insert(*stream, true), Some(true)),
+            Event::ResponseHead { stream, .. } => assert_eq!(responses.insert(*stream, false), None),
+            Event::ResponseBody { stream, .. } => assert!(!*responses.entry(*stream).or_insert(false)),
+            // A response that was lost as a whole has an end only.
+            Event::ResponseEnd { stream, .. } => assert_ne!(responses.insert(*stream, true), Some(true)),
+            Event::Lost { .. } => {}
+        }
+    }
+    assert!(requests.values().chain(responses.values()).all(|ended| *ended));
+}
+
+/// Codings and framing of one body: the first byte chooses them, the second how the rest is cut.
+pub fn body(data: &[u8]) {
+    let [choice, cut, rest @ ..] = data else { return };
+    let codings: &[Coding] = match choice & 7 {
+        0 => &[Coding::Gzip],
+        1 => &[Coding::Deflate],
+        2 => &[Coding::Brotli],
+        3 => &[Coding::Zstd],
+        4 => &[Coding::Zstd, Coding::Gzip],
+        5 => &[Coding::Deflate, Coding::Brotli, Coding::Gzip],
+        6 => &[Coding::Gzip, Coding::Unsupported],
+        _ => &[],
+    };
+    let content_type = match choice >> 3 & 7 {
+        0 => Some("text/event-stream"),
+        1 => Some("application/x-ndjson"),
+        2 => Some("application/json"),
+        3 => Some("application/vnd.amazon.eventstream"),
+        4 => Some("multipart/form-data; boundary=b"),
+        5 => Some("text/html"),
+        _ => None,
+    };
+    let read = |size: usize| {
+        let mut body = Body::new(content_type, codings, true, &SMALL);
+        let mut pieces = Vec::new();
+        let mut sink = |item| pieces.push(item);
+        for piece in rest.chunks(size) {
+            body.push(Bytes::copy_from_slice(piece), &SMALL, &mut sink);
+        }
+        let end = body.finish(true, &SMALL, &mut sink);
+        (plain(pieces), end)
+    };
+    let (whole, end) = read(rest.len().max(1));
+    let (cut, cut_end) = read(usize::from(*cut).max(1));
+    let most = SMALL.expansion_grace.max(rest.len() as u64 * SMALL.expansion_ratio).min(SMALL.decoded_bytes);
+    for (length, encoded) in [(size(&whole), codings.is_empty()), (size(&cut), codings.is_empty())] {
+        assert!(encoded || length as u64 <= most, "decoded bytes have a cap");
+    }
+    // How much of a broken or too large body is decoded before it is noticed depends on the cuts; a sound one's pieces
+    // do not, unless an event was over its limit: where that is noticed depends on the cuts as well.
+    let sound = |pieces: &[Plain], end: Result<(), Fault>| {
+        end.is_ok() && !pieces.iter().any(|piece| matches!(piece, Plain::Dropped))
+    };
+    if sound(&whole, end) && sound(&cut, cut_end) {
+        assert_eq!(whole, cut);
+    }
+}
+
+/// Event streams against a second reading of the standard that keeps everything in memory.
+pub fn sse(data: &[u8]) {
+    let limits = Limits::default();
+    let expected = read_events(data);
+    for size in [data.len().max(1), 1, 2, 7] {
+        let mut parser = Sse::default();
+        let mut pieces = Vec::new();
+        for piece in data.chunks(size) {
+            parser.push(&Bytes::copy_from_slice(piece), &limits, &mut |item| pieces.push(item));
+        }
+        parser.finish(true, &limits, &mut |item| pieces.push(item));
+        assert_eq!(plain(pieces), expected, "in pieces of {size}");
+    }
+    let mut small = Sse::default();
+    let mut dropped_or_told = 0;
+    for (number, piece) in data.chunks(5).enumerate() {
+        if number % 16 == 15 {
+            small.gap();
+        }
+        small.push(&Bytes::copy_from_slice(piece), &SMALL, &mut |item| {
+            dropped_or_told += size(&plain(vec![item]));
+        });
+    }
+    assert!(dropped_or_told <= data.len() + data.len() / 2, "nothing is told twice");
+}
+
+fn read_events(data: &[u8]) -> Vec<Plain> {
+    let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+    let mut lines = Vec::new();
+    let mut rest = data;
+    while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        lines.push(&rest[..end]);
+        rest = rest[end..].strip_prefix(b"\r\n").unwrap_or(&rest[end + 1..]);
+    }
+    if !rest.is_empty() {
+        lines.push(rest);
+    }
+    // The end of a whole body ends its last event.
+    lines.push(b"");
+    let mut told = Vec::new();
+    let mut name: &[u8] = b"";
+    let mut values: Vec<&[u8]> = Vec::new();
+    for line in lines {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let field = parts.next().unwrap_or_default();
+        let value = parts.next().unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"" if line.is_empty() => {
+                if !values.is_empty() {
+                    told.push(Plain::Sse(name.to_vec(), values.join(&b'\n')));
+                }
+                name = b"";
+                values.clear();
+            }
+            b"" => told.push(Plain::Comment),
+            b"data" => values.push(value),
+            b"event" => name = value,
+            _ => {}
+        }
+    }
+    told
+}
+
+/// Lines of JSON against splitting the whole.
+pub fn lines(data: &[u8]) {
+    let limits = Limits::default();
+    let lines = data.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = lines.filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+    let expected: Vec<_> = lines.map(|line| Plain::Line(line.to_vec())).collect();
+    for size in [data.len().max(1), 1, 3] {
+        let mut parser = Lines::default();
+        let mut pieces = Vec::new();
+        for piece in data.chunks(size) {
+            parser.push(&Bytes::copy_from_slice(piece), &limits, &mut |item| pieces.push(item));
+        }
+        parser.finish(true, &mut |item| pieces.push(item));
+        assert_eq!(plain(pieces), expected, "in pieces of {size}");
+    }
+}
+
+/// A piece as values; neighbouring bytes joined.
+#[derive(Debug, PartialEq, Eq)]
+enum Plain {
+    Bytes(Vec<u8>),
+    Sse(Vec<u8>, Vec<u8>),
+    Comment,
+    Line(Vec<u8>),
+    Message(Vec<u8>, Vec<u8>, bool),
+    Element(Vec<u8>),
+    Part(Part),
+    Dropped,
+}
+
+fn plain(items: Vec<Item>) -> Vec<Plain> {
+    let mut told = Vec::new();
+    for item in items {
+        let next = match item {
+            Item::Dropped(_) => Plain::Dropped,
+            Item::Piece(Piece::Comment) => Plain::Comment,
+            Item::Piece(Piece::Line(line)) => Plain::Line(line.to_vec()),
+            Item::Piece(Piece::Sse { event, data }) => Plain::Sse(event.to_vec(), data.to_vec()),
+            Item::Piece(Piece::Bytes(bytes)) => Plain::Bytes(bytes.to_vec()),
+            Item::Piece(Piece::Message { name, data, exception }) => {
+                Plain::Message(name.to_vec(), data.to_vec(), exception)
+            }
+            Item::Piece(Piece::Element(element)) => Plain::Element(element.to_vec()),
+            Item::Piece(Piece::Part(part)) => Plain::Part(*part),
+        };
+        match (told.last_mut(), next) {
+            (Some(Plain::Bytes(last)), Plain::Bytes(bytes)) => last.extend(bytes),
+            (_, next) => told.push(next),
+        }
+    }
+    told
+}
+
+fn size(pieces: &[Plain]) -> usize {
+    let size = |piece: &Plain| match piece {
+        Plain::Bytes(bytes) | Plain::Line(bytes) | Plain::Element(bytes) => bytes.len(),
+        Plain::Sse(event, data) | Plain::Message(event, data, _) => event.len() + data.len(),
+        Plain::Part(part) => part.name.len() + part.value.as_ref().map_or(0, |value| value.len()),
+        Plain::Comment | Plain::Dropped => 0,
+    };
+    pieces.iter().map(size).sum()
+}
