@@ -100,7 +100,6 @@ const TGI_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     ("token", TGI_TOKEN),
     ("error", ERROR),
     ("error_type", Shape::value(A::Failure(Part::TopType))),
-
 ]);
 static TGI_ANSWER: Form = Form::new(&TGI_RESPONSE);
 
@@ -136,7 +135,6 @@ const SGLANG_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
         ]),
     ),
     ("error", ERROR),
-
 ]);
 static SGLANG_ANSWER: Form = Form::new(&SGLANG_RESPONSE);
 

@@ -315,11 +315,14 @@ impl RequestReader for Draft {
             return;
         };
         let value = value.trim();
-        self.scalar(field, match field {
-            F::Stream => Scalar::Bool(value.eq_ignore_ascii_case("true")),
-            F::Model | F::Prompt | F::Format | F::ServiceTier => Scalar::Text { value, cut: false },
-            _ => Scalar::Number(value),
-        });
+        self.scalar(
+            field,
+            match field {
+                F::Stream => Scalar::Bool(value.eq_ignore_ascii_case("true")),
+                F::Model | F::Prompt | F::Format | F::ServiceTier => Scalar::Text { value, cut: false },
+                _ => Scalar::Number(value),
+            },
+        );
     }
 
     fn evidence(&self) -> Evidence {
