@@ -132,6 +132,12 @@ pub struct Shared {
     /// Also write a capture file, for `llmtap replay` (`.zst` compresses)
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Name the provider behind a host of your own, a gateway for instance (repeatable): HOST[:PORT]=NAME
+    #[arg(long, value_name = "HOST=NAME", env = "LLMTAP_PROVIDERS", value_delimiter = ',', value_parser = parse_provider)]
+    pub provider: Vec<(String, String)>,
+    /// Also tell the calls that traced processes answer, as model servers and gateways do
+    #[arg(long)]
+    pub server_side: bool,
     /// Own prices over the built-in table (llmtap's format, or LiteLLM's JSON)
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
@@ -191,6 +197,19 @@ impl Exclude {
     }
 }
 
+/// The host in lower case, with or without port, and the name.
+fn parse_provider(text: &str) -> Result<(String, String), String> {
+    let usage = "use HOST=NAME or HOST:PORT=NAME";
+    let (host, name) = text.split_once('=').ok_or(usage)?;
+    let (host, name) = (host.trim(), name.trim());
+    let is_name =
+        |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
+    match is_name(host) && is_name(name) {
+        true => Ok((host.to_ascii_lowercase(), name.to_owned())),
+        false => Err(usage.into()),
+    }
+}
+
 fn parse_glob(text: &str) -> Result<GlobMatcher, String> {
     Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
 }
@@ -244,6 +263,8 @@ mod tests {
             &["trace", "--pid", "x"],
             &["trace", "--all", "--exclude", "name=x"],
             &["trace", "--all", "--duration", "5 parsecs"],
+            &["replay", "--provider", "llm.corp.example", "f"],
+            &["replay", "--provider", "https://llm.corp.example=corp", "f"],
             &["run", "--ring", "3", "--", "true"],
             &["run"],
         ] {

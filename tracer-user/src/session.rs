@@ -56,6 +56,7 @@ pub struct Session {
     prices: Option<Prices>,
     otlp: Option<Otlp>,
     host: Host,
+    recognise: llm::Options,
 }
 
 impl Session {
@@ -97,7 +98,9 @@ impl Session {
         };
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES");
         let host = if live { Host::read(attributes.as_deref()) } else { Host::default() };
-        Ok(Self { view: shared.output, out, stream, held, pretty, record, prices: Some(prices), otlp, host })
+        let recognise = llm::Options { hosts: shared.provider.clone(), server_side: shared.server_side };
+        let prices = Some(prices);
+        Ok(Self { view: shared.output, out, stream, held, pretty, record, prices, otlp, host, recognise })
     }
 
     /// What must stay open when all else is closed.
@@ -136,7 +139,7 @@ impl Session {
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
         let synth = Synth::new(ids, std::mem::take(&mut self.host));
-        let calls = Calls::new(llm::Limits::default(), llm::Options::default());
+        let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
         Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder))
     }

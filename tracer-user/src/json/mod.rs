@@ -91,7 +91,13 @@ impl<F: Copy + 'static> Shape<F> {
         Self { items: Some(items), ..self }
     }
 
-    fn member(&self, key: &[u8]) -> Option<&'static Shape<F>> {
+    /// What a place tells.
+    pub fn field(&self) -> Option<F> {
+        self.field
+    }
+
+    /// The wanted member of this name.
+    pub fn member(&self, key: &[u8]) -> Option<&'static Shape<F>> {
         if self.lengths & (1 << (key.len() % 64)) == 0 {
             return None;
         }

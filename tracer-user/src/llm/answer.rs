@@ -13,8 +13,10 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Root,
-    /// A container that only answers of this API have.
+    /// A container, or a text, that only answers of this API have.
     Proof,
+    /// The same, with what a reader of the stream waits for.
+    OwnContent,
     /// The type of an event or of the body, see [`Form::kinds`].
     Kind,
     Id,
@@ -46,6 +48,8 @@ pub enum Field {
     OldCall,
     /// Type of what may be a call, see [`Form::calls`].
     CallKind,
+    /// Both [`Field::Kind`] and [`Field::CallKind`]: an event that may be a call itself.
+    CallOrKind,
     CallIndex,
     CallId,
     CallName,
@@ -55,6 +59,8 @@ pub enum Field {
     Detail(Side),
     DetailModality,
     DetailCount,
+    /// A picture that was made.
+    Picture,
     /// Length of audio.
     Seconds,
     /// USD.
@@ -89,7 +95,6 @@ pub enum Counter {
     /// The same under another name, for services that have both.
     CacheReadToo,
     CacheWrite,
-    WebSearches,
 }
 
 /// Which tokens a list by modality parts.
@@ -272,6 +277,21 @@ impl Answer {
         }
     }
 
+    fn kind(&mut self, value: Scalar<'_>) {
+        match self.form.kinds.iter().find(|(name, _)| value.str() == Some(name)) {
+            Some((_, Kind::Error)) => {
+                self.failure.begin();
+                self.seen.news = true;
+            }
+            Some((_, kind)) => {
+                self.seen.news |= !self.fits || *kind == Kind::End;
+                self.fits = true;
+                self.ends |= *kind == Kind::End;
+            }
+            None => {}
+        }
+    }
+
     /// Keeps the latest count that is stated.
     fn count(&mut self, counter: Counter, value: Scalar<'_>) {
         let Some(count) = value.count() else { return };
@@ -298,7 +318,6 @@ impl Answer {
             Counter::CacheRead => &mut usage.cache_read,
             Counter::CacheReadToo => &mut counts.cache_read_too,
             Counter::CacheWrite => &mut usage.cache_write,
-            Counter::WebSearches => &mut usage.web_searches,
         };
         *place = Some(count);
         self.seen.news = true;
@@ -343,7 +362,8 @@ impl Answer {
             Scalar::Number(number) => number,
             _ => value.str().unwrap_or_default(),
         };
-        if reason.is_empty() {
+        // IBM's and DashScope's ways to say that it goes on.
+        if matches!(reason, "" | "not_finished" | "null") {
             return;
         }
         self.fits |= self.form.reason_is_proof;
@@ -416,6 +436,8 @@ impl Answer {
 
     fn usage(&mut self) -> Usage {
         let (mut usage, counts) = (self.usage, &self.counts);
+        // Who states tokens does not bill pictures.
+        usage.images = usage.images.filter(|_| usage.input.is_none() && usage.output.is_none());
         usage.cache_read = usage.cache_read.or(counts.cache_read_too);
         // What is billed is what counts; what was read and written is stated beside it.
         usage.input = counts.billed_input.or(sum(usage.input, counts.tool_input));
@@ -460,18 +482,17 @@ impl Sink<Field> for Answer {
     fn scalar(&mut self, field: Field, value: Scalar<'_>) {
         match field {
             F::Content => self.seen.content |= value.is_present(),
-            F::Kind => match self.form.kinds.iter().find(|(name, _)| value.str() == Some(name)) {
-                Some((_, Kind::Error)) => {
-                    self.failure.begin();
-                    self.seen.news = true;
-                }
-                Some((_, kind)) => {
-                    self.seen.news |= !self.fits || *kind == Kind::End;
-                    self.fits = true;
-                    self.ends |= *kind == Kind::End;
-                }
-                None => {}
-            },
+            F::Proof | F::OwnContent => {
+                let told = matches!(value, Scalar::Opaque { .. } | Scalar::Text { .. });
+                self.seen.news |= told && !self.fits;
+                self.fits |= told;
+                self.seen.content |= field == F::OwnContent && value.is_present();
+            }
+            F::Kind => self.kind(value),
+            F::CallOrKind => {
+                self.kind(value);
+                self.scalar(F::CallKind, value);
+            }
             F::Id => self.first(|all| &mut all.id, value),
             F::OwnId => self.first(|all| &mut all.own_id, value),
             F::Model => self.first(|all| &mut all.model, value),
@@ -544,6 +565,7 @@ impl Sink<Field> for Answer {
                     self.call = Some(CallPart { by_id: true, foreign: true, ..CallPart::default() });
                 }
             }
+            (F::Picture, Container::Object) => self.usage.images = Some(self.usage.images.unwrap_or(0) + 1),
             (F::Proof, _) => self.fits = true,
             (F::Choice, Container::Object) => {
                 self.choice = Choice::default();

@@ -288,6 +288,9 @@ impl Open {
         if claim == Claim::Unseen && !named {
             return None;
         }
+        if let Some(head) = &self.response_head {
+            facts::usage(&head.headers, &mut call.usage);
+        }
         call.response.streamed = self.streamed;
         if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
             call.response.service_tier = facts::service_tier(&head.headers);
@@ -348,8 +351,8 @@ impl Open {
             usage: Usage::default(),
             billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
-            cache_hit: None,
-            fallback: None,
+            cache_hit: self.response_head.as_ref().and_then(|head| facts::cache_hit(&head.headers)),
+            fallback: self.response_head.as_ref().and_then(|head| facts::fallback(&head.headers)),
             error: None,
             times: self.times,
             chunks: self.pace.chunks(),

@@ -10,7 +10,7 @@ use super::{
     failure::Part,
     json::Shape,
     json_dialect::JsonDialect,
-    recognise::{Target, ends_with},
+    recognise::{Target, claim_own, ends_with},
     request::{FORMAT, Field as F, STOP, TOOLS},
 };
 use crate::proto::RequestHead;
@@ -42,12 +42,7 @@ pub static EMBED: JsonDialect = JsonDialect::new(
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>, last: &str) -> Claim {
     let fits = ["v1", "v2"].iter().any(|version| ends_with(&head.path, &[version, last]));
-    let service = target.and_then(|target| target.service).map(|service| service.provider);
-    match (fits, service) {
-        (true, Some("cohere")) => Claim::Sure,
-        (true, None) => Claim::ByBody,
-        _ => Claim::None,
-    }
+    if fits { claim_own(target, "cohere") } else { Claim::None }
 }
 
 const SETTINGS: &[(&str, Shape<F>)] = &[

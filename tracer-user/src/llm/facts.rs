@@ -1,17 +1,59 @@
 //! What HTTP header fields state about a call, whatever the dialect.
 
-use super::call::{RateLimits, Response};
+use super::call::{RateLimits, Response, Usage};
 use crate::proto::{Headers, ResponseHead};
 
 /// Longest header value that is kept.
 const VALUE_BYTES: usize = 256;
 
 /// Names under which services tell their id of the request, the most specific first.
-const REQUEST_ID: [&str; 6] =
-    ["x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-generation-id", "x-goog-request-id"];
+const REQUEST_ID: [&str; 12] = [
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-generation-id",
+    "x-goog-request-id",
+    "x-global-transaction-id",
+    "nvcf-reqid",
+    "x-ds-trace-id",
+    "x-siliconcloud-trace-id",
+    "x-litellm-call-id",
+    "x-portkey-trace-id",
+];
 
 /// Time that the service says it worked, in milliseconds. Envoy's is what its upstream took.
-const PROCESSING_MS: [&str; 2] = ["openai-processing-ms", "x-envoy-upstream-service-time"];
+const PROCESSING_MS: [&str; 3] = ["openai-processing-ms", "x-inference-time", "x-envoy-upstream-service-time"];
+
+/// Whether a gateway's own cache answered. What only says that no cache was asked is no answer.
+///
+/// - Cloudflare AI Gateway, Portkey, Helicone: `HIT`, `SEMANTIC HIT`, `MISS`, `REFRESH`, …
+/// - LiteLLM names the key of the entry that answered.
+pub fn cache_hit(headers: &Headers) -> Option<bool> {
+    let stated = ["cf-aig-cache-status", "x-portkey-cache-status", "helicone-cache"];
+    let word =
+        stated.iter().find_map(|name| headers.get(name)).map(|status| status.rsplit(' ').next().unwrap_or(status));
+    match word.map(str::to_ascii_uppercase).as_deref() {
+        Some("HIT") => Some(true),
+        Some("MISS" | "REFRESH") => Some(false),
+        _ => headers.get("x-litellm-cache-key").filter(|key| !key.is_empty() && *key != "None").map(|_| true),
+    }
+}
+
+/// Whether a gateway went on to another model or service, by how many it tried before.
+pub fn fallback(headers: &Headers) -> Option<bool> {
+    let tried = ["x-litellm-attempted-fallbacks", "cf-aig-step", "helicone-fallback-index"];
+    let tried = tried.iter().find_map(|name| headers.get(name)?.parse::<i64>().ok())?;
+    Some(tried > 0)
+}
+
+/// Tokens that heads state, for bodies that state none: of Text Generation Inference and of Fireworks.
+pub fn usage(headers: &Headers, usage: &mut Usage) {
+    let count = |names: [&str; 2]| names.iter().find_map(|name| headers.get(name)?.parse().ok());
+    usage.input = usage.input.or_else(|| count(["x-prompt-tokens", "fireworks-prompt-tokens"]));
+    usage.output = usage.output.or_else(|| count(["x-generated-tokens", "fireworks-generated-tokens"]));
+    usage.cache_read = usage.cache_read.or_else(|| count(["fireworks-cached-prompt-tokens", "x-cached-tokens"]));
+}
 
 /// The tier that served the call, of services whose bodies do not say it.
 const SERVICE_TIER: [&str; 2] = ["x-amzn-bedrock-service-tier", "x-gemini-service-tier"];
@@ -111,6 +153,39 @@ mod tests {
         ]);
         assert_eq!(anthropic.rate_limits.requests, RateLimit { remaining: Some(0), ..RateLimit::default() });
         assert_eq!(anthropic.rate_limits.tokens.reset.as_deref(), Some("2026-01-01T00:00:00Z"));
+    }
+
+    fn headers(name: &str, value: &'static str) -> Headers {
+        Headers(vec![(name.into(), Bytes::from_static(value.as_bytes()))])
+    }
+
+    #[test]
+    fn gateways_tell_of_their_caches_and_fallbacks() {
+        for (name, value, hit) in [
+            ("cf-aig-cache-status", "HIT", Some(true)),
+            ("cf-aig-cache-status", "MISS", Some(false)),
+            ("x-portkey-cache-status", "SEMANTIC HIT", Some(true)),
+            ("x-portkey-cache-status", "REFRESH", Some(false)),
+            ("x-portkey-cache-status", "DISABLED", None),
+            ("helicone-cache", "hit", Some(true)),
+            ("x-litellm-cache-key", "4711", Some(true)),
+            ("cf-cache-status", "HIT", None),
+        ] {
+            assert_eq!(cache_hit(&headers(name, value)), hit, "{name}: {value}");
+        }
+        assert_eq!(fallback(&headers("x-litellm-attempted-fallbacks", "2")), Some(true));
+        assert_eq!(fallback(&headers("cf-aig-step", "0")), Some(false));
+        assert_eq!(fallback(&headers("helicone-fallback-index", "-1")), Some(false));
+        assert_eq!(fallback(&headers("cf-aig-step", "last")), None);
+    }
+
+    #[test]
+    fn tokens_of_heads_stand_in_for_those_of_bodies() {
+        let mut usage = Usage { output: Some(7), ..Usage::default() };
+        let fields = [("x-prompt-tokens", "16"), ("x-generated-tokens", "75")];
+        let fields = fields.map(|(name, value)| (name.into(), Bytes::from_static(value.as_bytes())));
+        super::usage(&Headers(fields.into()), &mut usage);
+        assert_eq!(usage, Usage { input: Some(16), output: Some(7), ..Usage::default() });
     }
 
     #[test]

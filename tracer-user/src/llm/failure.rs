@@ -3,6 +3,7 @@
 //! - OpenAI and its likes: `{"error": {"code", "type", "message"}}`
 //! - Anthropic: `{"type": "error", "error": {"type", "message"}}`
 //! - Google: `{"error": {"code": number, "status", "message"}}`
+//! - IBM: `{"errors": [{"code", "message"}]}`
 //! - xAI, Azure's gateway, vLLM and others: the same members at the top level, `error` a string or absent
 
 use std::borrow::Cow;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One path of each dialect.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 28] = [
     "/v1/chat/completions",
     "/v1/chat",
     "/v1/messages",
@@ -27,6 +27,21 @@ const PATHS: [&str; 13] = [
     "/api/chat",
     "/api/generate",
     "/api/embed",
+    "/v1/images/generations",
+    "/v1/audio/transcriptions",
+    "/v1/audio/speech",
+    "/v1beta/models/m:embedContent",
+    "/v1beta/interactions",
+    "/publishers/mistralai/models/m:rawPredict",
+    "/serving-endpoints/m/invocations",
+    "/v1/conversations",
+    "/ml/v1/text/generation",
+    "/ml/v1/text/embeddings",
+    "/services/aigc/text-generation/generation",
+    "/services/embeddings/text-embedding/text-embedding",
+    "/generate",
+    "/completion",
+    "/api/v1/chat",
 ];
 
 /// The first byte chooses the dialect, the second the cuts, the third whether the response has events, one a line.

@@ -8,6 +8,7 @@ mod anthropic;
 pub mod call;
 mod calls;
 mod cohere;
+mod dashscope;
 pub(crate) mod decode;
 pub(crate) mod facts;
 pub(crate) mod failure;
@@ -15,6 +16,8 @@ mod fuzz;
 mod gemini;
 mod instructions;
 mod json_dialect;
+mod local;
+mod mistral;
 mod ollama;
 mod openai;
 mod openai_compatible;
@@ -24,6 +27,7 @@ pub(crate) mod recognise;
 mod repeat;
 mod request;
 pub(crate) mod trace_context;
+mod watsonx;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -88,6 +92,9 @@ static ALL: &[&dyn Dialect] = &[
     &openai_responses::OpenAiResponses,
     &openai::COMPLETIONS,
     &openai::EMBEDDINGS,
+    &openai::IMAGES,
+    &openai::TRANSCRIPTIONS,
+    &openai::SPEECH,
     &gemini::GENERATE,
     &gemini::EMBED,
     &gemini::INTERACTIONS,
@@ -97,6 +104,15 @@ static ALL: &[&dyn Dialect] = &[
     &ollama::CHAT,
     &ollama::GENERATE,
     &ollama::EMBED,
+    &mistral::CONVERSATIONS,
+    &watsonx::GENERATION,
+    &watsonx::EMBEDDINGS,
+    &dashscope::GENERATION,
+    &dashscope::EMBEDDINGS,
+    &local::TGI,
+    &local::SGLANG,
+    &local::LLAMA_CPP,
+    &local::LM_STUDIO,
 ];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and

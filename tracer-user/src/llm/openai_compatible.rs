@@ -95,7 +95,7 @@ pub static SERVICES: &[Service] = &[
     service("deepinfra", &["api.deepinfra.com"]),
     service("hyperbolic", &["api.hyperbolic.xyz"]),
     service("novita", &["api.novita.ai"]),
-    service("dashscope", &["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"]),
+    service("dashscope", &["dashscope.aliyuncs.com", "dashscope-*.aliyuncs.com", "*.maas.aliyuncs.com"]),
     service("zhipu_ai", &["open.bigmodel.cn", "api.z.ai"]),
     service("minimax", &["api.minimax.chat", "api.minimaxi.com", "api.minimax.io"]),
     service("github_models", &["models.github.ai"]),
@@ -112,8 +112,63 @@ pub static SERVICES: &[Service] = &[
         )
     },
     service("vercel_ai_gateway", &["ai-gateway.vercel.sh"]),
-    service("voyage_ai", &["api.voyageai.com"]),
+    service("voyage_ai", &["api.voyageai.com", "ai.mongodb.com"]),
+    service("jina_ai", &["api.jina.ai", "deepsearch.jina.ai"]),
+    service("nomic", &["api-atlas.nomic.ai"]),
+    service("ai21", &["api.ai21.com"]),
+    Service { chat_paths: &["/v1/chat"], ..service("reka", &["api.reka.ai"]) },
+    service("upstage", &["api.upstage.ai"]),
+    service("stepfun", &["api.stepfun.com", "api.stepfun.ai"]),
+    service("baichuan", &["api.baichuan-ai.com"]),
+    service("volcengine", &["ark.*.volces.com", "ark.*.bytepluses.com"]),
+    service("siliconflow", &["api.siliconflow.cn", "api.siliconflow.com"]),
+    service("tencent_hunyuan", &["api.hunyuan.cloud.tencent.com", "hunyuan.tencentcloudapi.com"]),
+    service("databricks", &["*.cloud.databricks.com", "*.gcp.databricks.com", "*.azuredatabricks.net"]),
+    service("snowflake", &["*.snowflakecomputing.com"]),
+    service("baseten", &["inference.baseten.co", "*.api.baseten.co"]),
+    service("anyscale", &["api.endpoints.anyscale.com", "*.anyscaleuserdata.com"]),
+    service("nebius", &["api.studio.nebius.ai", "api.studio.nebius.com", "api.tokenfactory.nebius.com"]),
+    service("lambda", &["api.lambda.ai", "api.lambdalabs.com"]),
+    service("friendli", &["api.friendli.ai"]),
+    service("featherless", &["api.featherless.ai"]),
+    service("inception", &["api.inceptionlabs.ai"]),
+    service("venice", &["api.venice.ai"]),
+    service("chutes", &["llm.chutes.ai"]),
+    service("scaleway", &["api.scaleway.ai", "*.ifr.fr-par.scaleway.com"]),
+    service("ovhcloud", &["*.ai.cloud.ovh.net"]),
+    service("cloudflare_workers_ai", &["api.cloudflare.com"]),
+    service("requesty", &["router.requesty.ai"]),
+    service("helicone", &["ai-gateway.helicone.ai"]),
+    service("portkey", &["api.portkey.ai"]),
+    service("openai", &["oai.helicone.ai"]),
+    service("anthropic", &["anthropic.helicone.ai"]),
 ];
+
+/// What gateways call providers, where it is not the provider's name with other punctuation.
+const GATEWAY_NAMES: &[(&str, &str)] = &[
+    ("azure_openai", "azure.ai.openai"),
+    ("azure_ai", "azure.ai.inference"),
+    ("aws_bedrock", "aws.bedrock"),
+    ("bedrock", "aws.bedrock"),
+    ("google", "gcp.gemini"),
+    ("google_ai_studio", "gcp.gemini"),
+    ("google_vertex_ai", "gcp.vertex_ai"),
+    ("vertex_ai", "gcp.vertex_ai"),
+    ("grok", "x_ai"),
+    ("mistral", "mistral_ai"),
+    ("perplexity_ai", "perplexity"),
+    ("together", "together_ai"),
+    ("fireworks", "fireworks_ai"),
+    ("moonshot", "moonshot_ai"),
+    ("workers_ai", "cloudflare_workers_ai"),
+];
+
+/// `gen_ai.provider.name` of what a gateway calls a provider.
+pub fn gateway_provider(name: &str) -> Option<&'static str> {
+    let name = name.trim().to_ascii_lowercase().replace('-', "_");
+    let known = GATEWAY_NAMES.iter().find(|(gateway, _)| *gateway == name).map(|(_, provider)| *provider);
+    known.or_else(|| SERVICES.iter().map(|service| service.provider).find(|provider| *provider == name))
+}
 
 /// `host` is in lower case, without port.
 pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {

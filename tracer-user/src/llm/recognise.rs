@@ -6,8 +6,9 @@ use crate::{
 };
 
 use super::{
+    Claim,
     call::Billing,
-    openai_compatible::{Service, service_at},
+    openai_compatible::{Service, gateway_provider, service_at},
 };
 
 /// Provider names for hosts that the built-in table does not know, from the configuration.
@@ -29,6 +30,8 @@ pub struct Target<'a> {
     pub port: Option<u16>,
     pub service: Option<&'static Service>,
     configured: Option<&'a str>,
+    /// Whom the gateway at this host is asked to go on to.
+    behind: Option<&'static str>,
 }
 
 impl<'a> Target<'a> {
@@ -42,12 +45,16 @@ impl<'a> Target<'a> {
         let port = stated_port.or_else(|| default_port(connection));
         let service = host.as_deref().and_then(|host| service_at(host, &head.path));
         let configured = host.as_deref().and_then(|host| configured(host, port, options));
-        Self { head, host, port, service, configured }
+        let behind = behind_gateway(head, host.as_deref());
+        Self { head, host, port, service, configured, behind }
     }
 
     /// The provider's name as host or path tell it.
     pub fn provider(&self) -> Option<&'a str> {
         if let Some(name) = self.configured {
+            return Some(name);
+        }
+        if let Some(name) = self.behind {
             return Some(name);
         }
         if let Some(service) = self.service {
@@ -72,8 +79,24 @@ impl<'a> Target<'a> {
 
     /// Whether host or configuration say that models are served here.
     pub fn is_known(&self) -> bool {
-        self.configured.is_some() || self.service.is_some()
+        self.configured.is_some() || self.behind.is_some() || self.service.is_some()
     }
+}
+
+/// The provider that a request through a gateway names: Portkey by a header, Helicone by the address to go on to,
+/// Cloudflare AI Gateway by the path, `/v1/{account}/{gateway}/{provider}/…`.
+fn behind_gateway(head: &RequestHead, host: Option<&str>) -> Option<&'static str> {
+    if let Some(name) = head.headers.get("x-portkey-provider") {
+        return gateway_provider(name.trim_start_matches('@'));
+    }
+    if let Some(url) = head.headers.get("helicone-target-url") {
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next()?;
+        return service_at(&split_authority(host).0.to_ascii_lowercase(), "/").map(|service| service.provider);
+    }
+    if host? == "gateway.ai.cloudflare.com" {
+        return gateway_provider(head.path.split('/').filter(|segment| !segment.is_empty()).nth(3)?);
+    }
+    None
 }
 
 fn configured<'a>(host: &str, port: Option<u16>, options: &'a Options) -> Option<&'a str> {
@@ -124,6 +147,16 @@ pub fn azure_deployment(path: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The claim to a path that `provider` has: sure where it is the provider, by the bodies where nobody knows the host, none
+/// at another's.
+pub(super) fn claim_own(target: Option<&Target<'_>>, provider: &str) -> Claim {
+    match target {
+        Some(target) if target.provider() == Some(provider) => Claim::Sure,
+        Some(target) if target.service.is_some() => Claim::None,
+        _ => Claim::ByBody,
+    }
 }
 
 /// A publisher's model on Vertex AI.
@@ -264,6 +297,29 @@ mod tests {
         assert_eq!(billing("api.anthropic.com", &[("x-api-key", ""), beta]), Billing::Metered);
         assert_eq!(billing("api.anthropic.com", &[("authorization", "")]), Billing::Metered);
         assert_eq!(billing("gateway.example", &[("authorization", ""), beta]), Billing::Metered);
+    }
+
+    #[test]
+    fn a_gateway_is_named_by_whom_it_goes_on_to() {
+        let provider = |authority: &str, path: &str, header: Option<(&str, &'static str)>| {
+            let header = header.map(|(name, value)| (name.into(), bytes::Bytes::from_static(value.as_bytes())));
+            let headers = Headers(header.into_iter().collect());
+            let head =
+                RequestHead { authority: Some(authority.into()), path: path.into(), headers, ..RequestHead::default() };
+            Target::new(&head, &Connection::default(), &Options::default()).provider().map(str::to_owned)
+        };
+        let cloudflare = |path| provider("gateway.ai.cloudflare.com", path, None);
+        assert_eq!(cloudflare("/v1/acc/gw/openai/chat/completions").as_deref(), Some("openai"));
+        assert_eq!(
+            cloudflare("/v1/acc/gw/google-ai-studio/v1/models/m:generateContent").as_deref(),
+            Some("gcp.gemini")
+        );
+        assert_eq!(cloudflare("/v1/acc/gw/compat/chat/completions"), None);
+        let portkey = |name| provider("api.portkey.ai", "/v1/chat/completions", Some(("x-portkey-provider", name)));
+        assert_eq!(portkey("mistral-ai").as_deref(), Some("mistral_ai"));
+        assert_eq!(portkey("somebody").as_deref(), Some("portkey"));
+        let url = ("helicone-target-url", "https://api.groq.com/openai");
+        assert_eq!(provider("gateway.helicone.ai", "/v1/chat/completions", Some(url)).as_deref(), Some("groq"));
     }
 
     #[test]

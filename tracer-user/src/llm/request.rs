@@ -9,6 +9,7 @@ use super::{
     instructions::Instructions,
     json::{Container, Scalar, Shape, Sink},
 };
+use crate::proto::Part;
 
 /// What a place of a request tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +302,27 @@ impl RequestReader for Draft {
 
     fn shape(&self) -> &'static Shape<Field> {
         self.shape
+    }
+
+    /// A form's parts are members by their names; lists repeat a part as `name[]`. All values are text.
+    fn part(&mut self, part: &Part) {
+        self.is_object = true;
+        let name = part.name.strip_suffix(b"[]").unwrap_or(&part.name);
+        let Some(field) = self.shape.member(name).and_then(Shape::field) else { return };
+        let Some(value) = part.value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) else {
+            // A file, or a text too long to keep.
+            self.has_prompt |= field == F::Prompt;
+            return;
+        };
+        let value = value.trim();
+        self.scalar(
+            field,
+            match field {
+                F::Stream => Scalar::Bool(value.eq_ignore_ascii_case("true")),
+                F::Model | F::Prompt | F::Format | F::ServiceTier => Scalar::Text { value, cut: false },
+                _ => Scalar::Number(value),
+            },
+        );
     }
 
     fn evidence(&self) -> Evidence {

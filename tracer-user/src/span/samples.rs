@@ -136,7 +136,7 @@ pub fn full_call() -> LlmCall {
             request_id: text("req_1"),
             processing_ms: Some(412.5),
             rate_limits: RateLimits { requests: limit(500, 499, "120ms"), tokens: limit(200_000, 199_000, "6ms") },
-            logprob_mean: None,
+            logprob_mean: Some(-0.25),
             geography: None,
         },
         usage: Usage {
@@ -148,8 +148,8 @@ pub fn full_call() -> LlmCall {
             ..Usage::default()
         },
         provider_cost: None,
-        cache_hit: None,
-        fallback: None,
+        cache_hit: Some(false),
+        fallback: Some(true),
         billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {

@@ -10,7 +10,7 @@ use crate::{
         json::Shape,
         json_dialect::JsonDialect,
         openai_compatible::Reasoning,
-        recognise::{Target, ends_with},
+        recognise::{Target, claim_own, ends_with},
         request::{Field as F, STOP, TOOLS},
     },
     proto::RequestHead,
@@ -20,11 +20,10 @@ pub static INTERACTIONS: JsonDialect =
     JsonDialect::new("gemini_interactions", "gcp.gemini", Operation::GenerateContent, claim, &REQUEST, &ANSWER);
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
-    let service = target.and_then(|target| target.service).map(|service| service.provider);
-    match (ends_with(&head.path, &["interactions"]), service) {
-        (true, Some("gcp.gemini" | "gcp.vertex_ai")) => Claim::Sure,
-        (true, None) => Claim::ByBody,
-        _ => Claim::None,
+    match ends_with(&head.path, &["interactions"]) {
+        true if target.and_then(Target::provider) == Some("gcp.vertex_ai") => Claim::Sure,
+        true => claim_own(target, "gcp.gemini"),
+        false => Claim::None,
     }
 }
 

@@ -1,17 +1,21 @@
 //! What the OpenAI dialects share: the members of their requests and responses. Services that speak these APIs add
 //! members and leave some out; what they state under OpenAI's names means the same.
 
+mod audio;
 mod chat;
 mod completions;
 mod embeddings;
+mod images;
 mod request;
 mod response;
 
-pub use chat::CHAT;
+pub use audio::{SPEECH, TRANSCRIPTIONS};
+pub use chat::{CHAT, MESSAGES};
 pub use completions::COMPLETIONS;
 pub use embeddings::EMBEDDINGS;
+pub use images::IMAGES;
 pub use request::SETTINGS;
-pub use response::{LOGPROBS_LIST, MESSAGE, TOP_ERRORS, USAGE};
+pub use response::{LOGPROBS, LOGPROBS_LIST, MESSAGE, TOP_ERRORS, USAGE};
 
 use super::{
     Claim,

@@ -89,6 +89,32 @@ fn other_traffic_is_no_call() {
             .complete();
         assert_eq!(call, None, "{path}");
     }
+    for path in
+        ["/v1/moderations", "/v1/conversations", "/v1/rerank", "/v1/fine_tuning/jobs", "/v1/images", "/v1/audio"]
+    {
+        let call = Exchange::post("api.openai.com", path).request(CHAT).response(200, &[]).body(ANSWER).complete();
+        assert_eq!(call, None, "{path}");
+    }
+    // What a cloud serves behind paths of models, but is no language model's.
+    for (authority, path) in [
+        ("us-central1-aiplatform.googleapis.com", "/v1/publishers/google/models/imagen-test:predict"),
+        ("us-central1-aiplatform.googleapis.com", "/v1/publishers/google/models/veo-test:predictLongRunning"),
+        ("generativelanguage.googleapis.com", "/v1beta/models/m:countTokens"),
+        ("adb-1.azuredatabricks.net", "/serving-endpoints/churn/invocations"),
+        ("api.cohere.com", "/v2/rerank"),
+        ("api.mistral.ai", "/v1/moderations"),
+        ("eu-de.ml.cloud.ibm.com", "/ml/v1/text/tokenization"),
+    ] {
+        let request = r#"{"instances":[{"prompt":"a boat"}],"dataframe_split":{}}"#;
+        let call = Exchange::post(authority, path).request(request).response(200, &[]).body(r#"{"predictions":[]}"#);
+        assert_eq!(call.complete(), None, "{path}");
+    }
+    // Applications' own services at paths that local servers have, too.
+    for path in ["/generate", "/completion", "/api/v1/chat", "/conversations", "/interactions", "/embedding/text"] {
+        let (request, answer) =
+            (r#"{"prompt":"x","inputs":"y","input":"z","model":"m"}"#, r#"{"id":"1","result":"done"}"#);
+        assert_eq!(post(path, request, answer), None, "{path}");
+    }
     let mut listing = Exchange::post("api.openai.com", "/v1/chat/completions");
     listing.head.method = "GET".into();
     assert_eq!(listing.begin().response(200, &[]).body(r#"{"data":[]}"#).complete(), None);
@@ -265,6 +291,20 @@ fn open_calls_are_bounded_and_the_rest_is_counted() {
     calls.finish(&mut found);
     assert_eq!(found.iter().map(|call| call.id.index).collect::<Vec<_>>(), [0, 1]);
     assert!(found.iter().all(|call| call.outcome == Outcome::Unfinished));
+}
+
+#[test]
+fn of_a_long_history_the_last_tool_results_are_kept() {
+    let entries = Limits::default().call.entries;
+    let results: Vec<_> =
+        (0..entries + 5).map(|index| format!(r#"{{"role":"tool","tool_call_id":"call_{index}"}}"#)).collect();
+    let request = format!(r#"{{"model":"m","messages":[{}]}}"#, results.join(","));
+    let call =
+        Exchange::post("api.openai.com", "/v1/chat/completions").request(&request).response(200, &[]).body(ANSWER);
+    let results = call.complete().unwrap().request.tool_results;
+    assert_eq!(results.len(), entries);
+    assert_eq!(results.first().map(String::as_str), Some("call_5"));
+    assert_eq!(results.last(), Some(&format!("call_{}", entries + 4)));
 }
 
 #[test]

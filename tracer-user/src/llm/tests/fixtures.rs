@@ -15,8 +15,23 @@ use crate::llm::{LlmCall, call::RateLimit, dialects};
 /// The cases that a dialect must have.
 fn required(dialect: &str) -> &'static [&'static str] {
     match dialect {
-        "openai_embeddings" | "cohere_embed" | "ollama_embed" | "cohere_generate" => &["plain", "error"],
-        "openai_completions" | "anthropic_complete" | "ollama_generate" => &["plain", "stream", "error", "cut_stream"],
+        "openai_embeddings"
+        | "cohere_embed"
+        | "ollama_embed"
+        | "gemini_embed"
+        | "watsonx_embeddings"
+        | "dashscope_embeddings"
+        | "cohere_generate" => &["plain", "error"],
+        // Served on the user's own machines under paths that others have, too: an error alone proves nothing.
+        "sglang_generate" | "llama_cpp_completion" => &["plain", "stream", "cut_stream"],
+        "tgi_generate" | "lm_studio_chat" => &["plain", "stream", "error_in_stream", "cut_stream"],
+        "openai_images"
+        | "openai_transcriptions"
+        | "openai_speech"
+        | "openai_completions"
+        | "anthropic_complete"
+        | "ollama_generate"
+        | "watsonx_generation" => &["plain", "stream", "error", "cut_stream"],
         _ => &["plain", "stream", "tool_call", "error", "cut_stream"],
     }
 }

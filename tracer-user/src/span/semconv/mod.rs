@@ -140,6 +140,12 @@ names! {
     Own RATELIMIT_TOKENS_RESET = "llmtap.ratelimit.tokens.reset";
     Own PROVIDER_REQUEST_ID = "llmtap.provider.request_id";
     Own PROVIDER_PROCESSING_MS = "llmtap.provider.processing_ms";
+    /// Whether the own cache of a gateway answered.
+    Own CACHE_HIT = "llmtap.cache.hit";
+    /// Whether a gateway went on to another model or service than the first one.
+    Own FALLBACK = "llmtap.fallback";
+    /// Mean of the natural logarithms of the probabilities of the answer's tokens: at most 0.
+    Own RESPONSE_LOGPROB_MEAN = "llmtap.response.logprob.mean";
     Own CONNECTION_ID = "llmtap.connection.id";
     /// 0-based on its connection.
     Own EXCHANGE_INDEX = "llmtap.exchange.index";

@@ -275,6 +275,7 @@ fn response(attributes: &mut Attributes, call: &LlmCall) {
     attributes.maybe(semconv::USAGE_CACHE_READ_INPUT_TOKENS, call.usage.cache_read);
     attributes.maybe(semconv::USAGE_CACHE_CREATION_INPUT_TOKENS, call.usage.cache_write);
     attributes.maybe(semconv::USAGE_REASONING_OUTPUT_TOKENS, call.usage.reasoning);
+    attributes.number(semconv::RESPONSE_LOGPROB_MEAN, response.logprob_mean);
     let names: Vec<String> = response.tool_calls.iter().map(|tool| tool.name.clone()).collect();
     attributes.texts(semconv::TOOL_CALLS_NAMES, &names);
     if response.tool_calls.iter().any(|tool| tool.id.is_some()) {
@@ -299,6 +300,8 @@ fn transport(attributes: &mut Attributes, call: &LlmCall) {
     attributes.maybe(semconv::ERROR_TYPE, call.error.as_ref().map(|error| error.kind.clone()));
     attributes.maybe(semconv::PROVIDER_REQUEST_ID, response.request_id.clone());
     attributes.number(semconv::PROVIDER_PROCESSING_MS, response.processing_ms);
+    attributes.maybe(semconv::CACHE_HIT, call.cache_hit);
+    attributes.maybe(semconv::FALLBACK, call.fallback);
     let mut rate_limit = |limit: &RateLimit, names: [&'static str; 3]| {
         attributes.maybe(names[0], limit.limit);
         attributes.maybe(names[1], limit.remaining);
