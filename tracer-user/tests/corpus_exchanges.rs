@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -39,13 +39,11 @@ fn every_recorded_exchange_pairs() {
 
 /// The recordings, if there are any.
 fn captures() -> Option<Vec<PathBuf>> {
-    let folder = std::env::var_os("LLMTAP_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"), PathBuf::from);
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: no corpus");
+    let Some(folder) = std::env::var_os("LLMTAP_CORPUS") else {
+        println!("skipped: no recordings (LLMTAP_CORPUS names their folder)");
         return None;
     };
-    let mut captures: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut captures: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     captures.retain(|path| path.to_string_lossy().ends_with(".capture.jsonl.zst"));
     captures.sort();
     assert!(!captures.is_empty());

@@ -276,7 +276,7 @@ pub fn corpus(folder: &Path) -> Result<Workload> {
     let texts: Vec<_> = texts.into_iter().filter_map(json).map(|text| (Shape::Any, text)).collect();
     let coded = decoded.into_iter().filter_map(|(id, body)| coded(*codings.get(&id)?, &body));
     let (coded, units) = (coded.collect(), texts.len());
-    Ok(Workload { name: "recorded corpus, all dialects".to_owned(), events: all, texts, coded, units })
+    Ok(Workload::new("recorded corpus, all dialects", all, texts, coded, units))
 }
 
 /// The body as some server may have compressed it.

@@ -24,9 +24,30 @@ pub struct Workload {
 }
 
 impl Workload {
+    pub fn new(name: &str, events: Vec<Event>, texts: Vec<(Shape, String)>, coded: Vec<Coded>, units: usize) -> Self {
+        Self { name: name.to_owned(), events: adjoined(events), texts, coded, units }
+    }
+
     pub fn payload(&self) -> usize {
         self.texts.iter().map(|(_, text)| text.len()).sum()
     }
+}
+
+/// The records one behind the other in memory, as they lie in the ring that the kernel fills.
+fn adjoined(mut events: Vec<Event>) -> Vec<Event> {
+    let mut all = Vec::new();
+    for event in &events {
+        if let Event::Data { bytes, .. } = event {
+            all.extend_from_slice(bytes);
+        }
+    }
+    let mut all = Bytes::from(all);
+    for event in &mut events {
+        if let Event::Data { bytes, .. } = event {
+            *bytes = all.split_to(bytes.len());
+        }
+    }
+    events
 }
 
 /// A compressed body in the pieces in which it comes.
@@ -158,7 +179,8 @@ impl Script {
         let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).ok();
         let (mut record, mut body) = (Vec::new(), Vec::new());
         for (number, StreamPiece { wire, json }) in pieces.into_iter().enumerate() {
-            if json.starts_with(['{', '[']) {
+            // `[DONE]` is no JSON.
+            if json.starts_with('{') || json.starts_with("[{") {
                 self.texts.push((self.shape, json));
                 self.units += 1;
             }
@@ -204,7 +226,7 @@ impl Script {
     pub fn finish(mut self, name: &str) -> Workload {
         self.events.push(Event::Close { at: self.at + 1, key: KEY, by: ClosedBy::Local });
         let Self { events, texts, coded, units, .. } = self;
-        Workload { name: name.to_owned(), events, texts, coded, units }
+        Workload::new(name, events, texts, coded, units)
     }
 }
 
