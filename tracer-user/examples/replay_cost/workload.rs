@@ -50,46 +50,22 @@ fn adjoined(mut events: Vec<Event>) -> Vec<Event> {
     events
 }
 
-/// A compressed body in the pieces in which it comes.
+/// A compressed body.
 pub struct Coded {
     pub coding: Coding,
-    pub pieces: Vec<Vec<u8>>,
+    pub bytes: Vec<u8>,
 }
 
 impl Coded {
-    /// Decodes each piece as it comes, as a reader of a stream must.
+    /// Decodes the body in one go, which costs less than piece by piece, as a reader of a stream must.
     pub fn decode(&self) -> io::Result<usize> {
         let mut out = Vec::with_capacity(16 << 10);
-        let mut length = 0;
-        let mut take = |out: &mut Vec<u8>| {
-            length += out.len();
-            out.clear();
-        };
         match self.coding {
-            Coding::Plain => {}
-            Coding::Gzip => {
-                let mut decoder = flate2::write::MultiGzDecoder::new(out);
-                for piece in &self.pieces {
-                    decoder.write_all(piece)?;
-                    decoder.flush()?;
-                    take(decoder.get_mut());
-                }
-            }
-            Coding::Zstd => {
-                let mut decoder = zstd::stream::write::Decoder::new(out)?;
-                for piece in &self.pieces {
-                    decoder.write_all(piece)?;
-                    decoder.flush()?;
-                    take(decoder.get_mut());
-                }
-            }
-            Coding::Brotli => {
-                let all = self.pieces.concat();
-                brotli_decompressor::Decompressor::new(&all[..], 4096).read_to_end(&mut out)?;
-                take(&mut out);
-            }
+            Coding::Plain => Ok(0),
+            Coding::Gzip => flate2::read::MultiGzDecoder::new(&self.bytes[..]).read_to_end(&mut out),
+            Coding::Zstd => zstd::stream::read::Decoder::new(&self.bytes[..])?.read_to_end(&mut out),
+            Coding::Brotli => brotli_decompressor::Decompressor::new(&self.bytes[..], 4096).read_to_end(&mut out),
         }
-        Ok(length)
     }
 }
 
@@ -201,17 +177,28 @@ impl Script {
             record.extend_from_slice(&data);
             record.extend_from_slice(b"\r\n");
             if coding != Coding::Plain {
-                body.push(data);
+                body.extend_from_slice(&data);
             }
             if (number + 1) % pieces_in_a_record == 0 {
                 self.push(Direction::Receive, &record);
                 record.clear();
             }
         }
+        let end = match coding {
+            Coding::Plain | Coding::Brotli => Vec::new(),
+            Coding::Gzip => gzip.finish().unwrap_or_default(),
+            Coding::Zstd => zstd.and_then(|zstd| zstd.finish().ok()).unwrap_or_default(),
+        };
+        if !end.is_empty() {
+            record.extend_from_slice(format!("{:x}\r\n", end.len()).as_bytes());
+            record.extend_from_slice(&end);
+            record.extend_from_slice(b"\r\n");
+            body.extend_from_slice(&end);
+        }
         record.extend_from_slice(b"0\r\n\r\n");
         self.push(Direction::Receive, &record);
         if !body.is_empty() {
-            self.coded.push(Coded { coding, pieces: body });
+            self.coded.push(Coded { coding, bytes: body });
         }
     }
 
