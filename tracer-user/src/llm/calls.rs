@@ -285,6 +285,8 @@ impl Open {
         let mut call = self.call(id, dialect, outcome);
         let Finish { response, dropped, .. } = decoder.finish(&mut call);
         call.response.streamed = self.streamed;
+        let guardrail = || facts::guardrail(&self.head.headers);
+        call.request.guardrail_id = call.request.guardrail_id.take().or_else(guardrail);
         let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();

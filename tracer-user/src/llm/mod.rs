@@ -4,6 +4,9 @@
 //! [`openai_compatible`]. `docs/adding-a-provider.md` walks through both.
 
 mod anthropic;
+mod bedrock;
+mod bedrock_converse;
+mod bedrock_invoke;
 pub mod call;
 mod calls;
 mod cohere;
@@ -86,6 +89,8 @@ static ALL: &[&dyn Dialect] = &[
     &openai_completions::OpenAiCompletions,
     &openai_embeddings::OpenAiEmbeddings,
     &gemini::Gemini,
+    &bedrock_converse::BedrockConverse,
+    &bedrock_invoke::BedrockInvoke,
     &cohere::Cohere::Chat,
     &cohere::Cohere::Generate,
     &cohere::Cohere::Embed,

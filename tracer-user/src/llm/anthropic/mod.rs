@@ -6,6 +6,9 @@
 mod request;
 mod response;
 
+pub use request::AnthropicRequest;
+pub use response::AnthropicResponse;
+
 use super::{
     Claim, Dialect,
     call::Operation,
@@ -13,8 +16,6 @@ use super::{
     recognise::{Target, ends_with, has_header, percent_decoded, segments},
 };
 use crate::proto::RequestHead;
-use request::AnthropicRequest;
-use response::AnthropicResponse;
 
 /// One of the API's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

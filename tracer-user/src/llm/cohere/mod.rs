@@ -5,6 +5,9 @@
 mod request;
 mod response;
 
+pub use request::CohereRequest;
+pub use response::CohereResponse;
+
 use super::{
     Claim, Dialect,
     call::Operation,
@@ -12,8 +15,6 @@ use super::{
     recognise::{Target, ends_with},
 };
 use crate::proto::RequestHead;
-use request::CohereRequest;
-use response::CohereResponse;
 
 /// One of the API's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::llm::{
 pub enum Field {
     Root,
     Type,
+    Finished,
     Id,
     FinishReason,
     Text,
@@ -66,6 +67,8 @@ const GENERATION: Shape<F> = Shape::through().members(&[("finish_reason", Shape:
 const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("type", Shape::value(F::Type)),
     ("event_type", Shape::value(F::Type)),
+    // Version 1; on Bedrock the events of a text have no type.
+    ("is_finished", Shape::value(F::Finished)),
     ("id", Shape::value(F::Id)),
     ("response_id", Shape::value(F::Id)),
     ("finish_reason", Shape::value(F::FinishReason)),
@@ -150,7 +153,12 @@ impl Sink<Field> for CohereResponse {
             F::Type => {
                 let kind = value.str().unwrap_or_default();
                 self.fits |= matches!(kind, "message-start" | "stream-start" | "text-generation");
-                self.ends = matches!(kind, "message-end" | "stream-end");
+                self.ends |= matches!(kind, "message-end" | "stream-end");
+                self.seen.news |= self.ends;
+            }
+            F::Finished => {
+                self.fits |= self.api != Cohere::Embed;
+                self.ends |= value.bool() == Some(true);
                 self.seen.news |= self.ends;
             }
             F::Id if self.id.is_none() => {

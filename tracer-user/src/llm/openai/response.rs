@@ -28,6 +28,7 @@ pub enum Field {
     Choice,
     ChoiceIndex,
     FinishReason,
+    StopReason,
     /// Text, reasoning, a refusal: what a reader of the stream waits for.
     Content,
     ToolCalls,
@@ -106,6 +107,8 @@ const CHOICE: Shape<F> = Shape::container(F::Choice).members(&[
     ("message", MESSAGE),
     ("text", Shape::presence(F::Content)),
     ("finish_reason", Shape::value(F::FinishReason)),
+    // Mistral's and DeepSeek's models on Bedrock; vLLM states a stop token here, beside the finish reason.
+    ("stop_reason", Shape::value(F::StopReason)),
     // Moonshot states the usage of a stream here; OpenRouter an error.
     ("usage", USAGE),
     ("error", ERROR),
@@ -137,6 +140,8 @@ const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
 struct Choice {
     index: Option<u64>,
     finish_reason: Option<String>,
+    /// The same, under another name.
+    stop_reason: Option<String>,
     calls: Vec<CallPart>,
 }
 
@@ -225,10 +230,10 @@ impl OpenAiResponse {
     }
 
     fn end_choice(&mut self) {
-        let Choice { index, finish_reason, calls } = std::mem::take(&mut self.choice);
+        let Choice { index, finish_reason, stop_reason, calls } = std::mem::take(&mut self.choice);
         let choice = index.unwrap_or(self.choices);
         self.choices += 1;
-        if let Some(reason) = finish_reason {
+        if let Some(reason) = finish_reason.or(stop_reason) {
             self.seen.news = true;
             match self.finish_reasons.binary_search_by_key(&choice, |(choice, _)| *choice) {
                 Ok(at) => self.finish_reasons[at].1 = reason,
@@ -298,6 +303,7 @@ impl Sink<Field> for OpenAiResponse {
             F::Content => self.seen.content |= value.is_present(),
             F::ChoiceIndex => self.choice.index = value.count(),
             F::FinishReason => self.choice.finish_reason = value.str().map(str::to_owned),
+            F::StopReason => self.choice.stop_reason = value.str().map(str::to_owned),
             F::ToolIndex => {
                 if let (Some(index), Some(part)) = (value.count(), self.choice.calls.last_mut()) {
                     part.index = Some(index);
