@@ -146,7 +146,7 @@ fn check(call: &Truth, span: &Span, differences: &mut Vec<Difference>) {
         }
     };
     text("provider", call.provider.as_deref(), span.text("gen_ai.provider.name"));
-    text("operation", Some("chat"), span.text("gen_ai.operation.name"));
+    text("operation", call.operation.as_deref(), span.text("gen_ai.operation.name"));
     text("request model", call.request_model.as_deref(), span.text("gen_ai.request.model"));
     text("response model", call.response_model.as_deref(), span.text("gen_ai.response.model"));
     text("response id", call.response_id.as_deref(), span.text("gen_ai.response.id"));
@@ -182,6 +182,10 @@ fn check(call: &Truth, span: &Span, differences: &mut Vec<Difference>) {
     }
     if span.boolean("gen_ai.request.stream").unwrap_or(false) != call.stream {
         differences.push(difference(call, "stream", call.stream, span.boolean("gen_ai.request.stream")));
+    }
+    let attempt = call.retry.map(|retry| u64::from(retry) + 1);
+    if span.integer("llmtap.attempt") != attempt {
+        differences.push(difference(call, "attempt", attempt, span.integer("llmtap.attempt")));
     }
     check_outcome(call, span, differences);
 

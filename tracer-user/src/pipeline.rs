@@ -1,4 +1,4 @@
-//! The whole line, top down: capture → flow → proto → exchange → llm → agent → span → output.
+//! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
-    agent::{self, Concluded, Turns},
+    agent::{self, Concluded, Deed, Turns},
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
-    llm::{Calls, LlmCall, could_be_model_call},
+    hop::{Hop, Hops, could_be_hop},
+    llm::{self, Calls},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -21,9 +22,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
     pub connections: u64,
-    /// Connections whose protocol is not decoded: HTTP/2, or not HTTP.
-    pub http2: u64,
+    /// Connections that carry what is not decoded: gRPC, or an upgrade from HTTP/1.1 to HTTP/2.
+    pub grpc: u64,
+    pub upgraded: u64,
+    /// Not HTTP.
     pub not_http: u64,
+    /// HTTP/2 streams that were not followed because too many were open.
+    pub refused_streams: u64,
     /// Bytes of plaintext.
     pub bytes: u64,
     /// Bytes known to be missing.
@@ -33,7 +38,37 @@ pub struct Seen {
     pub evicted_connections: u64,
     /// Requests of any kind.
     pub exchanges: u64,
+    /// Model calls.
     pub calls: u64,
+    /// Calls that were not followed because too many were open.
+    pub refused_calls: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub dropped_values: u64,
+}
+
+impl Seen {
+    /// Counts what a connection that ends carried and nobody decoded, and says it once.
+    fn untold(&mut self, connection: &proto::Connection) {
+        let counters = connection.http2_counters();
+        if counters.grpc > 0 {
+            if self.grpc == 0 {
+                tracing::warn!("a connection carries gRPC, which is not traced");
+            }
+            self.grpc += 1;
+        }
+        if connection.is_upgraded() {
+            if self.upgraded == 0 {
+                tracing::warn!("a connection was upgraded from HTTP/1.1 to h2c, which is not traced");
+            }
+            self.upgraded += 1;
+        }
+        if counters.refused_streams > 0 {
+            if self.refused_streams == 0 {
+                tracing::warn!("a connection has more streams open at once than are followed");
+            }
+            self.refused_streams += counters.refused_streams;
+        }
+    }
 }
 
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
@@ -41,7 +76,7 @@ pub struct Pipeline {
     flows: Flows,
     protocols: ByConnection<proto::Connection>,
     exchanges: Exchanges,
-    calls: Calls,
+    hops: Hops,
     prices: Prices,
     turns: Turns,
     synth: Synth,
@@ -53,7 +88,7 @@ pub struct Pipeline {
     ordered: Vec<flow::Event>,
     decoded: Vec<proto::Event>,
     exchanged: Vec<exchange::Event>,
-    ended: Vec<LlmCall>,
+    ended: Vec<Hop>,
     concluded: Vec<Concluded>,
 }
 
@@ -69,7 +104,7 @@ impl Pipeline {
             flows: Flows::new(flow::Limits::default()),
             protocols: ByConnection::default(),
             exchanges: Exchanges::new(),
-            calls,
+            hops: Hops::new(calls),
             prices,
             turns: Turns::new(agent::Limits::default()),
             synth,
@@ -116,13 +151,16 @@ impl Pipeline {
         self.decode()?;
         self.exchanges.finish(&mut self.exchanged);
         self.tell()?;
-        self.calls.finish(&mut self.ended);
+        self.hops.finish(&mut self.ended);
         self.emit()?;
         self.turns.finish(&mut self.concluded);
         self.emit()?;
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        let llm::Counts { refused, dropped_values } = self.hops.counts();
+        self.seen.refused_calls = refused;
+        self.seen.dropped_values = dropped_values;
         let counters = self.flows.counters();
         self.seen.bytes = counters.bytes;
         self.seen.lost_bytes = counters.lost_bytes;
@@ -150,13 +188,16 @@ impl Pipeline {
             match event {
                 flow::Event::Open { key, connection, .. } => {
                     self.seen.connections += 1;
-                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_model_call);
+                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
                     self.protocols.insert(key, decoder);
                     self.exchanges.open(key, connection);
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
                     let Some(protocol) = self.protocols.get_mut(&key) else { continue };
                     protocol.push(at, direction, bytes, &mut self.decoded);
+                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, protocol.protocol()) {
+                        recorder.speaks_http2(key);
+                    }
                     for event in self.decoded.drain(..) {
                         self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                         self.exchanges.push(key, event, &mut self.exchanged);
@@ -183,35 +224,49 @@ impl Pipeline {
                         _ => self.exchanges.abandon(key, at, &mut self.exchanged),
                     }
                     match protocol.protocol() {
-                        Protocol::Http2 => self.seen.http2 += 1,
                         Protocol::Other => self.seen.not_http += 1,
-                        Protocol::Http1 | Protocol::Undecided => {}
+                        Protocol::Http1 | Protocol::Http2 | Protocol::Undecided => {}
                     }
+                    self.seen.untold(&protocol);
                 }
             }
         }
         self.tell()
     }
 
-    /// exchange → llm
+    /// exchange → llm, mcp, retrieval
     fn tell(&mut self) -> io::Result<()> {
         for event in self.exchanged.drain(..) {
-            if let (Some(recorder), exchange::Event::Request { id, .. }) = (&mut self.recorder, &event) {
-                recorder.model_traffic(id.connection)?;
+            let of_interest = self.hops.push(&event, &mut self.ended);
+            if let (Some(recorder), true) = (&mut self.recorder, of_interest) {
+                recorder.model_traffic(event.id().connection)?;
             }
-            self.calls.push(&event, &mut self.ended);
         }
         self.emit()
     }
 
-    /// llm → agent → span → output
+    /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
-        for call in self.ended.drain(..) {
-            self.seen.calls += 1;
-            let turn = self.turns.push(&call, &mut self.concluded);
-            let cost = self.prices.cost(&call);
-            let span = self.synth.call(&call, turn.as_ref(), cost.as_ref());
-            self.output.call(&call, cost.as_ref(), span)?;
+        for hop in self.ended.drain(..) {
+            match &hop {
+                Hop::Model(call) => {
+                    self.seen.calls += 1;
+                    let place = self.turns.push(call, &mut self.concluded);
+                    let cost = self.prices.cost(call);
+                    let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
+                }
+                Hop::Mcp(request) => {
+                    let place = self.turns.place(&Deed::of(&request.carrier, request.tool.as_deref()));
+                    let span = self.synth.mcp(request, place.as_ref());
+                    self.output.mcp(request, place.as_ref(), span)?;
+                }
+                Hop::Retrieval(retrieval) => {
+                    let place = self.turns.place(&Deed::of(&retrieval.carrier, None));
+                    let span = self.synth.retrieval(retrieval, place.as_ref());
+                    self.output.retrieval(retrieval, place.as_ref(), span)?;
+                }
+            }
         }
         for concluded in self.concluded.drain(..) {
             let span = match concluded {

@@ -27,12 +27,15 @@ const NAMES: [&str; 8] = [
 /// The authority's certificate in PEM, for `SSL_CERT_FILE` and its like, and the server's side of TLS.
 pub struct Identity {
     pub authority_pem: String,
+    /// The server's certificate and key in PEM, for servers that are no mock.
+    pub server_pem: String,
     pub server: Arc<ServerConfig>,
 }
 
 /// Makes a fresh authority and server certificate. Python 3.13 verifies strictly (RFC 5280): the authority states
 /// its key usage, the leaf carries the authority key identifier.
-pub fn generate() -> anyhow::Result<Identity> {
+/// `http2` offers it by ALPN (RFC 7301).
+pub fn generate(http2: bool) -> anyhow::Result<Identity> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -54,6 +57,7 @@ pub fn generate() -> anyhow::Result<Identity> {
     let leaf_key = KeyPair::generate()?;
     let leaf_certificate = leaf.signed_by(&leaf_key, &issuer)?;
 
+    let server_pem = leaf_certificate.pem() + &leaf_key.serialize_pem();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -63,6 +67,6 @@ pub fn generate() -> anyhow::Result<Identity> {
             vec![leaf_certificate.der().clone(), authority_certificate.der().clone()],
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
         )?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity { authority_pem, server: Arc::new(server) })
+    server.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    Ok(Identity { authority_pem, server_pem, server: Arc::new(server) })
 }

@@ -9,13 +9,21 @@ use super::encoding::Coding;
 pub const HELP: &str = "\
 Endpoints (any prefix before them is accepted, as gateways have one):
   POST …/chat/completions       OpenAI chat; Azure style with …/openai/deployments/NAME/… before it
+  POST …/responses, …/completions, …/embeddings, …/fim/completions
+                                OpenAI's other APIs, and Mistral's fill-in-the-middle
   POST …/messages               Anthropic messages; …/messages/count_tokens counts
+  POST …/MODEL:generateContent, :streamGenerateContent, :embedContent, :batchEmbedContents
+                                Gemini; a stream is an array, or events with ?alt=sse
+  POST …/v2/chat, …/v1/chat, …/v2/embed, …/v1/embed
+                                Cohere
+  POST …/api/chat, …/api/generate, …/api/embed
+                                Ollama
   GET  …/models                 a model list
   POST …/traces/ingest, …/files, …/oauth/token, GET …/events, …/healthz
                                 not model calls: a tracer must not take them for one
 
 A request chooses the mock's behaviour by a directive, a JSON object: in the header `x-mock`, or at the start of any
-message after the word `mock:` (the last message that has one counts). Keys, with the default in brackets:
+text of its body after the word `mock:` (the last message or item that has one counts). Keys, with the default in brackets:
 
   tokens            content tokens of the answer, one event each in a stream [8; 0 with tool_calls]
   thinking          reasoning tokens sent before them [0]
@@ -25,7 +33,7 @@ message after the word `mock:` (the last message that has one counts). Keys, wit
   id, model         response id and model [made up; the request's model and a date]
   finish_reason     [stop, tool_calls; end_turn, tool_use]
   tool_calls        list of {\"name\", \"arguments\", \"id\"?}; not given again when the last message is a tool result
-  fragments         pieces in which a stream sends each call's arguments [4]
+  fragments         pieces in which a stream sends each call's arguments; 0: with its name, as Mistral does [4]
   input_tokens      whole input, cached parts included [a guess from the size]
   output_tokens     whole output, reasoning included [a guess]
   cached_tokens, cache_write_tokens, reasoning_tokens
@@ -35,7 +43,8 @@ message after the word `mock:` (the last message that has one counts). Keys, wit
   status            an error of this status with the provider's own body and headers [200]
   code              the error's code (OpenAI) or type (Anthropic) [the usual one of the status]
   retry_after       seconds, in the error's `retry-after` header [none]
-  fail_times        fail only while the client's retry count is below this [fail always]
+  fail_times        fail only the first attempts: by the client's retry count, else by how often the same
+                    request came [fail always]
   body              of an error: json, html, empty [json]
   encoding          identity, gzip, br, zstd, deflate, deflate-raw [identity]
   flush             false lets the coder keep events back [true]
@@ -187,15 +196,7 @@ impl Directive {
         if let Some(text) = header {
             return serde_json::from_str(text);
         }
-        let messages = body.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let found = messages.iter().rev().find_map(|message| match message.get("content")? {
-            Value::String(text) => after_marker(text),
-            Value::Array(parts) => parts
-                .iter()
-                .filter_map(|part| part.get("text").or(part.get("content"))?.as_str())
-                .find_map(after_marker),
-            _ => None,
-        });
+        let found = last_marked(body);
         match found {
             None => Ok(Self::default()),
             // What follows the object is prompt: padding of a long one, for example.
@@ -206,6 +207,16 @@ impl Directive {
     /// Whether this attempt, the client's `retry`th repetition, is to fail.
     pub fn fails(&self, retry: u32) -> bool {
         self.status >= 400 && self.fail_times.is_none_or(|times| retry < times)
+    }
+}
+
+/// The text after the marker in the last string of the body that has one: lists are searched from their end.
+fn last_marked(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => after_marker(text),
+        Value::Array(items) => items.iter().rev().find_map(last_marked),
+        Value::Object(members) => members.values().find_map(last_marked),
+        _ => None,
     }
 }
 

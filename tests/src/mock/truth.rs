@@ -78,10 +78,14 @@ pub struct Truth {
     pub user_agent: Option<String>,
     /// `gen_ai.provider.name` of a model call; absent for everything else, which must give no span.
     pub provider: Option<String>,
+    /// `gen_ai.operation.name` of a model call.
+    pub operation: Option<String>,
     pub request_model: Option<String>,
     pub stream: bool,
     /// The client's own count of repetitions (`x-stainless-retry-count`).
     pub retry: Option<u32>,
+    /// How often the same request came before, of those that are to fail some times.
+    pub repeated: u32,
     pub status: u16,
     pub response_id: Option<String>,
     pub response_model: Option<String>,

@@ -3,6 +3,8 @@
 //! The table only names what is already recognised by path and bodies. A service that is not in it is traced as well,
 //! under the name of the API that it speaks.
 
+use super::call::Billing;
+
 /// One service.
 #[derive(Debug)]
 pub struct Service {
@@ -15,6 +17,7 @@ pub struct Service {
     /// Paths of chat completions other than `…/chat/completions`.
     pub chat_paths: &'static [&'static str],
     pub reasoning: Reasoning,
+    pub billing: Billing,
 }
 
 /// Whether the stated output tokens include the reasoning tokens.
@@ -23,15 +26,23 @@ pub enum Reasoning {
     Included,
     /// They come on top, unless the stated total says otherwise.
     Additional,
+    /// They are stated beside the output, always.
+    Apart,
 }
 
 const fn service(provider: &'static str, hosts: &'static [&'static str]) -> Service {
-    Service { hosts, provider, prefix: "", chat_paths: &[], reasoning: Reasoning::Included }
+    Service { hosts, provider, prefix: "", chat_paths: &[], reasoning: Reasoning::Included, billing: Billing::Metered }
 }
 
 /// The first row that fits is used.
 pub static SERVICES: &[Service] = &[
     service("openai", &["api.openai.com", "*.api.openai.com"]),
+    // Codex with a ChatGPT plan.
+    Service {
+        prefix: "/backend-api/",
+        billing: Billing::Subscription,
+        ..service("openai", &["chatgpt.com", "*.chatgpt.com", "chat.openai.com"])
+    },
     service("anthropic", &["api.anthropic.com", "*.api.anthropic.com"]),
     service("azure.ai.openai", &["*.openai.azure.com", "*.openai.azure.us", "*.openai.azure.cn"]),
     Service {
@@ -67,6 +78,14 @@ pub static SERVICES: &[Service] = &[
         &["aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.googleapis.com"],
     ),
     service("gcp.gemini", &["generativelanguage.googleapis.com"]),
+    // Gemini Code Assist, which Gemini CLI and others sign in to.
+    Service {
+        billing: Billing::Subscription,
+        ..service(
+            "gcp.gemini",
+            &["cloudcode-pa.googleapis.com", "*-cloudcode-pa.googleapis.com", "*-cloudcode-pa.sandbox.googleapis.com"],
+        )
+    },
     service("cohere", &["api.cohere.com", "api.cohere.ai", "*.api.cohere.com"]),
     service("mistral_ai", &["api.mistral.ai", "codestral.mistral.ai", "*.api.mistral.ai"]),
     service("groq", &["api.groq.com"]),
@@ -91,7 +110,18 @@ pub static SERVICES: &[Service] = &[
     service("zhipu_ai", &["open.bigmodel.cn", "api.z.ai"]),
     service("minimax", &["api.minimax.chat", "api.minimaxi.com", "api.minimax.io"]),
     service("github_models", &["models.github.ai"]),
-    service("github_copilot", &["api.githubcopilot.com", "api.*.githubcopilot.com"]),
+    Service {
+        billing: Billing::Subscription,
+        ..service(
+            "github_copilot",
+            &[
+                "api.githubcopilot.com",
+                "api.*.githubcopilot.com",
+                "copilot-proxy.githubusercontent.com",
+                "proxy.*.githubcopilot.com",
+            ],
+        )
+    },
     service("vercel_ai_gateway", &["ai-gateway.vercel.sh"]),
     service("voyage_ai", &["api.voyageai.com"]),
 ];
@@ -143,6 +173,20 @@ mod tests {
         }
         assert_eq!(provider(".bedrock-runtime.eu-west-1.vpce.amazonaws.com", ""), None);
         assert_eq!(provider("us-central1-aiplatform.googleapis.com", "/v1"), Some("gcp.vertex_ai"));
+    }
+
+    #[test]
+    fn plans_of_agents_are_subscriptions() {
+        let billing = |host, path| service_at(host, path).map(|service| (service.provider, service.billing));
+        let codex = billing("chatgpt.com", "/backend-api/codex/responses");
+        assert_eq!(codex, Some(("openai", Billing::Subscription)));
+        assert_eq!(billing("chatgpt.com", "/other"), None);
+        for host in ["api.githubcopilot.com", "api.business.githubcopilot.com", "copilot-proxy.githubusercontent.com"] {
+            assert_eq!(billing(host, "/responses"), Some(("github_copilot", Billing::Subscription)), "{host}");
+        }
+        let gemini = billing("cloudcode-pa.googleapis.com", "/v1internal:generateContent");
+        assert_eq!(gemini, Some(("gcp.gemini", Billing::Subscription)));
+        assert_eq!(billing("api.openai.com", "/v1/responses"), Some(("openai", Billing::Metered)));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::{
     proto::{Headers, RequestHead},
 };
 
-use super::openai_compatible::{Service, service_at};
+use super::{
+    call::Billing,
+    openai_compatible::{Service, service_at},
+};
 
 /// Provider names for hosts that the built-in table does not know, from the configuration.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +58,16 @@ impl<'a> Target<'a> {
         }
         // No other service has this path.
         azure_deployment(&self.head.path).is_some().then_some("azure.ai.openai")
+    }
+
+    /// What pays for a call here, as far as the head tells.
+    pub fn billing(&self) -> Billing {
+        match self.service {
+            _ if self.configured.is_some() => Billing::Metered,
+            Some(service) if service.provider == "anthropic" && is_oauth(&self.head.headers) => Billing::Subscription,
+            Some(service) => service.billing,
+            None => Billing::Metered,
+        }
     }
 
     /// Whether host or configuration say that models are served here.
@@ -113,6 +126,41 @@ pub fn azure_deployment(path: &str) -> Option<String> {
     None
 }
 
+/// A publisher's model on Vertex AI.
+#[derive(Debug, PartialEq, Eq)]
+pub struct VertexModel {
+    pub publisher: String,
+    pub model: String,
+    pub stream: bool,
+}
+
+/// `…/publishers/{publisher}/models/{model}:rawPredict` or `:streamRawPredict`: the publisher's own API.
+pub fn vertex_model(path: &str) -> Option<VertexModel> {
+    let mut last = segments(path);
+    let (model, method) = split_method(last.next()?)?;
+    let stream = match method {
+        "rawPredict" => false,
+        "streamRawPredict" => true,
+        _ => return None,
+    };
+    (last.next()? == "models").then_some(())?;
+    let publisher = last.next()?.to_owned();
+    (last.next()? == "publishers").then(|| VertexModel { publisher, model: percent_decoded(model), stream })
+}
+
+/// `model` and `method` of Google's `model:method`. Clients encode the colon or do not.
+pub fn split_method(segment: &str) -> Option<(&str, &str)> {
+    ["%3A", "%3a", ":"].into_iter().find_map(|colon| segment.rsplit_once(colon)).filter(|(model, _)| !model.is_empty())
+}
+
+/// `{name}` of Databricks' `/serving-endpoints/{name}/invocations`.
+pub fn databricks_endpoint(path: &str) -> Option<String> {
+    let mut last = segments(path);
+    (last.next()? == "invocations").then_some(())?;
+    let name = last.next()?;
+    (last.next()? == "serving-endpoints").then(|| percent_decoded(name))
+}
+
 /// Undoes percent-encoding (RFC 3986 section 2.1); what does not decode to UTF-8 stays as it is.
 pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -131,6 +179,16 @@ pub fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Whether an Anthropic request is made with the sign-in of a plan (Claude Code, the Agent SDK) rather than with a key:
+/// such a request has a bearer token and has to name this beta. The token itself is not looked at.
+fn is_oauth(headers: &Headers) -> bool {
+    let names_beta = |(name, value): &(std::sync::Arc<str>, bytes::Bytes)| {
+        let betas = std::str::from_utf8(value).unwrap_or_default();
+        &**name == "anthropic-beta" && betas.split(',').any(|beta| beta.trim().starts_with("oauth-"))
+    };
+    has_header(headers, "authorization") && !has_header(headers, "x-api-key") && headers.0.iter().any(names_beta)
 }
 
 /// Whether a header is there, whatever its value.
@@ -167,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn finds_models_in_paths_of_clouds() {
+        let vertex =
+            vertex_model("/v1/projects/p/locations/l/publishers/mistralai/models/m-large%402411:streamRawPredict");
+        let model = VertexModel { publisher: "mistralai".into(), model: "m-large@2411".into(), stream: true };
+        assert_eq!(vertex, Some(model));
+        assert_eq!(vertex_model("/publishers/google/models/m:generateContent"), None);
+        assert_eq!(vertex_model("/models/m:rawPredict"), None);
+        assert_eq!(databricks_endpoint("/serving-endpoints/my-model/invocations").as_deref(), Some("my-model"));
+        assert_eq!(databricks_endpoint("/endpoints/my-model/invocations"), None);
+    }
+
+    #[test]
     fn the_host_header_names_the_server_and_the_scheme_its_port() {
         let head = RequestHead { authority: Some("API.openai.com".into()), ..RequestHead::default() };
         let connection =
@@ -177,6 +247,23 @@ mod tests {
         let head = RequestHead::default();
         let connection = Connection { sni: Some("api.openai.com".into()), ..connection };
         assert_eq!(Target::new(&head, &connection, &options).provider(), Some("openai"));
+    }
+
+    #[test]
+    fn a_sign_in_at_anthropic_is_a_subscription() {
+        let options = Options::default();
+        let billing = |host: &str, fields: &[(&str, &'static str)]| {
+            let field =
+                |(name, value): &(&str, &'static str)| ((*name).into(), bytes::Bytes::from_static(value.as_bytes()));
+            let headers = Headers(fields.iter().map(field).collect());
+            let head = RequestHead { authority: Some(host.into()), headers, ..RequestHead::default() };
+            Target::new(&head, &Connection::default(), &options).billing()
+        };
+        let beta = ("anthropic-beta", "fine-grained-tool-streaming-2025-05-14, oauth-2025-04-20");
+        assert_eq!(billing("api.anthropic.com", &[("authorization", ""), beta]), Billing::Subscription);
+        assert_eq!(billing("api.anthropic.com", &[("x-api-key", ""), beta]), Billing::Metered);
+        assert_eq!(billing("api.anthropic.com", &[("authorization", "")]), Billing::Metered);
+        assert_eq!(billing("gateway.example", &[("authorization", ""), beta]), Billing::Metered);
     }
 
     #[test]

@@ -10,8 +10,10 @@ mod form;
 #[doc(hidden)]
 pub mod fuzz;
 mod http1;
+pub mod http2;
 mod limits;
 mod lines;
+mod message;
 mod sse;
 
 use std::sync::Arc;
@@ -23,8 +25,8 @@ pub use self::{
     limits::Limits,
 };
 
-/// Numbers the exchanges of a connection from 0 in the order of their requests (HTTP/1.1), or carries the HTTP/2
-/// stream's ordinal.
+/// Numbers the exchanges of a connection from 0 in the order of their requests, or, where those were not captured, of what
+/// was first seen of them.
 pub type StreamIndex = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -33,6 +35,17 @@ pub enum Version {
     #[default]
     Http11,
     Http2,
+}
+
+impl Version {
+    /// `network.protocol.version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
 }
 
 /// Header fields in the order of the wire, names in lower case. Values are shown by no `Debug`: they can hold secrets.
@@ -56,14 +69,17 @@ impl Headers {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RequestHead {
     pub version: Version,
+    /// Empty when it is unknown.
     pub method: String,
-    /// Path without query, as on the wire (not percent-decoded).
+    /// Path without query, as on the wire (not percent-decoded). Empty when it is unknown, or there is none (CONNECT).
     pub path: String,
     /// Query without `?`; empty when there is none. Credentials in it (`key=`) are already removed.
     pub query: String,
     /// `Host` or `:authority`, as on the wire.
     pub authority: Option<String>,
     pub headers: Headers,
+    /// Some fields are unknown: they refer to earlier header blocks that were not captured (HTTP/2).
+    pub partial: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -71,6 +87,8 @@ pub struct ResponseHead {
     pub version: Version,
     pub status: u16,
     pub headers: Headers,
+    /// Some fields are unknown: they refer to earlier header blocks that were not captured (HTTP/2).
+    pub partial: bool,
 }
 
 /// One decoded piece of a body: content codings and framing are gone.
@@ -108,6 +126,17 @@ pub struct Part {
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Part({:?} bytes, file: {})", self.bytes, self.file_name.is_some())
+    }
+}
+
+impl Piece {
+    /// What it carries, for a body whose framing does not matter.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) | Self::Line(bytes) | Self::Element(bytes) => Some(bytes),
+            Self::Sse { data, .. } | Self::Message { data, .. } => Some(data),
+            Self::Comment | Self::Part(_) => None,
+        }
     }
 }
 
@@ -151,7 +180,8 @@ pub enum Fault {
     Unsupported,
 }
 
-/// What the decoders of one connection yield, both directions.
+/// What the decoders of one connection yield, both directions. Bodies and ends come without their head where it was not
+/// captured (HTTP/2).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     RequestHead {

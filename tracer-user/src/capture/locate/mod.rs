@@ -10,14 +10,18 @@
 //! `SSL_write_ex` and `SSL_write_ex2` all pass through them, `SSL_peek` does not, and each has an instruction of the
 //! cheap kind where the return address is still on top of the stack, as a return probe demands.
 
+mod boringssl;
 mod disasm;
 mod elf;
+mod frames;
 mod method;
 mod openssl;
 mod unsupported;
 
+use serde::{Deserialize, Serialize};
+
 /// Where the hooks of one file go. Offsets are those of the file, as uprobes take them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
     /// `openssl 3.0.15`; without the version where the file does not hold it (`libssl` 3 leaves it to `libcrypto`: see
     /// [`version`]).
@@ -35,14 +39,26 @@ pub struct Hooks {
     pub clear: Option<Site>,
     /// `SSL_ctrl(ssl, command, larg, parg)`: command 55, type 0 sets the server name to the string `parg`.
     pub ctrl: Option<Site>,
+    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL).
+    pub host_name: Option<Site>,
     /// `SSL_sendfile(ssl, fd, offset, size, flags)`: sends bytes that pass no buffer of the process. The result is
     /// their number.
     pub sendfile: Option<Site>,
+    /// Set where no symbol names the functions: they were found by what they do, and what they show must prove it.
+    pub stripped: Option<Stripped>,
+}
+
+/// What symbols tell elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stripped {
+    /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
+    /// otherwise.
+    pub returns: Option<Vec<u64>>,
 }
 
 /// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
 /// positive on success, and only then `*done` is the number of bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Method {
     pub read: Site,
     /// Where finished reads pass: with all of these hooked by ordinary probes, `read` needs neither an entry probe nor
@@ -53,7 +69,7 @@ pub struct Method {
 
 /// A place that a read passes when it has ended, with everything that there is to know in registers. The result is in
 /// `eax`; it is positive on success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReturn {
     /// In the file.
     pub offset: u64,
@@ -68,7 +84,7 @@ pub struct ReadReturn {
 }
 
 /// How to tell an `SSL_peek` from a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Peek {
     /// It does not pass here.
     Never,
@@ -80,14 +96,14 @@ pub enum Peek {
 }
 
 /// An exported function that reads or writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub function: Function,
     pub site: Site,
 }
 
 /// The exported functions and the meaning of their arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Function {
     /// `int SSL_read(ssl, buf, int len)`: the result is the number of bytes.
     Read,
@@ -103,7 +119,7 @@ pub enum Function {
 
 /// A place for a probe at or shortly after a function's entry, passed once by every call. The stack pointer is that of
 /// the entry, so that a return probe may stand there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// In the file.
     pub offset: u64,
@@ -115,7 +131,7 @@ pub struct Site {
 }
 
 /// Instructions that every kernel since 5.10 emulates under a uprobe on x86-64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Emulated {
     Push,
     Jump,
@@ -124,7 +140,7 @@ pub enum Emulated {
 }
 
 /// A general register of x86-64, or one of those that carry arguments on aarch64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Register {
     Rax,
     Rcx,
@@ -215,8 +231,10 @@ pub enum Reason {
     NotTls,
     #[error("holds OpenSSL without its symbols")]
     StrippedOpenSsl,
-    #[error("holds BoringSSL without its symbols")]
+    #[error("holds BoringSSL without its symbols, in a form that llmtap does not know")]
     StrippedBoringSsl,
+    #[error("was hooked without its symbols, showed nothing that could be plaintext, and is left alone")]
+    Unproven,
     #[error("is an OpenSSL older than 1.1.1")]
     OldOpenSsl,
     #[error("is LibreSSL")]
@@ -239,6 +257,7 @@ impl Reason {
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
+            Self::Unproven => "unproven",
             Self::OldOpenSsl => "openssl_old",
             Self::LibreSsl => "libressl",
             Self::GnuTls => "gnutls",
@@ -254,7 +273,7 @@ impl Reason {
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::StrippedBoringSsl | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+            Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
         }
@@ -269,7 +288,7 @@ impl Reason {
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    match openssl::hooks(&elf) {
+    match openssl::hooks(&elf).or_else(|| boringssl::hooks(&elf)) {
         Some(found) => found,
         None => Err(unsupported::recognise(&elf)),
     }

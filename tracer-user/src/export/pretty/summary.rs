@@ -14,6 +14,10 @@ pub struct Summary {
     pub events_lost: u64,
     /// Spans that no exporter took.
     pub spans_dropped: u64,
+    /// Calls that were not followed because too many were open at the same time.
+    pub calls_refused: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub values_dropped: u64,
     /// Connections that could not be followed.
     pub connections_untraced: u64,
     /// Processes that were traced.
@@ -46,6 +50,8 @@ pub fn loss_line(summary: &Summary) -> Option<String> {
     let losses: Vec<String> = [
         ("events lost", summary.events_lost),
         ("spans dropped", summary.spans_dropped),
+        ("calls refused", summary.calls_refused),
+        ("values dropped", summary.values_dropped),
         ("connections untraced", summary.connections_untraced),
     ]
     .into_iter()
@@ -61,6 +67,10 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     let mut lines = Vec::new();
     if tree.models.rows().len() > 1 {
         lines.extend(by_model(tree, width, paint));
+        let asides: Vec<String> = totals.asides().collect();
+        if !asides.is_empty() {
+            lines.push(text::cut(&format!("Beside  {}", asides.join(" · ")), width));
+        }
     } else {
         lines.extend(sentence(totals, width, paint));
     }
@@ -68,8 +78,11 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     if let Some(list_price) = totals.list_price {
         notes.push(format!(
             "(…) is the list price of calls that a subscription covers: {} in all",
-            text::usd(list_price, usize::MAX)
+            text::money(list_price, usize::MAX, totals.currency)
         ));
+    }
+    if let Some(currency) = totals.currency {
+        notes.push(format!("costs are in {}", currency.as_str()));
     }
     if totals.partial > 0 {
         notes.push("? marks a call of which bytes were lost: its figures are what was seen".to_owned());
@@ -98,7 +111,8 @@ fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
         parts.push(format!("{} in{cached}", text::grouped(input)));
     }
     parts.extend(totals.output.map(|output| format!("{} out", text::grouped(output))));
-    parts.extend(totals.cost.map(|cost| text::usd(cost, usize::MAX)));
+    parts.extend(totals.cost.map(|cost| text::money(cost, usize::MAX, totals.currency)));
+    parts.extend(totals.asides());
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::from("Total  ");
     for (at, part) in parts.iter().enumerate() {
@@ -170,7 +184,7 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
                 "INPUT" => totals.input.map(|tokens| text::count(tokens, *cells)),
                 "CACHED" => totals.cached.map(|tokens| text::count(tokens, *cells)),
                 "OUTPUT" => totals.output.map(|tokens| text::count(tokens, *cells)),
-                _ => totals.cost.map(|usd| text::usd(usd, *cells)),
+                _ => totals.cost.map(|usd| text::money(usd, *cells, totals.currency)),
             };
             let mut cell = String::from(" ");
             // No failure is worth no mark at all; other figures are marked as not known.
@@ -190,6 +204,11 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// A line on stderr that names what had no price; `None` when all had.
+pub fn unpriced_line(summary: &Summary) -> Option<String> {
+    unpriced(&summary.unpriced).map(|words| format!("llmtap: {words}"))
+}
+
 fn unpriced(unpriced: &Unpriced) -> Option<String> {
     if unpriced.calls == 0 {
         return None;
@@ -199,8 +218,12 @@ fn unpriced(unpriced: &Unpriced) -> Option<String> {
     if more > 0 {
         names.push(format!("{more} more"));
     }
-    let of = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
-    Some(format!("{} without a cost: --prices FILE can give the price{of}", text::plural(unpriced.calls, "call")))
+    let (calls, names) = (text::plural(unpriced.calls, "call"), names.join(", "));
+    Some(match unpriced.models.len() {
+        0 => format!("no price for a model without a name ({calls})"),
+        1 => format!("no price for model {names} ({calls}): give one with --prices FILE"),
+        _ => format!("no price for models {names} ({calls}): give them with --prices FILE"),
+    })
 }
 
 /// What to say when a run saw no model call: what was seen, what that means, what to do next.

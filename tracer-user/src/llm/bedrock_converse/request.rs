@@ -152,7 +152,10 @@ impl Sink<Field> for ConverseRequest {
 
 impl RequestReader for ConverseRequest {
     type Field = Field;
-    const SHAPE: &'static Shape<Field> = &REQUEST;
+
+    fn shape(&self) -> &'static Shape<Field> {
+        &REQUEST
+    }
 
     fn evidence(&self) -> Evidence {
         match (self.is_object, self.has_prompt) {

@@ -241,7 +241,10 @@ impl Sink<Field> for ConverseResponse {
 
 impl ResponseReader for ConverseResponse {
     type Field = Field;
-    const SHAPE: &'static Shape<Field> = &RESPONSE;
+
+    fn shape(&self) -> &'static Shape<Field> {
+        &RESPONSE
+    }
 
     fn head(&mut self, head: &ResponseHead) {
         bedrock::failed(head, &mut self.failure);

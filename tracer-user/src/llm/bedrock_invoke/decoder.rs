@@ -10,16 +10,19 @@ use super::{
 };
 use crate::{
     llm::{
-        anthropic::{AnthropicRequest, AnthropicResponse},
+        answer::Answer,
+        anthropic::{self, AnthropicResponse},
         bedrock::{self, Counted},
         bedrock_converse::{ConverseRequest, ConverseResponse},
         call::{LlmCall, Operation},
-        cohere::{Cohere, CohereRequest, CohereResponse},
+        cohere,
         decode::{CallLimits, Decoder, Evidence, Finish, JsonDecoder, Seen},
+        facts,
         failure::{Failure, Part},
         json::{Container, Scalar, Scanner, Shape, Sink},
-        openai::{self, OpenAiRequest, OpenAiResponse, Prompt},
-        openai_compatible::Reasoning,
+        json_dialect::JsonDialect,
+        openai,
+        request::Draft,
     },
     proto::{Headers, Part as FormPart, ResponseHead},
 };
@@ -105,7 +108,7 @@ impl Decoder for InvokeDecoder {
     fn response_head(&mut self, head: &ResponseHead) {
         bedrock::failed(head, &mut self.failure.0);
         self.headers = Counted::of(&head.headers);
-        self.response_tier = short(&head.headers, "x-amzn-bedrock-service-tier");
+        self.response_tier = facts::service_tier(&head.headers);
         self.performance = short(&head.headers, "x-amzn-bedrock-performanceconfig-latency");
         // What the request refutes need not be read further.
         if self.readers.iter_mut().any(|(_, reader)| reader.request_evidence() == Evidence::Fits) {
@@ -175,7 +178,7 @@ impl Decoder for InvokeDecoder {
         bedrock::priced_latency(call, self.performance.as_deref());
         if self.model.len() > MODEL_BYTES {
             finish.dropped += 1;
-        } else {
+        } else if !self.model.is_empty() {
             call.request.model = Some(std::mem::take(&mut self.model));
         }
         finish
@@ -184,26 +187,23 @@ impl Decoder for InvokeDecoder {
 
 impl Body {
     fn reader(self, model: &str, limits: CallLimits) -> Box<dyn Decoder> {
-        let openai = |prompt| {
-            let response = OpenAiResponse::new(openai::Body::Choices, Reasoning::Included, limits);
-            Box::new(JsonDecoder::new(OpenAiRequest::new(prompt, limits), response)) as Box<dyn Decoder>
-        };
-        let cohere = |api| {
-            let decoder = JsonDecoder::new(CohereRequest::new(api, limits), CohereResponse::new(api, limits));
+        let of = |api: &JsonDialect| {
+            let decoder = JsonDecoder::new(Draft::new(api.request, limits), Answer::new(api.response, limits));
             Box::new(decoder) as Box<dyn Decoder>
         };
         match self {
             Self::Anthropic => {
-                Box::new(JsonDecoder::new(AnthropicRequest::new(None, limits), AnthropicResponse::new(limits)))
+                let request = Draft::new(&anthropic::REQUEST, limits);
+                Box::new(JsonDecoder::new(request, AnthropicResponse::new(limits)))
             }
             Self::Nova => {
                 Box::new(JsonDecoder::new(ConverseRequest::new(None, None, limits), ConverseResponse::new(limits)))
             }
-            Self::OpenAiChat => openai(Prompt::Messages),
-            Self::OpenAiCompletions => openai(Prompt::Text),
-            Self::CohereChat => cohere(Cohere::Chat),
-            Self::CohereGenerate => cohere(Cohere::Generate),
-            Self::CohereEmbed => cohere(Cohere::Embed),
+            Self::OpenAiChat => of(&openai::CHAT),
+            Self::OpenAiCompletions => of(&openai::COMPLETIONS),
+            Self::CohereChat => of(&cohere::CHAT),
+            Self::CohereGenerate => of(&cohere::GENERATE),
+            Self::CohereEmbed => of(&cohere::EMBED),
             Self::Native => {
                 let response = NativeResponse::new(native::operation(model), limits);
                 Box::new(JsonDecoder::new(NativeRequest::new(limits), response))

@@ -129,7 +129,10 @@ impl Sink<Asked> for NativeRequest {
 
 impl RequestReader for NativeRequest {
     type Field = Asked;
-    const SHAPE: &'static Shape<Asked> = &REQUEST;
+
+    fn shape(&self) -> &'static Shape<Asked> {
+        &REQUEST
+    }
 
     fn evidence(&self) -> Evidence {
         match (self.is_object, self.has_prompt) {
@@ -291,7 +294,10 @@ impl Sink<Answered> for NativeResponse {
 
 impl ResponseReader for NativeResponse {
     type Field = Answered;
-    const SHAPE: &'static Shape<Answered> = &RESPONSE;
+
+    fn shape(&self) -> &'static Shape<Answered> {
+        &RESPONSE
+    }
 
     fn begin_event(&mut self, _: &[u8]) -> bool {
         self.seen = Seen { data: true, ..Seen::default() };

@@ -11,9 +11,10 @@ use super::{
     call::Operation,
     decode::{CallLimits, Decoder, JsonDecoder},
     recognise::{Target, ends_with},
+    request::Draft,
 };
 use crate::proto::RequestHead;
-use request::ResponsesRequest;
+use request::REQUEST;
 use response::ResponsesResponse;
 
 pub struct OpenAiResponses;
@@ -46,6 +47,6 @@ impl Dialect for OpenAiResponses {
     }
 
     fn decoder(&self, _: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        Box::new(JsonDecoder::new(ResponsesRequest::new(limits), ResponsesResponse::new(limits)))
+        Box::new(JsonDecoder::new(Draft::new(&REQUEST, limits), ResponsesResponse::new(limits)))
     }
 }

@@ -12,10 +12,11 @@ use bytes::Bytes;
 
 use self::{
     head::{BodyFacts, Length},
-    message::{Current, Direction, Kind, Progress, Skip, State},
+    message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, sse::Likeness,
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, message::Kind,
+    sse::Likeness,
 };
 
 /// A request whose response has not begun.
@@ -38,6 +39,7 @@ pub(super) struct Http1 {
     protocol: Protocol,
     /// Bytes searched in vain, while nothing is proven.
     undecided: u64,
+    upgraded: bool,
 }
 
 impl Http1 {
@@ -51,7 +53,13 @@ impl Http1 {
             requests_lost: false,
             protocol: Protocol::Undecided,
             undecided: 0,
+            upgraded: false,
         }
+    }
+
+    /// To HTTP/2: nothing more is decoded.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -71,9 +79,6 @@ impl Http1 {
                 }
                 State::Searching => self.requests.state = State::Head,
                 State::Head => {
-                    if self.protocol == Protocol::Undecided && self.is_http2(&input) {
-                        return;
-                    }
                     match self.requests.take_head(at, &mut input, limits, detect::request_line) {
                         Progress::Partial => return,
                         Progress::Head(bytes) => self.request_head(&bytes, limits, out),
@@ -236,6 +241,8 @@ impl Http1 {
         }
         let pending = self.pending.pop_front().unwrap_or_else(|| self.unseen_request());
         let Pending { stream, wanted, head_only, connect } = pending;
+        self.upgraded |=
+            status == 101 && head.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("h2c"));
         let tunnel = status == 101 || connect && matches!(status, 200..=299);
         let bodiless = head_only || tunnel || matches!(status, 204 | 304);
         let body = wanted.then(|| content_body(&head.headers, &codings, bodiless, limits));
@@ -290,21 +297,6 @@ impl Http1 {
                 out.push(Event::ResponseEnd { at, stream, end: End::Undecodable(fault) });
             }
         }
-    }
-
-    fn is_http2(&mut self, input: &[u8]) -> bool {
-        let held = self.requests.pending_head();
-        let mut start = [0; 24];
-        let mut length = 0;
-        for (slot, byte) in start.iter_mut().zip(held.iter().chain(input)) {
-            *slot = *byte;
-            length += 1;
-        }
-        let preface = detect::http2_preface(&start[..length]) == Likeness::Yes;
-        if preface {
-            self.give_up(Protocol::Http2);
-        }
-        preface
     }
 
     fn search_in_vain(&mut self, bytes: usize, limits: &Limits) {

@@ -3,6 +3,8 @@
 mod bodies;
 mod framings;
 mod gaps;
+mod http2;
+mod http2_peers;
 mod messages;
 mod properties;
 
