@@ -14,7 +14,7 @@ use score::{GOAL, Score};
 
 /// Shapes that llmtap reads today: of these every exchange must have its span. Of others a span is neither demanded
 /// nor compared.
-const FAMILIES: [&str; 14] = [
+const FAMILIES: [&str; 16] = [
     "openai_chat",
     "openai_responses",
     "openai_completions",
@@ -29,6 +29,8 @@ const FAMILIES: [&str; 14] = [
     "ollama_chat",
     "ollama_generate",
     "ollama_embed",
+    "bedrock_converse",
+    "bedrock_invoke",
 ];
 
 #[test]

@@ -29,6 +29,8 @@ pub enum Field {
     ChoiceIndex,
     /// Of the choice that is being read, else of the only one.
     FinishReason,
+    /// The same of a choice under another name, which goes behind.
+    FinishReasonToo,
     /// Why there is no choice at all.
     BlockReason,
     /// The state of the answer; once it is over, that is why it ended.
@@ -156,6 +158,7 @@ pub const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error)).members(&[
 struct Choice {
     index: Option<u64>,
     finish_reason: Option<String>,
+    finish_reason_too: Option<String>,
     calls: Vec<CallPart>,
 }
 
@@ -388,11 +391,11 @@ impl Answer {
     }
 
     fn end_choice(&mut self) {
-        let Choice { index, finish_reason, calls } = std::mem::take(&mut self.choice);
+        let Choice { index, finish_reason, finish_reason_too, calls } = std::mem::take(&mut self.choice);
         self.in_choice = false;
         let choice = index.unwrap_or(self.choices);
         self.choices += 1;
-        if let Some(reason) = finish_reason {
+        if let Some(reason) = finish_reason.or(finish_reason_too) {
             self.add_reason(choice, &reason);
         }
         for part in calls {
@@ -500,6 +503,7 @@ impl Sink<Field> for Answer {
             F::Fingerprint => self.first(|all| &mut all.fingerprint, value),
             F::ChoiceIndex => self.choice.index = value.count(),
             F::FinishReason => self.finish_reason(value),
+            F::FinishReasonToo => self.choice.finish_reason_too = value.str().map(str::to_owned),
             F::Status if !matches!(value.str(), Some("created" | "queued" | "in_progress")) => {
                 self.finish_reason(value)
             }

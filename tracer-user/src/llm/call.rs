@@ -64,7 +64,9 @@ pub struct Request {
     pub system_prompt_hash: Option<String>,
     /// Ids of the tool calls whose results this request carries.
     pub tool_results: Vec<String>,
-    /// Body size in bytes, content-decoded.
+    /// Guardrail that the request names (`aws.bedrock.guardrail.id`).
+    pub guardrail_id: Option<String>,
+    /// Body size in bytes, content-decoded; of a form, of its parts' contents.
     pub body_bytes: u64,
 }
 

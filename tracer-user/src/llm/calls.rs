@@ -292,6 +292,8 @@ impl Open {
             facts::usage(&head.headers, &mut call.usage);
         }
         call.response.streamed = self.streamed;
+        let guardrail = || facts::guardrail(&self.head.headers);
+        call.request.guardrail_id = call.request.guardrail_id.take().or_else(guardrail);
         if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
             call.response.service_tier = facts::service_tier(&head.headers);
         }

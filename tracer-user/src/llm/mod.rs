@@ -5,6 +5,9 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
+mod bedrock_converse;
+mod bedrock_invoke;
 pub mod call;
 mod calls;
 mod cohere;
@@ -98,6 +101,8 @@ static ALL: &[&dyn Dialect] = &[
     &gemini::GENERATE,
     &gemini::EMBED,
     &gemini::INTERACTIONS,
+    &bedrock_converse::BedrockConverse,
+    &bedrock_invoke::BedrockInvoke,
     &cohere::CHAT,
     &cohere::GENERATE,
     &cohere::EMBED,

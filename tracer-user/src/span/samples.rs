@@ -118,6 +118,7 @@ pub fn full_call() -> LlmCall {
             tools: Some(2),
             system_prompt_hash: text("0123456789abcdef"),
             tool_results: Vec::new(),
+            guardrail_id: text("gr-1"),
             body_bytes: 512,
         },
         response: Response {
