@@ -9,6 +9,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("flow", flow::fuzz::flow),
     ("http1", proto::fuzz::http1),
+    ("websocket", proto::fuzz::websocket),
     ("body", proto::fuzz::body),
     ("sse", proto::fuzz::sse),
     ("lines", proto::fuzz::lines),

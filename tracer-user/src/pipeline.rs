@@ -24,6 +24,8 @@ pub struct Seen {
     /// Connections whose protocol is not decoded: HTTP/2, or not HTTP.
     pub http2: u64,
     pub not_http: u64,
+    /// WebSockets of realtime APIs (audio in both directions), which are not decoded.
+    pub realtime: u64,
     /// Bytes of plaintext.
     pub bytes: u64,
     /// Bytes known to be missing.
@@ -185,7 +187,8 @@ impl Pipeline {
                     match protocol.protocol() {
                         Protocol::Http2 => self.seen.http2 += 1,
                         Protocol::Other => self.seen.not_http += 1,
-                        Protocol::Http1 | Protocol::Undecided => {}
+                        Protocol::Realtime => self.seen.realtime += 1,
+                        Protocol::Http1 | Protocol::WebSocket | Protocol::Undecided => {}
                     }
                 }
             }

@@ -172,7 +172,7 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .sum::<u64>()
             .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
-        connections_untraced: seen.http2 + seen.evicted_connections,
+        connections_untraced: seen.http2 + seen.realtime + seen.evicted_connections,
         processes: totals.processes,
         connections: seen.connections,
         exchanges: seen.exchanges,

@@ -8,7 +8,7 @@ use super::{
     decode::{CallLimits, Decoder, JsonDecoder},
     openai::{Body, OpenAiRequest, OpenAiResponse, Prompt},
     openai_compatible::Reasoning,
-    recognise::{Target, azure_deployment, ends_with},
+    recognise::{Target, ends_with, path_model},
 };
 use crate::proto::RequestHead;
 
@@ -23,7 +23,7 @@ impl Dialect for OpenAiCompletions {
         let path = &head.path;
         if !ends_with(path, &["completions"]) || ends_with(path, &["chat", "completions"]) {
             Claim::None
-        } else if ends_with(path, &["v1", "completions"]) || azure_deployment(path).is_some() {
+        } else if ends_with(path, &["v1", "completions"]) || path_model(path).is_some() {
             Claim::Sure
         } else {
             Claim::ByBody

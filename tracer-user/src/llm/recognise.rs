@@ -126,6 +126,17 @@ pub fn azure_deployment(path: &str) -> Option<String> {
     None
 }
 
+/// The model that a path of OpenAI's APIs names: Azure's deployment, or the engine of older completions, which GitHub
+/// Copilot still asks for (`/v1/engines/{e}/completions`).
+pub fn path_model(path: &str) -> Option<String> {
+    let engine = || {
+        let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
+        let engine = segments.nth(1)?;
+        (segments.next()? == "engines").then(|| percent_decoded(engine))
+    };
+    azure_deployment(path).or_else(engine)
+}
+
 /// Undoes percent-encoding (RFC 3986 section 2.1); what does not decode to UTF-8 stays as it is.
 pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());

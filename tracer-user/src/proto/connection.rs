@@ -13,7 +13,11 @@ pub enum Protocol {
     Http1,
     /// Recognised by its preface; not decoded.
     Http2,
-    /// Not HTTP. Its bytes are skipped.
+    /// Upgraded to a WebSocket that carries a model API.
+    WebSocket,
+    /// Upgraded to a WebSocket that carries a realtime API (audio in and out); not decoded.
+    Realtime,
+    /// Neither HTTP nor a WebSocket that carries a known API. Its bytes are skipped.
     Other,
 }
 

@@ -23,6 +23,11 @@ pub struct Limits {
     pub sse_event_bytes: usize,
     /// Bytes of one line of NDJSON.
     pub line_bytes: usize,
+    /// Bytes of one text message that a server sends over a WebSocket, decompressed.
+    pub message_bytes: usize,
+    /// Bytes of a client's message that wait for the member that says what it is. One that is longer and has not said
+    /// so counts as a request for a response: nothing else that clients send is that long.
+    pub held_message_bytes: usize,
     /// Bytes of both directions, searched for a message start, after which a connection counts as not HTTP.
     pub undecided_bytes: u64,
 }
@@ -40,6 +45,8 @@ impl Default for Limits {
             zstd_window_log: 23,
             sse_event_bytes: 16 << 20,
             line_bytes: 16 << 20,
+            message_bytes: 16 << 20,
+            held_message_bytes: 64 << 10,
             undecided_bytes: 4 << 20,
         }
     }

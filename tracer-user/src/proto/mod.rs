@@ -10,6 +10,7 @@ mod http1;
 mod limits;
 mod lines;
 mod sse;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -61,6 +62,18 @@ pub struct RequestHead {
     /// `Host` or `:authority`, as on the wire.
     pub authority: Option<String>,
     pub headers: Headers,
+}
+
+impl RequestHead {
+    /// Whether this opens a WebSocket: by an upgrade (RFC 6455 section 4.1) or by an extended CONNECT (RFC 8441).
+    pub fn is_websocket(&self) -> bool {
+        let is = |name, wanted: &str| self.headers.get(name).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
+        match self.method.as_str() {
+            "GET" => is("upgrade", "websocket"),
+            "CONNECT" => is(":protocol", "websocket"),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

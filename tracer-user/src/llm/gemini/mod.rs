@@ -1,7 +1,10 @@
 //! Gemini's generateContent, at Google AI and on Vertex AI. A stream is Server-Sent Events (`?alt=sse`, as the SDKs ask
 //! for) or one JSON array that grows.
 //!
+//! Gemini Code Assist (Gemini CLI) wraps the same: `{"model", "project", "request": {…}}` and `{"response": {…}}`.
+//!
 //! - Request and response: <https://ai.google.dev/api/generate-content>
+//! - Code Assist: `google-gemini/gemini-cli`, `packages/core/src/code_assist/converter.ts`
 
 mod request;
 mod response;
@@ -15,6 +18,9 @@ use super::{
 use crate::proto::RequestHead;
 use request::GeminiRequest;
 use response::GeminiResponse;
+
+/// Where Gemini Code Assist has its methods: `/v1internal:generateContent`.
+const CODE_ASSIST: &str = "v1internal";
 
 pub struct Gemini;
 
@@ -37,12 +43,12 @@ impl Dialect for Gemini {
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
         let (model, stream) = model_and_stream(&target.head.path).unzip();
-        Box::new(JsonDecoder::new(GeminiRequest::new(model, stream, limits), GeminiResponse::new(limits)))
+        Box::new(JsonDecoder::new(GeminiRequest::new(model.flatten(), stream, limits), GeminiResponse::new(limits)))
     }
 }
 
 /// `{model}` of `…/{model}:generateContent`, and whether it is `…:streamGenerateContent`.
-fn model_and_stream(path: &str) -> Option<(String, bool)> {
+fn model_and_stream(path: &str) -> Option<(Option<String>, bool)> {
     let last = segments(path).next()?;
     // Clients encode the colon or do not.
     let (model, method) =
@@ -52,5 +58,7 @@ fn model_and_stream(path: &str) -> Option<(String, bool)> {
         "streamGenerateContent" => true,
         _ => return None,
     };
-    (!model.is_empty()).then(|| (percent_decoded(model), stream))
+    // Code Assist states the model in the body.
+    let model = (model != CODE_ASSIST).then(|| percent_decoded(model));
+    (model.as_deref() != Some("")).then_some((model, stream))
 }

@@ -10,6 +10,7 @@ use crate::llm::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Root,
+    Model,
     Contents,
     Content,
     ToolResultId,
@@ -65,14 +66,26 @@ const FUNCTIONS: Shape<F> = Shape::container(F::Functions).items(&FUNCTION);
 const TOOL: Shape<F> =
     Shape::through().members(&[("functionDeclarations", FUNCTIONS), ("function_declarations", FUNCTIONS)]);
 
-const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
+const WRAPPED: Shape<F> = Shape::through().members(MEMBERS);
+const WITH_WRAPPED: &[(&str, Shape<F>)] = &[
+    MEMBERS[0],
+    MEMBERS[1],
+    MEMBERS[2],
+    MEMBERS[3],
+    MEMBERS[4],
+    MEMBERS[5],
+    ("model", Shape::value(F::Model)),
+    ("request", WRAPPED),
+];
+const REQUEST: Shape<F> = Shape::container(F::Root).members(WITH_WRAPPED);
+const MEMBERS: &[(&str, Shape<F>)] = &[
     ("contents", Shape::container(F::Contents).items(&CONTENT)),
     ("systemInstruction", SYSTEM),
     ("system_instruction", SYSTEM),
     ("generationConfig", CONFIG),
     ("generation_config", CONFIG),
     ("tools", Shape::container(F::Tools).items(&TOOL)),
-]);
+];
 
 pub struct GeminiRequest {
     keep: Keep,
@@ -104,6 +117,7 @@ impl Sink<Field> for GeminiRequest {
                     request.tool_results.extend(keep.text(id));
                 }
             }
+            F::Model => keep.first(&mut request.model, value),
             F::SystemText => self.instructions.end_part(),
             F::Temperature => request.temperature = value.float(),
             F::TopP => request.top_p = value.float(),

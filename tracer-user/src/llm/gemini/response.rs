@@ -66,8 +66,11 @@ const MEMBERS: &[(&str, Shape<F>)] = &[
     ("promptFeedback", Shape::through().members(&[("blockReason", Shape::value(F::BlockReason))])),
     ("error", ERROR),
 ];
-const ITEM: Shape<F> = Shape::container(F::Item).members(MEMBERS);
-const RESPONSE: Shape<F> = Shape::container(F::Root).members(MEMBERS).items(&ITEM);
+const WRAPPED: Shape<F> = Shape::through().members(MEMBERS);
+const WITH_WRAPPED: &[(&str, Shape<F>)] =
+    &[MEMBERS[0], MEMBERS[1], MEMBERS[2], MEMBERS[3], MEMBERS[4], MEMBERS[5], ("response", WRAPPED)];
+const ITEM: Shape<F> = Shape::container(F::Item).members(WITH_WRAPPED);
+const RESPONSE: Shape<F> = Shape::container(F::Root).members(WITH_WRAPPED).items(&ITEM);
 
 /// A candidate, until it is whole: its `index` may stand last.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use crate::llm::{
     decode::{CallLimits, Evidence, Keep, RequestReader},
     instructions::Instructions,
     json::{Container, Scalar, Shape, Sink},
-    recognise::azure_deployment,
+    recognise::path_model,
 };
 
 /// The member that makes a request one of this API.
@@ -120,9 +120,9 @@ impl OpenAiRequest {
         }
     }
 
-    /// Takes the model from the deployment of an Azure path.
+    /// Takes the model from a path that names it.
     pub fn with_path_model(self, path: &str) -> Self {
-        Self { path_model: azure_deployment(path), ..self }
+        Self { path_model: path_model(path), ..self }
     }
 }
 

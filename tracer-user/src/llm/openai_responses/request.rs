@@ -30,6 +30,8 @@ pub enum Field {
     Tool,
     PreviousResponse,
     Conversation,
+    Background,
+    Type,
 }
 
 use Field as F;
@@ -59,6 +61,8 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ),
     ("tools", Shape::container(F::Tools).items(&TOOL)),
     ("previous_response_id", Shape::value(F::PreviousResponse)),
+    ("background", Shape::value(F::Background)),
+    ("type", Shape::value(F::Type)),
     ("conversation", Shape::value(F::Conversation).members(&[("id", Shape::value(F::Conversation))])),
 ]);
 
@@ -76,6 +80,8 @@ pub struct ResponsesRequest {
     request: Request,
     is_object: bool,
     has_input: bool,
+    /// A WebSocket's message says itself that it asks for a response.
+    creates: bool,
     item: Item,
     instructions: Instructions,
     /// Of the leading messages of system or developer, for requests without `instructions`.
@@ -90,11 +96,18 @@ impl ResponsesRequest {
             request: Request::default(),
             is_object: false,
             has_input: false,
+            creates: false,
             item: Item::default(),
             instructions: Instructions::default(),
             leading_messages: Instructions::default(),
             leading: true,
         }
+    }
+
+    /// Over a WebSocket the answer is a stream always: requests need not say so.
+    pub fn streamed(mut self) -> Self {
+        self.request.stream = Some(true);
+        self
     }
 
     fn end_item(&mut self) {
@@ -133,7 +146,7 @@ impl Sink<Field> for ResponsesRequest {
             F::MaxOutputTokens => request.max_tokens = value.count(),
             F::Temperature => request.temperature = value.float(),
             F::TopP => request.top_p = value.float(),
-            F::Stream => request.stream = value.bool(),
+            F::Stream => request.stream = value.bool().or(request.stream),
             F::Effort => keep.first(&mut request.reasoning_level, value),
             F::ServiceTier => keep.first(&mut request.service_tier, value),
             F::FormatType => {
@@ -144,6 +157,8 @@ impl Sink<Field> for ResponsesRequest {
                 }
             }
             F::PreviousResponse => keep.first(&mut request.previous_response_id, value),
+            F::Background => request.background = value.bool() == Some(true),
+            F::Type => self.creates = value.str() == Some("response.create"),
             F::Conversation => keep.first(&mut request.conversation_id, value),
             _ => {}
         }
@@ -191,7 +206,8 @@ impl RequestReader for ResponsesRequest {
     const SHAPE: &'static Shape<Field> = &REQUEST;
 
     fn evidence(&self) -> Evidence {
-        match (self.is_object, self.has_input) {
+        let continues = self.request.model.is_some() || self.request.previous_response_id.is_some();
+        match (self.is_object, self.has_input || (self.creates && continues)) {
             (true, true) => Evidence::Fits,
             (true, false) => Evidence::Contradicts,
             (false, _) => Evidence::None,

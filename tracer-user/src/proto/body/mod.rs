@@ -2,11 +2,10 @@
 
 mod coding;
 
-pub(super) use coding::Coding;
+pub(super) use coding::{Coding, Decoder};
 
 use bytes::{Bytes, BytesMut};
 
-use self::coding::Decoder;
 use super::{
     Fault, Limits, Piece,
     lines::Lines,

@@ -4,6 +4,7 @@ mod bodies;
 mod gaps;
 mod messages;
 mod properties;
+mod websocket;
 
 use std::io::Write;
 
