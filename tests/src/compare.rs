@@ -146,7 +146,7 @@ fn check(call: &Truth, span: &Span, differences: &mut Vec<Difference>) {
         }
     };
     text("provider", call.provider.as_deref(), span.text("gen_ai.provider.name"));
-    text("operation", Some("chat"), span.text("gen_ai.operation.name"));
+    text("operation", call.operation.as_deref(), span.text("gen_ai.operation.name"));
     text("request model", call.request_model.as_deref(), span.text("gen_ai.request.model"));
     text("response model", call.response_model.as_deref(), span.text("gen_ai.response.model"));
     text("response id", call.response_id.as_deref(), span.text("gen_ai.response.id"));

@@ -1,7 +1,6 @@
 //! Runs real clients, traced and not, and makes what they need on the spot.
 
 use std::{
-    ffi::OsStr,
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     compare::{self, Report},
+    environment::{self, Python},
     mock::{MockProvider, Options, Truth},
     spans::{self, Span},
 };
@@ -45,41 +45,7 @@ pub fn llmtap() -> anyhow::Result<PathBuf> {
     beside.context("no llmtap binary: run `cargo build` first")
 }
 
-/// The Python of a virtual environment that holds what the client scripts need. It is made when it is missing or
-/// stale; the error says what this machine lacks.
-pub fn python() -> anyhow::Result<PathBuf> {
-    let folder = workspace().join("target/venv");
-    fs::create_dir_all(workspace().join("target"))?;
-    // Test binaries may run at the same time: one of them makes it.
-    let lock = fs::File::create(workspace().join("target/venv.lock"))?;
-    lock.lock()?;
-    let requirements = clients().join("requirements.txt");
-    let wanted = fs::read(&requirements)?;
-    let stamp = folder.join("requirements.installed");
-    let python = folder.join("bin/python");
-    if fs::read(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
-        return Ok(python);
-    }
-    eprintln!("making {} with the Python SDKs (once, about half a minute)", folder.display());
-    let _ = fs::remove_dir_all(&folder);
-    let made =
-        Command::new("python3").args(["-m", "venv"]).arg(&folder).output().context("python3 is not installed")?;
-    ensure!(made.status.success(), "python3 -m venv failed (Debian: apt install python3-venv): {}", last_line(&made));
-    let pip = [
-        OsStr::new("-m"),
-        "pip".as_ref(),
-        "install".as_ref(),
-        "--quiet".as_ref(),
-        "--require-hashes".as_ref(),
-        "-r".as_ref(),
-    ];
-    let installed = Command::new(&python).args(pip).arg(&requirements).output()?;
-    ensure!(installed.status.success(), "pip install failed: {}", last_line(&installed));
-    fs::write(&stamp, wanted)?;
-    Ok(python)
-}
-
-fn last_line(output: &Output) -> String {
+pub(crate) fn last_line(output: &Output) -> String {
     let text = String::from_utf8_lossy(if output.stderr.is_empty() { &output.stdout } else { &output.stderr });
     text.trim_end().lines().last().unwrap_or_default().to_owned()
 }
@@ -177,7 +143,7 @@ impl Bench {
     /// every process that maps the same file.
     pub fn own_libssl(&self, command: &mut Command) -> anyhow::Result<()> {
         const PRINT: &str = "import ssl; print([l.split()[-1] for l in open('/proc/self/maps') if '/libssl' in l][0])";
-        let found = Command::new(python()?).args(["-c", PRINT]).output()?;
+        let found = Command::new(Python::Clients.prepared()?).args(["-c", PRINT]).output()?;
         let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
         let name = path.file_name().context("this Python maps no libssl file")?;
         let folder = self.path("lib");
@@ -191,8 +157,15 @@ impl Bench {
     pub fn script(&self, script: &str, scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
         let path = clients().join(script).display().to_string();
         let mut line = match script.rsplit_once('.') {
-            Some((_, "py")) => vec![python()?.display().to_string(), path],
-            Some((_, "mjs")) => vec!["node".to_owned(), path],
+            Some(("litellm", "py")) => vec![Python::LiteLlm.prepared()?.display().to_string(), path],
+            Some((_, "py")) => vec![Python::Clients.prepared()?.display().to_string(), path],
+            Some((_, "mjs")) => match script.strip_prefix("node/") {
+                Some(script) => {
+                    let path = environment::node_scripts()?.join(script);
+                    vec![environment::node()?.display().to_string(), path.display().to_string()]
+                }
+                None => vec!["node".to_owned(), path],
+            },
             _ => vec!["/bin/sh".to_owned(), path],
         };
         line.extend(scenarios.iter().map(|scenario| (*scenario).to_owned()));

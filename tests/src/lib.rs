@@ -2,6 +2,7 @@
 //! comparison of traced spans with that truth, and the harness that runs real clients under `llmtap`.
 
 pub mod compare;
+pub mod environment;
 pub mod harness;
 pub mod mock;
 pub mod receiver;

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use tests::{
-    compare, harness,
+    compare,
+    environment::Python,
     mock::{self, MockProvider, Options},
     spans,
 };
@@ -36,8 +37,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         spans: PathBuf,
     },
-    /// Makes the virtual environment of the client scripts and prints the path of its Python
-    PrepareClients,
+    /// Makes the virtual environment of the demo's scripts and prints the path of its Python
+    PrepareDemo,
 }
 
 #[derive(Args)]
@@ -58,6 +59,9 @@ struct Serve {
     /// Serve plain HTTP, as local inference servers do
     #[arg(long)]
     plaintext: bool,
+    /// Offer HTTP/2 by ALPN beside HTTP/1.1
+    #[arg(long)]
+    http2: bool,
     /// Stop when standard input ends: with whoever started it, however that ends
     #[arg(long)]
     until_stdin_ends: bool,
@@ -84,8 +88,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             anyhow::ensure!(report.exact(), "the trace differs from what the mock sent");
             Ok(())
         }
-        Some(Command::PrepareClients) => {
-            println!("{}", harness::python()?.display());
+        Some(Command::PrepareDemo) => {
+            println!("{}", Python::Demo.prepared()?.display());
             Ok(())
         }
         None => serve(arguments.serve),
@@ -98,6 +102,7 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
         authority_file: arguments.ca_file.clone(),
         log: arguments.log,
         plaintext: arguments.plaintext,
+        http2: arguments.http2,
         workers: arguments.workers,
     })?;
     println!("serving at {}", mock.url());

@@ -1,6 +1,9 @@
 //! Exchange: pairs each request with its response and says how the pair ended.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
     capture::{ByConnection, ClosedBy, Connection, ConnectionKey},
@@ -34,7 +37,8 @@ pub enum Outcome {
 /// the request's end; parts that were not captured are missing; `End` always comes, exactly once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// `at` is the time of the first request byte. `head` is `None` when capture joined in the middle.
+    /// `at` is the time of the first request byte. `head` is `None` when it was not captured: what is first seen of the
+    /// exchange begins it.
     Request {
         id: ExchangeId,
         at: u64,
@@ -78,8 +82,23 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The exchange that it is about.
+    pub fn id(&self) -> ExchangeId {
+        match self {
+            Self::Request { id, .. }
+            | Self::RequestPiece { id, .. }
+            | Self::RequestEnd { id, .. }
+            | Self::Response { id, .. }
+            | Self::ResponsePiece { id, .. }
+            | Self::Lost { id, .. }
+            | Self::End { id, .. } => *id,
+        }
+    }
+}
+
 /// Pairs requests with responses on every connection. What it holds for each is bounded by the decoders' cap of pending
-/// requests.
+/// requests or open streams.
 #[derive(Debug, Default)]
 pub struct Exchanges {
     connections: ByConnection<Open>,
@@ -88,14 +107,14 @@ pub struct Exchanges {
 #[derive(Debug)]
 struct Open {
     connection: Arc<Connection>,
-    exchanges: VecDeque<Exchange>,
+    /// By their index: HTTP/2 has hundreds open at once.
+    exchanges: BTreeMap<u32, Exchange>,
     last_at: u64,
 }
 
 /// An exchange whose `End` has not been given.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Exchange {
-    index: u32,
     request_ended: bool,
     response_started: bool,
     /// The response's end: it waits for the request's.
@@ -108,7 +127,7 @@ impl Exchanges {
     }
 
     pub fn open(&mut self, key: ConnectionKey, connection: Arc<Connection>) {
-        let open = Open { connection, exchanges: VecDeque::new(), last_at: 0 };
+        let open = Open { connection, exchanges: BTreeMap::new(), last_at: 0 };
         self.connections.insert(key, open);
     }
 
@@ -121,35 +140,28 @@ impl Exchanges {
                 open.last_at = at;
                 let connection = open.connection.clone();
                 out.push(Event::Request { id: id(stream), at: first_byte_at, connection, head: Some(head) });
-                open.exchanges.push_back(Exchange::new(stream));
+                open.exchanges.insert(stream, Exchange::default());
             }
             proto::Event::RequestBody { at, stream, piece } => {
                 open.last_at = at;
+                open.seen(key, stream, at, false, out);
                 out.push(Event::RequestPiece { id: id(stream), at, piece });
             }
             proto::Event::RequestEnd { at, stream, end } => {
                 open.last_at = at;
+                let Some(exchange) = open.exchanges.get_mut(&stream) else { return };
+                exchange.request_ended = true;
                 out.push(Event::RequestEnd { id: id(stream), at, end });
-                if let Some(exchange) = open.exchange(stream) {
-                    exchange.request_ended = true;
-                }
                 open.settle(key, stream, out);
             }
             proto::Event::ResponseHead { at, stream, head, first_byte_at } => {
                 open.last_at = at;
-                if open.exchange(stream).is_none() {
-                    // The request was not captured.
-                    let connection = open.connection.clone();
-                    out.push(Event::Request { id: id(stream), at: first_byte_at, connection, head: None });
-                    open.exchanges.push_back(Exchange { request_ended: true, ..Exchange::new(stream) });
-                }
-                if let Some(exchange) = open.exchange(stream) {
-                    exchange.response_started = true;
-                }
+                open.seen(key, stream, first_byte_at, true, out);
                 out.push(Event::Response { id: id(stream), at: first_byte_at, head });
             }
             proto::Event::ResponseBody { at, stream, piece } => {
                 open.last_at = at;
+                open.seen(key, stream, at, true, out);
                 out.push(Event::ResponsePiece { id: id(stream), at, piece });
             }
             proto::Event::ResponseEnd { at, stream, end } => {
@@ -161,14 +173,14 @@ impl Exchanges {
                     End::Reset { by_peer } => Outcome::Reset { by_peer },
                     End::Undecodable(fault) => Outcome::Undecodable(fault),
                 };
-                if let Some(exchange) = open.exchange(stream) {
+                if let Some(exchange) = open.exchanges.get_mut(&stream) {
                     exchange.ended.get_or_insert((at, outcome));
                 }
                 open.settle(key, stream, out);
             }
             proto::Event::Lost { at, stream, request, bytes } => {
                 open.last_at = at;
-                if let Some(exchange) = open.exchange(stream) {
+                if let Some(exchange) = open.exchanges.get_mut(&stream) {
                     exchange.response_started |= !request;
                     out.push(Event::Lost { id: id(stream), at, request, bytes });
                 }
@@ -197,32 +209,36 @@ impl Exchanges {
 
     fn end_all(&mut self, key: ConnectionKey, at: u64, cut: impl Fn(&Exchange) -> Outcome, out: &mut Vec<Event>) {
         let Some(open) = self.connections.remove(&key) else { return };
-        for exchange in open.exchanges {
+        for (index, exchange) in open.exchanges {
             let (at, outcome) = exchange.ended.unwrap_or_else(|| (at, cut(&exchange)));
-            out.push(Event::End { id: ExchangeId { connection: key, index: exchange.index }, at, outcome });
+            out.push(Event::End { id: ExchangeId { connection: key, index }, at, outcome });
         }
     }
 }
 
 impl Open {
-    fn exchange(&mut self, stream: u32) -> Option<&mut Exchange> {
-        self.exchanges.iter_mut().find(|exchange| exchange.index == stream)
+    /// A part of the exchange was seen, of the response if `response`. Where the request's head was not captured it begins
+    /// the exchange.
+    fn seen(&mut self, key: ConnectionKey, stream: u32, at: u64, response: bool, out: &mut Vec<Event>) {
+        let exchange = match self.exchanges.entry(stream) {
+            Entry::Occupied(exchange) => exchange.into_mut(),
+            Entry::Vacant(place) => {
+                let id = ExchangeId { connection: key, index: stream };
+                out.push(Event::Request { id, at, connection: self.connection.clone(), head: None });
+                place.insert(Exchange { request_ended: response, ..Exchange::default() })
+            }
+        };
+        exchange.response_started |= response;
     }
 
     /// Ends the exchange once both of its sides have ended.
     fn settle(&mut self, key: ConnectionKey, stream: u32, out: &mut Vec<Event>) {
-        let Some(position) = self.exchanges.iter().position(|exchange| exchange.index == stream) else { return };
-        let Exchange { request_ended: true, ended: Some((at, outcome)), .. } = self.exchanges[position] else {
+        let Some(Exchange { request_ended: true, ended: Some((at, outcome)), .. }) = self.exchanges.get(&stream) else {
             return;
         };
-        self.exchanges.remove(position);
+        let (at, outcome) = (*at, *outcome);
+        self.exchanges.remove(&stream);
         out.push(Event::End { id: ExchangeId { connection: key, index: stream }, at, outcome });
-    }
-}
-
-impl Exchange {
-    fn new(index: u32) -> Self {
-        Self { index, request_ended: false, response_started: false, ended: None }
     }
 }
 

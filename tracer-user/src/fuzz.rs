@@ -1,7 +1,7 @@
 //! Every fuzz body by name. A body stands beside the decoder that it feeds; `fuzz/fuzz_targets/` has one file a name,
 //! and the unit test below replays each body's seeds (`fuzz/seeds/NAME/`), so that they stay alive without libFuzzer.
 
-use crate::{flow, json, llm, proto};
+use crate::{flow, json, llm, mcp, proto, retrieval};
 
 /// A fuzz body: any input is legal, and a broken promise panics.
 pub type Body = fn(&[u8]);
@@ -10,11 +10,15 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("flow", flow::fuzz::flow),
     ("http1", proto::fuzz::http1),
     ("websocket", proto::fuzz::websocket),
+    ("http2", proto::http2::fuzz::http2),
+    ("hpack", proto::http2::fuzz::hpack),
     ("body", proto::fuzz::body),
     ("sse", proto::fuzz::sse),
     ("lines", proto::fuzz::lines),
     ("json", json::fuzz),
     ("llm", llm::fuzz),
+    ("mcp", mcp::fuzz),
+    ("retrieval", retrieval::fuzz),
 ];
 
 /// Runs the body of that name.

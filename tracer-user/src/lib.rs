@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod capture;
+pub mod carrier;
 pub mod commands;
 pub mod config;
 pub mod credentials;
@@ -19,12 +20,15 @@ pub mod export;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hop;
 pub mod json;
 pub mod live;
 pub mod llm;
+pub mod mcp;
 pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
+pub mod retrieval;
 pub mod session;
 pub mod span;

@@ -8,13 +8,16 @@ use std::{
 };
 
 use crate::{
+    agent::Place,
     capture::{Connection, Process},
     export::{
         ExportHandle, ExportStats, Jsonl,
-        pretty::{Pretty, ProcessName, Summary},
+        pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
+    mcp,
     price::Cost,
+    retrieval::Retrieval,
     span::SpanRecord,
 };
 
@@ -51,9 +54,37 @@ impl Output {
     }
 
     /// A call has ended.
-    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: SpanRecord) -> io::Result<()> {
+    pub fn call(
+        &mut self,
+        call: &LlmCall,
+        place: Option<&Place>,
+        cost: Option<&Cost>,
+        span: SpanRecord,
+    ) -> io::Result<()> {
         if let View::Pretty(pretty) = &mut self.view {
-            pretty.call(call, cost, &name(&self.names, &call.connection))?;
+            let tool_call = match place {
+                Some(Place::Tool { id, .. }) => Some(id.as_str()),
+                _ => None,
+            };
+            pretty.call(call, tool_call, cost, &name(&self.names, &call.connection))?;
+        }
+        self.span(span)
+    }
+
+    /// A request of MCP was answered, or has ended otherwise.
+    pub fn mcp(&mut self, request: &mcp::Request, place: Option<&Place>, span: SpanRecord) -> io::Result<()> {
+        if let View::Pretty(pretty) = &mut self.view {
+            let process = name(&self.names, &request.carrier.connection);
+            pretty.aside(&Aside::mcp(request, place), &process)?;
+        }
+        self.span(span)
+    }
+
+    /// A query of a vector store has ended.
+    pub fn retrieval(&mut self, retrieval: &Retrieval, place: Option<&Place>, span: SpanRecord) -> io::Result<()> {
+        if let View::Pretty(pretty) = &mut self.view {
+            let process = name(&self.names, &retrieval.carrier.connection);
+            pretty.aside(&Aside::retrieval(retrieval, place), &process)?;
         }
         self.span(span)
     }

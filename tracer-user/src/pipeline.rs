@@ -1,4 +1,4 @@
-//! The whole line, top down: capture → flow → proto → exchange → llm → agent → span → output.
+//! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
 use std::{
     collections::HashMap,
@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
-    agent::{self, Concluded, Turns},
+    agent::{self, Concluded, Deed, Turns},
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
     flow::{self, Flows},
-    llm::{Calls, LlmCall, could_be_model_call},
+    hop::{Hop, Hops, could_be_hop},
+    llm::Calls,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -35,6 +36,7 @@ pub struct Seen {
     pub evicted_connections: u64,
     /// Requests of any kind.
     pub exchanges: u64,
+    /// Model calls.
     pub calls: u64,
 }
 
@@ -43,7 +45,7 @@ pub struct Pipeline {
     flows: Flows,
     protocols: ByConnection<proto::Connection>,
     exchanges: Exchanges,
-    calls: Calls,
+    hops: Hops,
     prices: Prices,
     turns: Turns,
     synth: Synth,
@@ -55,7 +57,7 @@ pub struct Pipeline {
     ordered: Vec<flow::Event>,
     decoded: Vec<proto::Event>,
     exchanged: Vec<exchange::Event>,
-    ended: Vec<LlmCall>,
+    ended: Vec<Hop>,
     concluded: Vec<Concluded>,
 }
 
@@ -71,7 +73,7 @@ impl Pipeline {
             flows: Flows::new(flow::Limits::default()),
             protocols: ByConnection::default(),
             exchanges: Exchanges::new(),
-            calls,
+            hops: Hops::new(calls),
             prices,
             turns: Turns::new(agent::Limits::default()),
             synth,
@@ -118,7 +120,7 @@ impl Pipeline {
         self.decode()?;
         self.exchanges.finish(&mut self.exchanged);
         self.tell()?;
-        self.calls.finish(&mut self.ended);
+        self.hops.finish(&mut self.ended);
         self.emit()?;
         self.turns.finish(&mut self.concluded);
         self.emit()?;
@@ -152,7 +154,7 @@ impl Pipeline {
             match event {
                 flow::Event::Open { key, connection, .. } => {
                     self.seen.connections += 1;
-                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_model_call);
+                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
                     self.protocols.insert(key, decoder);
                     self.exchanges.open(key, connection);
                 }
@@ -196,25 +198,39 @@ impl Pipeline {
         self.tell()
     }
 
-    /// exchange → llm
+    /// exchange → llm, mcp, retrieval
     fn tell(&mut self) -> io::Result<()> {
         for event in self.exchanged.drain(..) {
-            if let (Some(recorder), exchange::Event::Request { id, .. }) = (&mut self.recorder, &event) {
-                recorder.model_traffic(id.connection)?;
+            let of_interest = self.hops.push(&event, &mut self.ended);
+            if let (Some(recorder), true) = (&mut self.recorder, of_interest) {
+                recorder.model_traffic(event.id().connection)?;
             }
-            self.calls.push(&event, &mut self.ended);
         }
         self.emit()
     }
 
-    /// llm → agent → span → output
+    /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
-        for call in self.ended.drain(..) {
-            self.seen.calls += 1;
-            let turn = self.turns.push(&call, &mut self.concluded);
-            let cost = self.prices.cost(&call);
-            let span = self.synth.call(&call, turn.as_ref(), cost.as_ref());
-            self.output.call(&call, cost.as_ref(), span)?;
+        for hop in self.ended.drain(..) {
+            match &hop {
+                Hop::Model(call) => {
+                    self.seen.calls += 1;
+                    let place = self.turns.push(call, &mut self.concluded);
+                    let cost = self.prices.cost(call);
+                    let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
+                }
+                Hop::Mcp(request) => {
+                    let place = self.turns.place(&Deed::of(&request.carrier, request.tool.as_deref()));
+                    let span = self.synth.mcp(request, place.as_ref());
+                    self.output.mcp(request, place.as_ref(), span)?;
+                }
+                Hop::Retrieval(retrieval) => {
+                    let place = self.turns.place(&Deed::of(&retrieval.carrier, None));
+                    let span = self.synth.retrieval(retrieval, place.as_ref());
+                    self.output.retrieval(retrieval, place.as_ref(), span)?;
+                }
+            }
         }
         for concluded in self.concluded.drain(..) {
             let span = match concluded {

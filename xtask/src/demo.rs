@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
     let binaries = target().join("debug");
 
     step(2, "preparing the Python SDKs in a virtual environment under target/ (half a minute the first time)");
-    let python = setup::output(Command::new(binaries.join("mock-provider")).arg("prepare-clients"))?;
+    let python = setup::output(Command::new(binaries.join("mock-provider")).arg("prepare-demo"))?;
 
     step(3, "starting the mock provider");
     let folder = target().join("demo");

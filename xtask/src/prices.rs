@@ -20,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rates::{Band, Hours, Prices, Rates};
+use rates::{Band, Hours, Prices, Rate, Rates};
 use serde_json::{Map, Value};
 
 /// Reads the wheels without running anything in them and prints both price lists as one JSON object.
@@ -67,8 +67,22 @@ const PROVIDERS: [(&str, &str); 34] = [
 /// Providers whose "starts with" clauses are taken over as patterns: they release new names of one model.
 const PATTERN_PROVIDERS: [&str; 4] = ["openai", "anthropic", "gcp.gemini", "mistral_ai"];
 
-/// Kinds of models that are billed by the token and that llmtap reads.
-const MODES: [&str; 4] = ["chat", "responses", "embedding", "completion"];
+/// Kinds of models whose calls state what they are billed by.
+const MODES: [&str; 9] = [
+    "chat",
+    "responses",
+    "embedding",
+    "completion",
+    "realtime",
+    "image_generation",
+    "image_edit",
+    "audio_transcription",
+    "rerank",
+];
+
+/// Fees that providers publish for all their models and that the lists leave out for some or all of them, in USD for
+/// 1,000: OpenAI and Anthropic, pricing pages, November 2026.
+const FEES: [(&str, Rate, f64); 2] = [("anthropic", Rate::WebSearch, 10.0), ("openai", Rate::FileSearch, 2.5)];
 
 type Rows = BTreeMap<(String, String), Prices>;
 
@@ -84,6 +98,11 @@ pub fn run(wheels: Option<PathBuf>) -> Result<()> {
     let mut rows = from_litellm(&lists["litellm"])?;
     let from_litellm = rows.len();
     let differing = merge_genai(&mut rows, &lists["genai"], today)?;
+    for ((provider, _), prices) in &mut rows {
+        for (_, rate, fee) in FEES.iter().filter(|(of, ..)| of == provider) {
+            prices.base.rates[*rate].get_or_insert(*fee);
+        }
+    }
     let table = write_table(&rows, &lists, today);
     let path = root.join("tracer-user/src/price/table.json");
     std::fs::write(&path, &table).with_context(|| format!("cannot write {}", path.display()))?;
@@ -136,18 +155,25 @@ fn from_litellm(list: &Value) -> Result<Rows> {
             continue;
         }
         let row = litellm::row(key, entry).map_err(|what| anyhow::anyhow!("litellm's {key}: {what}"))?;
-        let Some(row) = row else { continue };
-        let Some(provider) = row.provider.filter(|name| PROVIDERS.iter().any(|(ours, _)| ours == name)) else {
+        let Some(mut row) = row else { continue };
+        let Some(provider) = row.provider.take().filter(|name| PROVIDERS.iter().any(|(ours, _)| ours == name)) else {
             continue;
         };
         // A price of 0 stands for "not known" or "free while in preview" there: neither is a fact to bill by.
-        if row.prices.base.rates.input.unwrap_or(0.0) == 0.0 && row.prices.base.rates.output.unwrap_or(0.0) == 0.0 {
-            continue;
+        let rates = &mut row.prices.base.rates;
+        if rates[Rate::Input].unwrap_or(0.0) == 0.0 && rates[Rate::Output].unwrap_or(0.0) == 0.0 {
+            (rates[Rate::Input], rates[Rate::Output]) = (None, None);
+            let piece = [Rate::Image, Rate::AudioMinute, Rate::SearchUnit, Rate::OutputImage].map(|rate| rates[rate]);
+            if piece.iter().all(|rate| rate.unwrap_or(0.0) == 0.0) {
+                continue;
+            }
         }
         for model in row.models {
             // Keys with a region or a commitment (`eu/gpt-4o`, `us-east-1/1-month-commitment/…`) never stand on the wire.
             let regional = matches!(provider.as_str(), "azure.ai.openai" | "aws.bedrock") && model.contains('/');
-            if !regional {
+            // Nor do keys with a picture's size and quality (`hd/1024-x-1024/…`).
+            let sized = model.contains("-x-");
+            if !regional && !sized {
                 rows.entry((provider.clone(), model)).or_insert_with(|| row.prices.clone());
             }
         }
@@ -182,7 +208,10 @@ fn merge_genai(rows: &mut Rows, list: &Value, today: &str) -> Result<Vec<String>
                             let (a, b) = (&row.base.rates, &prices.base.rates);
                             differing.push(format!(
                                 "{ours} {name}: litellm {:?}/{:?}, genai-prices {:?}/{:?}",
-                                a.input, a.output, b.input, b.output
+                                a[Rate::Input],
+                                a[Rate::Output],
+                                b[Rate::Input],
+                                b[Rate::Output]
                             ));
                         }
                         known.get_or_insert_with(|| row.clone());
@@ -224,7 +253,7 @@ fn agree(a: &Rates, b: &Rates) -> bool {
         (Some(a), Some(b)) => (a - b).abs() < 1e-6,
         _ => true,
     };
-    same(a.input, b.input) && same(a.output, b.output)
+    same(a[Rate::Input], b[Rate::Input]) && same(a[Rate::Output], b[Rate::Output])
 }
 
 fn fill(row: &mut Prices, other: &Prices) {
@@ -286,7 +315,7 @@ fn genai_prices(model: &Value, today: &str) -> Option<Prices> {
         }
     }
     let rates = &prices.base.rates;
-    (rates.input.unwrap_or(0.0) > 0.0 || rates.output.unwrap_or(0.0) > 0.0).then_some(prices)
+    (rates[Rate::Input].unwrap_or(0.0) > 0.0 || rates[Rate::Output].unwrap_or(0.0) > 0.0).then_some(prices)
 }
 
 fn genai_band(map: &Map<String, Value>) -> Band {
@@ -300,6 +329,10 @@ fn genai_band(map: &Map<String, Value>) -> Band {
             "cache_write_1h_mtok" => "cache_write_1h",
             "input_audio_mtok" => "input_audio",
             "output_audio_mtok" => "output_audio",
+            "cache_audio_read_mtok" => "cache_read_audio",
+            "input_image_mtok" => "input_image",
+            "output_image_mtok" => "output_image",
+            "cache_image_read_mtok" => "cache_read_image",
             "web_searches_kcount" => "web_search",
             "requests_kcount" => "request",
             _ => continue,

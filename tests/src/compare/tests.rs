@@ -7,6 +7,7 @@ fn call() -> Truth {
     Truth {
         exchange: 7,
         provider: Some("openai".into()),
+        operation: Some("chat".into()),
         request_model: Some("gpt-5".into()),
         response_model: Some("gpt-5-2026-10-01".into()),
         response_id: Some("chatcmpl-7".into()),

@@ -32,7 +32,8 @@ pub struct Identity {
 
 /// Makes a fresh authority and server certificate. Python 3.13 verifies strictly (RFC 5280): the authority states
 /// its key usage, the leaf carries the authority key identifier.
-pub fn generate() -> anyhow::Result<Identity> {
+/// `http2` offers it by ALPN (RFC 7301).
+pub fn generate(http2: bool) -> anyhow::Result<Identity> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -63,6 +64,6 @@ pub fn generate() -> anyhow::Result<Identity> {
             vec![leaf_certificate.der().clone(), authority_certificate.der().clone()],
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
         )?;
-    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    server.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
     Ok(Identity { authority_pem, server: Arc::new(server) })
 }

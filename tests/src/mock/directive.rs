@@ -9,13 +9,21 @@ use super::encoding::Coding;
 pub const HELP: &str = "\
 Endpoints (any prefix before them is accepted, as gateways have one):
   POST …/chat/completions       OpenAI chat; Azure style with …/openai/deployments/NAME/… before it
+  POST …/responses, …/completions, …/embeddings, …/fim/completions
+                                OpenAI's other APIs, and Mistral's fill-in-the-middle
   POST …/messages               Anthropic messages; …/messages/count_tokens counts
+  POST …/MODEL:generateContent, :streamGenerateContent, :embedContent, :batchEmbedContents
+                                Gemini; a stream is an array, or events with ?alt=sse
+  POST …/v2/chat, …/v1/chat, …/v2/embed, …/v1/embed
+                                Cohere
+  POST …/api/chat, …/api/generate, …/api/embed
+                                Ollama
   GET  …/models                 a model list
   POST …/traces/ingest, …/files, …/oauth/token, GET …/events, …/healthz
                                 not model calls: a tracer must not take them for one
 
 A request chooses the mock's behaviour by a directive, a JSON object: in the header `x-mock`, or at the start of any
-message after the word `mock:` (the last message that has one counts). Keys, with the default in brackets:
+text of its body after the word `mock:` (the last message or item that has one counts). Keys, with the default in brackets:
 
   tokens            content tokens of the answer, one event each in a stream [8; 0 with tool_calls]
   thinking          reasoning tokens sent before them [0]
@@ -187,15 +195,7 @@ impl Directive {
         if let Some(text) = header {
             return serde_json::from_str(text);
         }
-        let messages = body.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let found = messages.iter().rev().find_map(|message| match message.get("content")? {
-            Value::String(text) => after_marker(text),
-            Value::Array(parts) => parts
-                .iter()
-                .filter_map(|part| part.get("text").or(part.get("content"))?.as_str())
-                .find_map(after_marker),
-            _ => None,
-        });
+        let found = last_marked(body);
         match found {
             None => Ok(Self::default()),
             // What follows the object is prompt: padding of a long one, for example.
@@ -206,6 +206,16 @@ impl Directive {
     /// Whether this attempt, the client's `retry`th repetition, is to fail.
     pub fn fails(&self, retry: u32) -> bool {
         self.status >= 400 && self.fail_times.is_none_or(|times| retry < times)
+    }
+}
+
+/// The text after the marker in the last string of the body that has one: lists are searched from their end.
+fn last_marked(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => after_marker(text),
+        Value::Array(items) => items.iter().rev().find_map(last_marked),
+        Value::Object(members) => members.values().find_map(last_marked),
+        _ => None,
     }
 }
 

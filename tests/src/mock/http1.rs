@@ -1,6 +1,6 @@
 //! The server's side of HTTP/1.1 (RFC 9112), small because it must say when each byte is written.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
@@ -9,7 +9,11 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::truth::now;
+use super::{
+    directive::End,
+    reply::{Afterwards, BodyEnd, Reply},
+    truth::{Ended, now},
+};
 
 /// Head of a request, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
@@ -175,43 +179,41 @@ async fn read_line(wire: &mut impl Wire, inbound: &mut BytesMut, count: &mut u64
     }
 }
 
-/// How the end of a response body is told (RFC 9112 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyEnd {
-    Chunked,
-    Length(u64),
-    Close,
-}
-
 /// Writes one response. Each `write` is one TLS record and one socket write, or pieces of `split` bytes.
 pub struct ResponseWriter<'a, W> {
-    pub wire: &'a mut W,
+    wire: &'a mut W,
     /// What the client has sent meanwhile: the next request, when it pipelines.
-    pub inbound: &'a mut BytesMut,
-    pub end: BodyEnd,
+    inbound: &'a mut BytesMut,
+    end: BodyEnd,
     /// Bytes a write, 0 for no limit.
-    pub split: usize,
-    pub written: u64,
+    split: usize,
+    written: u64,
 }
 
-impl<W: Wire> ResponseWriter<'_, W> {
-    pub async fn head(&mut self, status: u16, headers: &[(&str, String)], keep_alive: bool) -> io::Result<()> {
+impl<W: Wire> Reply for ResponseWriter<'_, W> {
+    async fn head(
+        &mut self,
+        status: u16,
+        headers: &[(&str, String)],
+        keep_alive: bool,
+        end: BodyEnd,
+    ) -> io::Result<()> {
+        self.end = end;
         let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        match self.end {
+        match end {
             BodyEnd::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
             BodyEnd::Length(length) => head.push_str(&format!("content-length: {length}\r\n")),
             BodyEnd::Close => {}
         }
-        let keep_alive = keep_alive && self.end != BodyEnd::Close;
+        let keep_alive = keep_alive && end != BodyEnd::Close;
         head.push_str(if keep_alive { "connection: keep-alive\r\n\r\n" } else { "connection: close\r\n\r\n" });
         self.write(head.as_bytes()).await
     }
 
-    /// One piece of the body, framed.
-    pub async fn body(&mut self, data: &[u8]) -> io::Result<()> {
+    async fn body(&mut self, data: &[u8]) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -225,9 +227,53 @@ impl<W: Wire> ResponseWriter<'_, W> {
         self.write(&framed).await
     }
 
-    /// The end of the body, where the framing has one.
-    pub async fn finish(&mut self) -> io::Result<()> {
+    async fn finish(&mut self) -> io::Result<()> {
         if self.end == BodyEnd::Chunked { self.write(b"0\r\n\r\n").await } else { Ok(()) }
+    }
+
+    async fn pause(&mut self, duration: Duration) -> io::Result<()> {
+        let sleep = tokio::time::sleep(duration);
+        tokio::pin!(sleep);
+        loop {
+            tokio::select! {
+                () = &mut sleep => return Ok(()),
+                read = self.wire.read_buf(self.inbound) => if read? == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                },
+            }
+        }
+    }
+
+    async fn break_off(&mut self, end: End, stall: Duration) -> (Ended, Afterwards) {
+        match end {
+            End::Normal | End::Error => (Ended::Complete, Afterwards::Close),
+            End::CloseNotify => (Ended::Closed, Afterwards::Close),
+            End::Close => (Ended::Closed, Afterwards::Drop),
+            End::Reset => {
+                // RST instead of FIN when the socket is dropped.
+                let _ = self.wire.tcp().set_zero_linger();
+                (Ended::Reset, Afterwards::Drop)
+            }
+            End::Stall => {
+                let silence = async { while matches!(self.wire.read_buf(self.inbound).await, Ok(1..)) {} };
+                let gone = tokio::time::timeout(stall, silence).await.is_ok();
+                (if gone { Ended::ClientGone } else { Ended::Stalled }, Afterwards::Drop)
+            }
+        }
+    }
+
+    fn split(&mut self, bytes: usize) {
+        self.split = bytes;
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+}
+
+impl<'a, W: Wire> ResponseWriter<'a, W> {
+    pub fn new(wire: &'a mut W, inbound: &'a mut BytesMut) -> Self {
+        Self { wire, inbound, end: BodyEnd::Close, split: 0, written: 0 }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -239,6 +285,11 @@ impl<W: Wire> ResponseWriter<'_, W> {
         }
         Ok(())
     }
+}
+
+/// Ends a connection in order: close_notify, then FIN.
+pub async fn close(wire: &mut impl Wire) {
+    let _ = tokio::time::timeout(Duration::from_secs(2), wire.shutdown()).await;
 }
 
 fn reason(status: u16) -> &'static str {

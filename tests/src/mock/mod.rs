@@ -1,19 +1,21 @@
 //! A mock of the providers' HTTP interfaces with scripted behaviour and a log of what it really sent.
 //!
 //! `serve` accepts and runs connections; `http1` reads requests and writes responses with control over every write;
-//! `directive` says what a request asks the mock to do; `openai` and `anthropic` turn that into bodies and event
-//! streams (`plan`), which `play` sends; `truth` records what went out. HTTP/2 will be a second kind of
-//! `ResponseWriter`: nothing right of it knows the framing.
+//! `directive` says what a request asks the mock to do; `answer` finds the API at its path, and `api` turns both into
+//! bodies and event streams (`plan`), which `play` sends; `truth` records what went out. `http2` is
+//! the other transport; `reply` is what `play` asks of both.
 
-mod anthropic;
+mod answer;
+mod api;
 mod certificate;
 mod directive;
 mod encoding;
 mod failure;
 pub(crate) mod http1;
-mod openai;
+mod http2;
 mod plan;
 mod play;
+mod reply;
 mod serve;
 mod truth;
 

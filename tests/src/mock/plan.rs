@@ -85,10 +85,14 @@ pub fn event(name: Option<&str>, data: &Value) -> String {
 
 /// Splits an event around a placeholder word, for [`Step::Words`].
 pub fn words(name: Option<&str>, data: &Value, count: u32) -> Option<Step> {
+    split_words(&event(name, data), count)
+}
+
+/// The same of an event in whatever form a stream has.
+pub fn split_words(text: &str, count: u32) -> Option<Step> {
     if count == 0 {
         return None;
     }
-    let text = event(name, data);
     let (before, after) = text.split_once(PLACEHOLDER)?;
     Some(Step::Words { before: before.to_owned(), after: after.to_owned(), count })
 }

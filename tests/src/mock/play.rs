@@ -5,24 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 use super::{
     directive::{Directive, End, Framing},
     encoding::Encoder,
-    http1::{BodyEnd, Request, ResponseWriter, Wire},
+    http1::Request,
     plan::{self, Body, Plan, Stated, Step},
+    reply::{Afterwards, BodyEnd, Reply},
     truth::{Ended, Truth, now},
 };
-
-/// What is to happen with the connection afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Afterwards {
-    KeepAlive,
-    Close,
-    /// Drop it as it is: the ending was already played.
-    Drop,
-}
 
 /// How the playing of a body came to its end, when it was not the normal one.
 enum Stop {
@@ -38,18 +28,18 @@ impl From<io::Error> for Stop {
     }
 }
 
-pub async fn play<W: Wire>(
-    wire: &mut W,
-    inbound: &mut bytes::BytesMut,
+pub async fn play(
+    reply: &mut impl Reply,
     request: &Request,
     directive: &Directive,
     plan: Plan,
     truth: &mut Truth,
 ) -> Afterwards {
+    reply.split(directive.split);
     truth.status = plan.status;
     truth.encoding = directive.encoding.header().map(str::to_owned);
     let mut player = Player {
-        writer: ResponseWriter { wire, inbound, end: BodyEnd::Close, split: directive.split, written: 0 },
+        reply,
         directive,
         truth,
         due: None,
@@ -59,11 +49,14 @@ pub async fn play<W: Wire>(
         stated: Vec::new(),
     };
     let outcome = player.respond(request, plan).await;
-    let written = player.writer.written;
-    truth.response_bytes = written;
+    truth.response_bytes = reply.written();
     let afterwards = match outcome {
         Ok(afterwards) => afterwards,
-        Err(Stop::Scripted) => scripted_end(wire, inbound, directive, truth).await,
+        Err(Stop::Scripted) => {
+            let (ended, afterwards) = reply.break_off(directive.end, Duration::from_millis(directive.stall_ms)).await;
+            truth.ended = ended;
+            afterwards
+        }
         Err(Stop::Broken) => {
             truth.ended = Ended::ClientGone;
             Afterwards::Drop
@@ -73,39 +66,8 @@ pub async fn play<W: Wire>(
     afterwards
 }
 
-async fn scripted_end<W: Wire>(
-    wire: &mut W,
-    inbound: &mut bytes::BytesMut,
-    directive: &Directive,
-    truth: &mut Truth,
-) -> Afterwards {
-    match directive.end {
-        End::Normal | End::Error => Afterwards::Close,
-        End::CloseNotify => {
-            truth.ended = Ended::Closed;
-            Afterwards::Close
-        }
-        End::Close => {
-            truth.ended = Ended::Closed;
-            Afterwards::Drop
-        }
-        End::Reset => {
-            truth.ended = Ended::Reset;
-            // RST instead of FIN when the socket is dropped.
-            let _ = wire.tcp().set_zero_linger();
-            Afterwards::Drop
-        }
-        End::Stall => {
-            let silence = async { while matches!(wire.read_buf(inbound).await, Ok(1..)) {} };
-            let gone = tokio::time::timeout(Duration::from_millis(directive.stall_ms), silence).await.is_ok();
-            truth.ended = if gone { Ended::ClientGone } else { Ended::Stalled };
-            Afterwards::Drop
-        }
-    }
-}
-
-struct Player<'a, W> {
-    writer: ResponseWriter<'a, W>,
+struct Player<'a, R> {
+    reply: &'a mut R,
     directive: &'a Directive,
     truth: &'a mut Truth,
     /// When the next event with content is due: a schedule, so that delays do not add up.
@@ -119,7 +81,7 @@ struct Player<'a, W> {
     stated: Vec<Stated>,
 }
 
-impl<W: Wire> Player<'_, W> {
+impl<R: Reply> Player<'_, R> {
     async fn respond(&mut self, request: &Request, plan: Plan) -> Result<Afterwards, Stop> {
         let directive = self.directive;
         self.pause(Duration::from_micros(directive.delay_us)).await?;
@@ -129,10 +91,11 @@ impl<W: Wire> Player<'_, W> {
         let mut headers = vec![("date", "Sat, 21 Nov 2026 00:00:00 GMT".to_owned())];
         let stream = matches!(plan.body, Body::Stream { .. });
         if stream {
-            headers.push(("content-type", "text/event-stream; charset=utf-8".to_owned()));
             headers.push(("cache-control", "no-cache".to_owned()));
-        } else if !plan.headers.iter().any(|(name, _)| *name == "content-type") {
-            headers.push(("content-type", "application/json".to_owned()));
+        }
+        if !plan.headers.iter().any(|(name, _)| *name == "content-type") {
+            let usual = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
+            headers.push(("content-type", usual.to_owned()));
         }
         headers.extend(plan.headers);
         if let Some(coding) = directive.encoding.header() {
@@ -147,26 +110,26 @@ impl<W: Wire> Player<'_, W> {
                 let mut encoder = Encoder::new(directive.encoding)?;
                 let mut body = encoder.push(&bytes, false)?;
                 body.extend(encoder.finish()?);
-                self.writer.end = match directive.framing {
+                let end = match directive.framing {
                     Some(Framing::Close) => BodyEnd::Close,
                     Some(Framing::Chunked) if !http_1_0 => BodyEnd::Chunked,
                     _ => BodyEnd::Length(body.len() as u64),
                 };
-                self.head(plan.status, &headers, keep_alive).await?;
+                self.head(plan.status, &headers, keep_alive, end).await?;
                 if !matches!(directive.end, End::Normal | End::Error) {
-                    self.writer.body(&body[..body.len() / 2]).await?;
+                    self.reply.body(&body[..body.len() / 2]).await?;
                     return Err(Stop::Scripted);
                 }
                 if request.method != "HEAD" {
-                    self.writer.body(&body).await?;
+                    self.reply.body(&body).await?;
                 }
                 states.apply(self.truth);
-                self.writer.finish().await?;
+                self.reply.finish().await?;
             }
             Body::Stream { steps, keep_alive_event, failure } => {
                 let close = http_1_0 || directive.framing == Some(Framing::Close);
-                self.writer.end = if close { BodyEnd::Close } else { BodyEnd::Chunked };
-                self.head(plan.status, &headers, keep_alive).await?;
+                let end = if close { BodyEnd::Close } else { BodyEnd::Chunked };
+                self.head(plan.status, &headers, keep_alive, end).await?;
                 let mut encoder = Encoder::new(directive.encoding)?;
                 let outcome = self.steps(&mut encoder, &steps, &keep_alive_event).await;
                 match outcome {
@@ -180,8 +143,8 @@ impl<W: Wire> Player<'_, W> {
                 }
                 self.flush(&mut encoder).await?;
                 let rest = encoder.finish()?;
-                self.writer.body(&rest).await?;
-                self.writer.finish().await?;
+                self.reply.body(&rest).await?;
+                self.reply.finish().await?;
                 if close {
                     return Ok(Afterwards::Close);
                 }
@@ -190,9 +153,15 @@ impl<W: Wire> Player<'_, W> {
         Ok(afterwards)
     }
 
-    async fn head(&mut self, status: u16, headers: &[(&str, String)], keep_alive: bool) -> io::Result<()> {
+    async fn head(
+        &mut self,
+        status: u16,
+        headers: &[(&str, String)],
+        keep_alive: bool,
+        end: BodyEnd,
+    ) -> io::Result<()> {
         self.truth.times.first_byte = now();
-        self.writer.head(status, headers, keep_alive).await
+        self.reply.head(status, headers, keep_alive, end).await
     }
 
     async fn steps(&mut self, encoder: &mut Encoder, steps: &[Step], keep_alive_event: &str) -> Result<(), Stop> {
@@ -312,7 +281,7 @@ impl<W: Wire> Player<'_, W> {
             &packed
         };
         let at = now();
-        self.writer.body(data).await?;
+        self.reply.body(data).await?;
         if content {
             let times = &mut self.truth.times;
             if times.first_token == 0 {
@@ -326,25 +295,10 @@ impl<W: Wire> Player<'_, W> {
         Ok(())
     }
 
-    /// Sleeps, and notices meanwhile when the client goes away.
     async fn pause(&mut self, duration: Duration) -> Result<(), Stop> {
         if duration.is_zero() {
             return Ok(());
         }
-        let sleep = tokio::time::sleep(duration);
-        tokio::pin!(sleep);
-        loop {
-            tokio::select! {
-                () = &mut sleep => return Ok(()),
-                read = self.writer.wire.read_buf(self.writer.inbound) => if read? == 0 {
-                    return Err(Stop::Broken);
-                },
-            }
-        }
+        Ok(self.reply.pause(duration).await?)
     }
-}
-
-/// Ends a connection in order: close_notify, then FIN.
-pub async fn close(wire: &mut impl Wire) {
-    let _ = tokio::time::timeout(Duration::from_secs(2), wire.shutdown()).await;
 }

@@ -12,18 +12,15 @@ use std::{
 
 use anyhow::Context;
 use bytes::BytesMut;
-use serde_json::{Value, json};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    anthropic::Messages,
+    answer::answer,
     certificate,
-    directive::Directive,
-    failure::{self, Provider},
     http1::{self, Request, Wire},
-    openai::Chat,
-    plan::{Body, Plan, Stated, Step, event},
-    play::{self, Afterwards},
+    http2,
+    play::play,
+    reply::{Afterwards, Reply},
     truth::{Log, Truth, now},
 };
 
@@ -37,6 +34,8 @@ pub struct Options {
     pub log: Option<PathBuf>,
     /// Plain HTTP instead of TLS, as local inference servers have it.
     pub plaintext: bool,
+    /// Offer HTTP/2 to clients that can (ALPN), as providers do.
+    pub http2: bool,
     /// Worker threads of its own runtime.
     pub workers: usize,
 }
@@ -48,6 +47,7 @@ impl Default for Options {
             authority_file: None,
             log: None,
             plaintext: false,
+            http2: false,
             workers: 2,
         }
     }
@@ -63,7 +63,7 @@ pub struct MockProvider {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-struct Shared {
+pub struct Shared {
     log: Log,
     exchanges: AtomicU64,
     connections: AtomicU64,
@@ -75,7 +75,7 @@ struct Shared {
 
 impl MockProvider {
     pub fn start(options: &Options) -> anyhow::Result<Self> {
-        let identity = certificate::generate()?;
+        let identity = certificate::generate(options.http2)?;
         if let Some(path) = &options.authority_file {
             write_public(path, &identity.authority_pem)?;
         }
@@ -162,25 +162,58 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Ar
             match acceptor {
                 None => converse(tcp, peer, connection, &shared).await,
                 // A failed handshake is the client's matter: it may be testing its own trust.
-                Some(acceptor) => {
-                    if let Ok(tls) = acceptor.accept(tcp).await {
-                        converse(tls, peer, connection, &shared).await;
+                Some(acceptor) => match acceptor.accept(tcp).await {
+                    Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                        http2::converse(tls, peer, connection, shared).await;
                     }
-                }
+                    Ok(tls) => converse(tls, peer, connection, &shared).await,
+                    Err(_) => {}
+                },
             }
         });
     }
 }
 
+/// Serves a connection whose client speaks HTTP/1.x.
 async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared: &Shared) {
     let mut inbound = BytesMut::with_capacity(16 * 1024);
     for index in 0.. {
         let request = match http1::read_request(&mut wire, &mut inbound).await {
             Ok(Some(request)) => request,
-            Ok(None) | Err(_) => return play::close(&mut wire).await,
+            Ok(None) | Err(_) => return http1::close(&mut wire).await,
         };
-        shared.open.fetch_add(1, Ordering::SeqCst);
-        let exchange = shared.exchanges.fetch_add(1, Ordering::Relaxed);
+        shared.begin();
+        let mut reply = http1::ResponseWriter::new(&mut wire, &mut inbound);
+        let afterwards = shared.exchange(&mut reply, &request, peer, connection, index).await;
+        shared.end();
+        match afterwards {
+            Afterwards::KeepAlive => {}
+            Afterwards::Close => return http1::close(&mut wire).await,
+            Afterwards::Drop => return,
+        }
+    }
+}
+
+impl Shared {
+    /// A request has come: the log is not complete before it has ended.
+    pub fn begin(&self) {
+        self.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn end(&self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Answers one request and records what was sent.
+    pub async fn exchange(
+        &self,
+        reply: &mut impl Reply,
+        request: &Request,
+        peer: SocketAddr,
+        connection: u64,
+        index: u64,
+    ) -> Afterwards {
+        let exchange = self.exchanges.fetch_add(1, Ordering::Relaxed);
         let mut truth = Truth {
             exchange,
             connection,
@@ -196,113 +229,12 @@ async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared
         };
         truth.times.request_first = request.first;
         truth.times.request_last = request.last;
-        let serial = format!("{:x}{exchange:06x}", shared.epoch);
-        let (directive, plan) = answer(&request, &serial, &mut truth);
-        let afterwards = play::play(&mut wire, &mut inbound, &request, &directive, plan, &mut truth).await;
-        if let Err(error) = shared.log.record(truth) {
+        let serial = format!("{:x}{exchange:06x}", self.epoch);
+        let (directive, plan) = answer(request, &serial, &mut truth);
+        let afterwards = play(reply, request, &directive, plan, &mut truth).await;
+        if let Err(error) = self.log.record(truth) {
             eprintln!("mock-provider: log: {error}");
         }
-        shared.open.fetch_sub(1, Ordering::SeqCst);
-        match afterwards {
-            Afterwards::KeepAlive => {}
-            Afterwards::Close => return play::close(&mut wire).await,
-            Afterwards::Drop => return,
-        }
-    }
-}
-
-fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Plan) {
-    let path = request.path();
-    let post = request.method == "POST";
-    let provider = if post && path.ends_with("/chat/completions") {
-        Provider::OpenAi
-    } else if post && path.ends_with("/messages") {
-        Provider::Anthropic
-    } else {
-        return (Directive::default(), other(request, path));
-    };
-    let deployment = path.split("/deployments/").nth(1).and_then(|rest| rest.split('/').next());
-    let azure = deployment.is_some();
-    truth.provider = Some(
-        match provider {
-            Provider::OpenAi if azure => "azure.ai.openai",
-            Provider::OpenAi => "openai",
-            Provider::Anthropic => "anthropic",
-        }
-        .to_owned(),
-    );
-    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
-        return (Directive::default(), refuse(provider, serial, "the body is not JSON", truth));
-    };
-    truth.stream = body.get("stream").and_then(Value::as_bool) == Some(true);
-    truth.request_model = body.get("model").and_then(Value::as_str).or(deployment).map(str::to_owned);
-    let directive = match Directive::of(request.header("x-mock"), &body) {
-        Ok(directive) => directive,
-        Err(error) => {
-            return (Directive::default(), refuse(provider, serial, &format!("mock directive: {error}"), truth));
-        }
-    };
-    if directive.fails(truth.retry.unwrap_or(0)) {
-        let plan = failure::plan(provider, &directive, serial);
-        return (directive, plan);
-    }
-    let Some(model) = truth.request_model.clone() else {
-        return (directive, refuse(provider, serial, "the request names no model", truth));
-    };
-    let body_bytes = request.body.len();
-    let plan = match provider {
-        Provider::OpenAi => {
-            Chat { directive: &directive, request: &body, body_bytes, model: &model, serial, azure }.plan()
-        }
-        Provider::Anthropic => {
-            Messages { directive: &directive, request: &body, body_bytes, model: &model, serial }.plan()
-        }
-    };
-    (directive, plan)
-}
-
-/// The provider's own 400, with a reason of ours on stderr and in a header.
-fn refuse(provider: Provider, serial: &str, why: &str, truth: &Truth) -> Plan {
-    eprintln!("mock-provider: exchange {}: {why}", truth.exchange);
-    let mut plan = failure::plan(provider, &Directive { status: 400, ..Directive::default() }, serial);
-    plan.headers.push(("x-mock-refused", why.replace(['\r', '\n'], " ")));
-    plan
-}
-
-/// Endpoints that are no model calls.
-fn other(request: &Request, path: &str) -> Plan {
-    let json = |status: u16, body: Value| Plan {
-        status,
-        headers: Vec::new(),
-        body: Body::Whole { bytes: body.to_string().into_bytes(), states: Stated::default() },
-    };
-    match (request.method.as_str(), path.rsplit('/').next().unwrap_or_default()) {
-        ("GET" | "HEAD", "models") => json(
-            200,
-            json!({"object": "list", "data": [
-                {"id": "gpt-5", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-                {"id": "gpt-5-mini", "object": "model", "created": 1_790_000_000, "owned_by": "openai"},
-            ]}),
-        ),
-        ("POST", "count_tokens") => json(200, json!({"input_tokens": request.body.len() / 4})),
-        ("POST", "ingest") => json(200, json!({"ok": true, "object": "traces.ingest"})),
-        ("POST", "files") => json(200, json!({"id": "file-mock", "object": "file", "bytes": request.body.len()})),
-        ("POST", "token") => json(200, json!({"access_token": "mock", "token_type": "bearer", "expires_in": 3600})),
-        ("GET" | "HEAD", "healthz") => json(200, json!({"status": "ok"})),
-        ("GET", "events") => Plan {
-            status: 200,
-            headers: Vec::new(),
-            body: Body::Stream {
-                steps: (0..20)
-                    .map(|tick| Step::silent(event(Some("tick"), &json!({"tick": tick, "model": "weather"}))))
-                    .collect(),
-                keep_alive_event: ": keep-alive\n\n".to_owned(),
-                failure: Box::new(Step::silent(event(Some("error"), &json!({"error": "over"})))),
-            },
-        },
-        _ => json(
-            404,
-            json!({"error": {"message": "Invalid URL", "type": "invalid_request_error", "param": null, "code": null}}),
-        ),
+        afterwards
     }
 }

@@ -78,6 +78,8 @@ pub struct Truth {
     pub user_agent: Option<String>,
     /// `gen_ai.provider.name` of a model call; absent for everything else, which must give no span.
     pub provider: Option<String>,
+    /// `gen_ai.operation.name` of a model call.
+    pub operation: Option<String>,
     pub request_model: Option<String>,
     pub stream: bool,
     /// The client's own count of repetitions (`x-stainless-retry-count`).

@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use tests::harness::{Bench, Finished, Running, finish, is_root, llmtap, python, signal};
+use tests::{
+    environment::Python,
+    harness::{Bench, Finished, Running, finish, is_root, llmtap, signal},
+};
 
 use crate::bench;
 
@@ -112,7 +115,7 @@ fn output_waits_for_the_command_on_its_terminal() -> anyhow::Result<()> {
     // The stream gives a live tracer seconds to show the call before it.
     let client = bench.script("openai_sync.py", &["plain", "slow"])?;
     let transcript = |live: &[&str]| -> anyhow::Result<String> {
-        let mut command = Command::new(python()?);
+        let mut command = Command::new(Python::Clients.prepared()?);
         // A pseudo-terminal of its own, whose output is copied to stdout.
         command.args(["-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"]);
         command.arg(llmtap()?).arg("run").args(live).arg("--").args(&client);

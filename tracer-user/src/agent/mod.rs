@@ -8,8 +8,12 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use crate::{
     capture::Connection,
+    carrier::Carrier,
     exchange::{ExchangeId, Outcome},
-    llm::{LlmCall, call::TraceParent},
+    llm::{
+        LlmCall,
+        call::{Operation, TraceParent},
+    },
 };
 
 /// Names a call after it is gone.
@@ -31,6 +35,43 @@ impl CallRef {
 pub enum Concluded {
     Tool(ToolRun),
     Turn(Turn),
+}
+
+/// Where in an agent's work something belongs that the traced program did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Place {
+    /// In the turn that begins with this call.
+    Turn(CallRef),
+    /// In the run of a tool that an answer asks for.
+    Tool {
+        asked_by: CallRef,
+        /// First call of the turn, when the turn has a root of ours.
+        turn: Option<CallRef>,
+        /// 0-based among the tool calls of the answer.
+        number: u32,
+        /// Of the tool call.
+        id: String,
+    },
+}
+
+/// What a process did between its model calls, as far as its place depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Deed<'a> {
+    pub process: Option<u32>,
+    /// The tool that it called, when it called one.
+    pub tool: Option<&'a str>,
+    /// Nanoseconds since the Unix epoch.
+    pub start: u64,
+    pub end: u64,
+    /// It says itself where it belongs.
+    pub has_parent: bool,
+}
+
+impl<'a> Deed<'a> {
+    pub fn of(carrier: &Carrier, tool: Option<&'a str>) -> Self {
+        let Carrier { connection, start, end, trace_parent, .. } = carrier;
+        Self { process: connection.pid, tool, start: *start, end: *end, has_parent: trace_parent.is_some() }
+    }
 }
 
 /// One run of a tool by the traced program, from the end of the answer that asks for it to the start of the request
@@ -60,6 +101,9 @@ pub struct Turn {
     /// End of its last call.
     pub end: u64,
 }
+
+/// Turns of one process in which the tool is looked for that something belongs to.
+const MAX_TURNS_LOOKED_AT: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -133,6 +177,8 @@ struct Asked {
     at: u64,
     /// Its result was seen: a repeated result (a retry, or the history that most APIs want anew) is no second run.
     ran: bool,
+    /// End of the last thing that was done in its run, as far as seen.
+    done: Option<u64>,
 }
 
 impl Turns {
@@ -144,8 +190,9 @@ impl Turns {
         self.counters
     }
 
-    /// Takes a call that has ended. Returns the first call of its turn, when the turn has a root of ours.
-    pub fn push(&mut self, call: &LlmCall, out: &mut Vec<Concluded>) -> Option<CallRef> {
+    /// Takes a call that has ended. Returns its place: in its turn when that has a root of ours, or, of embeddings, which
+    /// belong to no turn by themselves, where their process made them.
+    pub fn push(&mut self, call: &LlmCall, out: &mut Vec<Concluded>) -> Option<Place> {
         self.now = self.now.max(call.times.end);
         let asks = call.response.tool_calls.iter().any(|tool| tool.id.is_some());
         let key = match self.continued(call) {
@@ -153,7 +200,10 @@ impl Turns {
             None if asks => self.begin(call, out),
             None => {
                 self.sweep(out);
-                return None;
+                let (process, times) = (call.connection.pid, &call.times);
+                let has_parent = call.trace_parent.is_some();
+                let deed = Deed { process, tool: None, start: times.start, end: times.end, has_parent };
+                return (call.operation == Operation::Embeddings).then(|| self.place(&deed)).flatten();
             }
         };
         self.results(key, call, out);
@@ -166,7 +216,60 @@ impl Turns {
             self.end(key, out);
         }
         self.sweep(out);
-        root
+        root.map(Place::Turn)
+    }
+
+    /// Where something belongs that a process did. Between an answer that asks for a tool and the request that carries
+    /// the result, the process runs the tool: what it does then is part of that run if only one can be meant, else of the
+    /// turn if only one is open.
+    pub fn place(&mut self, deed: &Deed<'_>) -> Option<Place> {
+        if deed.has_parent {
+            return None;
+        }
+        let mut turns: Vec<TurnKey> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.process == deed.process && open.turn.start <= deed.start)
+            .map(|(key, _)| *key)
+            .collect();
+        turns.sort_unstable();
+        // Where so many go on at once, the older ones are hardly what is meant.
+        let latest = &turns[turns.len().saturating_sub(MAX_TURNS_LOOKED_AT)..];
+        let running: Vec<(TurnKey, ToolKey)> = latest
+            .iter()
+            .filter_map(|key| Some((key, self.open.get(key)?)))
+            .flat_map(|(key, open)| {
+                open.tools.iter().map(|id| (*key, ToolKey { process: deed.process, id: id.clone() }))
+            })
+            .filter(|(key, tool)| {
+                let asked = self.asked.get(tool);
+                asked.is_some_and(|asked| asked.turn == *key && !asked.ran && asked.at <= deed.start)
+            })
+            .collect();
+        let named: Vec<&(TurnKey, ToolKey)> = running
+            .iter()
+            .filter(|(_, tool)| {
+                deed.tool.is_some_and(|name| self.asked.get(tool).is_some_and(|asked| is_tool(&asked.name, name)))
+            })
+            .collect();
+        let tool = match (named.as_slice(), turns.as_slice(), running.as_slice()) {
+            ([only], ..) => Some((*only).clone()),
+            ([], [_], [only]) => Some(only.clone()),
+            _ => None,
+        };
+        if let Some((key, tool)) = tool {
+            let turn = self.open.get(&key)?.root().cloned();
+            let asked = self.asked.get_mut(&tool)?;
+            asked.done = asked.done.max(Some(deed.end));
+            return Some(Place::Tool { asked_by: asked.by.clone(), turn, number: asked.number, id: tool.id });
+        }
+        // Several calls of one tool in one answer: which of them it is, nothing tells.
+        let key = match named.as_slice() {
+            [(first, _), rest @ ..] if rest.iter().all(|(key, _)| key == first) => *first,
+            [] if turns.len() == 1 => *turns.first()?,
+            _ => return None,
+        };
+        self.open.get(&key).map(|open| Place::Turn(open.turn.first.clone()))
     }
 
     /// The process has ended or replaced its image: its turns have ended.
@@ -247,6 +350,7 @@ impl Turns {
                 name: tool.name.clone(),
                 at: call.times.end,
                 ran: false,
+                done: None,
             };
             self.asked.insert(ToolKey { process: open.process, id: id.clone() }, asked);
             open.tools.push(id.clone());
@@ -254,16 +358,22 @@ impl Turns {
     }
 
     fn end(&mut self, key: TurnKey, out: &mut Vec<Concluded>) {
-        let Some(open) = self.open.remove(&key) else { return };
-        let rooted = open.root().is_some();
+        let Some(mut open) = self.open.remove(&key) else { return };
+        let root = open.root().cloned();
         for id in open.tools {
             let tool = ToolKey { process: open.process, id };
             // A later turn may have used the id again.
-            if self.asked.get(&tool).is_some_and(|asked| asked.turn == key) {
-                self.asked.remove(&tool);
+            if !self.asked.get(&tool).is_some_and(|asked| asked.turn == key) {
+                continue;
+            }
+            // What was done in its run shows that it ran, although nobody was told of its result.
+            if let Some(Asked { by, number, name, at, ran: false, done: Some(done), .. }) = self.asked.remove(&tool) {
+                open.turn.end = open.turn.end.max(done);
+                let (turn, id) = (root.clone(), tool.id);
+                out.push(Concluded::Tool(ToolRun { asked_by: by, turn, number, name, id, start: at, end: done }));
             }
         }
-        if rooted {
+        if root.is_some() {
             out.push(Concluded::Turn(open.turn));
         }
     }
@@ -286,6 +396,16 @@ impl Turns {
             self.end(key, out);
         }
     }
+}
+
+/// Whether the tool that a model asks for is the one that the program called. Claude Code and others offer the tools of
+/// MCP servers as `mcp__{server}__{tool}`.
+fn is_tool(asked: &str, called: &str) -> bool {
+    asked == called
+        || asked
+            .strip_prefix("mcp__")
+            .and_then(|rest| rest.strip_suffix(called))
+            .is_some_and(|server| server.len() > 2 && server.ends_with("__"))
 }
 
 #[cfg(test)]

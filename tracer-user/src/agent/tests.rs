@@ -41,8 +41,11 @@ fn short(out: &mut Vec<Concluded>) -> Vec<String> {
         .collect()
 }
 
-fn index(turn: Option<CallRef>) -> Option<u32> {
-    turn.map(|first| first.id.index)
+fn index(place: Option<Place>) -> Option<u32> {
+    match place? {
+        Place::Turn(first) => Some(first.id.index),
+        Place::Tool { .. } => None,
+    }
 }
 
 #[test]

@@ -326,10 +326,13 @@ impl Attachments {
         } else {
             hooks.method = None;
         }
+        let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
+        if let Some(stripped) = &hooks.stripped {
+            let exits = stripped.returns.clone().ok_or_else(unsafe_end)?;
+            return Ok((hooks, exits));
+        }
         let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
-        let exits = returns::of(file, &functions).ok_or_else(|| {
-            ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into())
-        })?;
+        let exits = returns::of(file, &functions).ok_or_else(unsafe_end)?;
         Ok((hooks, exits))
     }
 
@@ -478,6 +481,7 @@ fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
         (hooks.shutdown, fact::SHUT_DOWN),
         (hooks.clear, fact::CLEARED),
         (hooks.ctrl, fact::CONTROL),
+        (hooks.host_name, fact::HOST_NAME),
     ];
     // The program reads these functions' arguments where the ABI passes them.
     let plain = |site: &Site| {

@@ -42,6 +42,8 @@ pub struct Shape<F: 'static> {
     field: Option<F>,
     take: Take,
     members: &'static [(&'static str, Shape<F>)],
+    /// Further members, beside those that several shapes share.
+    more: &'static [(&'static str, Shape<F>)],
     /// Bit `n % 64` is set when a member's name is `n` bytes long.
     lengths: u64,
     items: Option<&'static Shape<F>>,
@@ -49,7 +51,7 @@ pub struct Shape<F: 'static> {
 
 impl<F: Copy + 'static> Shape<F> {
     const fn place(field: Option<F>, take: Take) -> Self {
-        Self { field, take, members: &[], lengths: 0, items: None }
+        Self { field, take, members: &[], more: &[], lengths: 0, items: None }
     }
 
     /// A place that is only passed through on the way to its members or items.
@@ -76,13 +78,12 @@ impl<F: Copy + 'static> Shape<F> {
 
     /// Adds the wanted members for the case that the value is an object.
     pub const fn members(self, members: &'static [(&'static str, Shape<F>)]) -> Self {
-        let mut lengths = 0;
-        let mut index = 0;
-        while index < members.len() {
-            lengths |= 1 << (members[index].0.len() % 64);
-            index += 1;
-        }
-        Self { members, lengths, ..self }
+        Self { members, lengths: self.lengths | lengths(members), ..self }
+    }
+
+    /// Adds members to those of a list that several shapes share.
+    pub const fn and(self, more: &'static [(&'static str, Shape<F>)]) -> Self {
+        Self { more, lengths: self.lengths | lengths(more), ..self }
     }
 
     /// Adds the shape of the items for the case that the value is an array.
@@ -96,8 +97,19 @@ impl<F: Copy + 'static> Shape<F> {
         }
         let first = key.first();
         let fits = |name: &[u8]| name.len() == key.len() && name.first() == first && name == key;
-        self.members.iter().find(|(name, _)| fits(name.as_bytes())).map(|(_, shape)| shape)
+        self.members.iter().chain(self.more).find(|(name, _)| fits(name.as_bytes())).map(|(_, shape)| shape)
     }
+}
+
+/// The set of the names' lengths, see [`Shape::lengths`].
+const fn lengths<F: 'static>(members: &[(&'static str, Shape<F>)]) -> u64 {
+    let mut lengths = 0;
+    let mut index = 0;
+    while index < members.len() {
+        lengths |= 1 << (members[index].0.len() % 64);
+        index += 1;
+    }
+    lengths
 }
 
 /// A scalar as handed over.

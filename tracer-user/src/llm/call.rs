@@ -81,11 +81,18 @@ pub struct Response {
     pub tool_calls: Vec<ToolCall>,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
+    /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….
     pub service_tier: Option<String>,
+    /// Anthropic's `usage.speed`: `fast` has a price of its own.
+    pub speed: Option<String>,
     pub system_fingerprint: Option<String>,
     pub request_id: Option<String>,
     pub processing_ms: Option<f64>,
     pub rate_limits: RateLimits,
+    /// Mean of the natural logarithms of the probabilities that the answer states for its tokens: at most 0.
+    pub logprob_mean: Option<f64>,
+    /// Where the provider says that it worked, if that has a price of its own (Anthropic `inference_geo`).
+    pub geography: Option<String>,
 }
 
 /// Rate-limit headers as the provider states them.
@@ -113,9 +120,28 @@ pub struct Usage {
     /// The part of `cache_write` with a life of one hour (Anthropic `ephemeral_1h_input_tokens`).
     pub cache_write_1h: Option<u64>,
     pub reasoning: Option<u64>,
+    /// The parts of `input` by what was sent, as far as they are stated. Cached tokens are in them, too.
+    pub input_text: Option<u64>,
     pub input_audio: Option<u64>,
+    pub input_image: Option<u64>,
+    pub input_video: Option<u64>,
+    /// The parts of `cache_read`, likewise.
+    pub cache_read_text: Option<u64>,
+    pub cache_read_audio: Option<u64>,
+    pub cache_read_image: Option<u64>,
+    /// The parts of `output`, likewise.
+    pub output_text: Option<u64>,
     pub output_audio: Option<u64>,
+    pub output_image: Option<u64>,
+    /// Length of the audio that was read or made, in milliseconds, where that is what is billed.
+    pub audio_ms: Option<u64>,
+    /// Pictures that were made, where they are what is billed.
+    pub images: Option<u64>,
+    /// Runs of tools of the service itself that have a fee.
     pub web_searches: Option<u64>,
+    pub file_searches: Option<u64>,
+    /// What a reranker bills by (Cohere `billed_units.search_units`).
+    pub search_units: Option<u64>,
 }
 
 /// What pays for a call.
@@ -200,6 +226,10 @@ pub struct LlmCall {
     pub usage: Usage,
     /// Cost that the provider states, in USD.
     pub provider_cost: Option<f64>,
+    /// A gateway says whether its own cache answered.
+    pub cache_hit: Option<bool>,
+    /// A gateway says whether another model or service than the first one answered.
+    pub fallback: Option<bool>,
     pub billing: Billing,
     pub error: Option<CallError>,
     pub times: Times,

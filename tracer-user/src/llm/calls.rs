@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     ALL, Claim, Dialect, LlmCall,
     background::{Background, retrieved},
@@ -19,7 +17,7 @@ use super::{
 use crate::{
     capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
-    proto::{End, Piece, RequestHead, ResponseHead, Version},
+    proto::{End, Piece, RequestHead, ResponseHead},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -99,9 +97,10 @@ impl Calls {
     }
 
     fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
-        // Without its head nothing says what a request was.
-        let Some(head) = head else { return };
-        if !could_be_model_call(head) || (connection.role == Role::Server && !self.options.server_side) {
+        let unseen = Arc::default();
+        let head = head.unwrap_or(&unseen);
+        let could_be = could_be_model_call(head) || head.method.is_empty();
+        if !could_be || (connection.role == Role::Server && !self.options.server_side) {
             return;
         }
         let target = Target::new(head, connection, &self.options);
@@ -116,7 +115,11 @@ impl Calls {
             .iter()
             .filter(|dialect| !websocket || dialect.over_websocket())
             .filter_map(|dialect| {
-                let claim = dialect.claim(head, Some(&target));
+                // Without its path only the bodies can say what a request is.
+                let claim = match head.path.is_empty() {
+                    true => Claim::Unseen,
+                    false => dialect.claim(head, Some(&target)),
+                };
                 (claim != Claim::None).then(|| {
                     let decoder = dialect.decoder(&target, self.limits.call);
                     Candidate { dialect: *dialect, claim, decoder }
@@ -217,11 +220,7 @@ impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         // A request has no message framing, whatever its content type says.
-        let bytes: &Bytes = match piece {
-            Piece::Bytes(bytes) | Piece::Line(bytes) => bytes,
-            Piece::Sse { data, .. } => data,
-            Piece::Comment => return,
-        };
+        let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
         for candidate in &mut self.candidates {
             candidate.decoder.request(bytes);
@@ -283,10 +282,14 @@ impl Open {
 
     fn end(mut self, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(LlmCall, u64)> {
         let index = (0..self.candidates.len()).find(|index| self.is_model_call(*index))?;
-        let Candidate { dialect, mut decoder, .. } = self.candidates.swap_remove(index);
+        let Candidate { dialect, claim, mut decoder } = self.candidates.swap_remove(index);
         self.times.end = at;
         let mut call = self.call(id, dialect, outcome);
         let Finish { response, dropped, .. } = decoder.finish(&mut call);
+        let named = call.request.model.is_some() || call.response.model.is_some();
+        if claim == Claim::Unseen && !named {
+            return None;
+        }
         call.response.streamed = self.streamed;
         let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
@@ -305,7 +308,9 @@ impl Open {
         match claim {
             Claim::None => false,
             Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
-            Claim::ByBody => {
+            // A path that only models have; the request tells of which of several APIs this one is.
+            Claim::ByRequest => request == Evidence::Fits || (unseen && response == Evidence::Fits),
+            Claim::ByBody | Claim::Unseen => {
                 response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
         }
@@ -317,7 +322,12 @@ impl Open {
         if let Some(head) = &self.response_head {
             facts::of_response(head, &mut response);
         }
-        let partial = self.lost.is_some() || self.undecodable || matches!(outcome, Outcome::Undecodable(_));
+        let partial = self.lost.is_some()
+            || self.undecodable
+            || self.head.partial
+            || self.head.method.is_empty()
+            || self.response_head.as_ref().is_some_and(|head| head.partial)
+            || matches!(outcome, Outcome::Undecodable(_));
         let completeness = match partial {
             false => Completeness::Full,
             true if self.request_bytes == 0 && !self.has_response_body => Completeness::HeadersOnly,
@@ -331,16 +341,14 @@ impl Open {
             api_type: dialect.api_type(),
             server_address: self.server_address.clone(),
             server_port: self.server_port,
-            protocol_version: match self.head.version {
-                Version::Http10 => "1.0",
-                Version::Http11 => "1.1",
-                Version::Http2 => "2",
-            },
+            protocol_version: self.head.version.as_str(),
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
             billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
+            cache_hit: None,
+            fallback: None,
             error: None,
             times: self.times,
             chunks: self.pace.chunks(),

@@ -1,5 +1,7 @@
 //! What all JSON dialects share: a reader for the request, a reader for the response, and the way through them.
 
+use std::collections::VecDeque;
+
 use super::{
     call::{LlmCall, Request},
     json::{Ending, Scalar, Scanner, Shape, Sink},
@@ -51,6 +53,16 @@ impl Keep {
         {
             *place = self.text(text);
         }
+    }
+
+    /// Keeps the latest of a list: of a long history it is the end that later calls refer to.
+    pub fn latest(&mut self, list: &mut VecDeque<String>, text: &str) {
+        while list.len() >= self.entries || (text.len() > self.left && !list.is_empty()) {
+            let Some(oldest) = list.pop_front() else { break };
+            self.left += oldest.len();
+            self.dropped += 1;
+        }
+        list.extend(self.text(text));
     }
 
     /// Whether a list of this length may grow.
@@ -122,14 +134,16 @@ pub struct Finish {
 
 pub trait RequestReader: Sink<Self::Field> + Send {
     type Field: Copy + Send + Sync + 'static;
-    const SHAPE: &'static Shape<Self::Field>;
+    /// The places that it wants.
+    fn shape(&self) -> &'static Shape<Self::Field>;
     fn evidence(&self) -> Evidence;
     fn finish(&mut self, request: &mut Request) -> u64;
 }
 
 pub trait ResponseReader: Sink<Self::Field> + Send {
     type Field: Copy + Send + Sync + 'static;
-    const SHAPE: &'static Shape<Self::Field>;
+    /// The places that it wants.
+    fn shape(&self) -> &'static Shape<Self::Field>;
     /// An event begins; `false` when it is to be passed over (a ping by its name).
     fn begin_event(&mut self, name: &[u8]) -> bool {
         let _ = name;
@@ -157,10 +171,10 @@ pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
 impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
     pub fn new(request: Q, response: P) -> Self {
         Self {
+            request_scanner: Scanner::new(request.shape()),
             request,
-            request_scanner: Scanner::new(Q::SHAPE),
+            response_scanner: Scanner::new(response.shape()),
             response,
-            response_scanner: Scanner::new(P::SHAPE),
             repeat: Repeat::default(),
             has_events: false,
         }

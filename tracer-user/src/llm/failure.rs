@@ -22,6 +22,8 @@ pub enum Part {
     /// The same at the top level.
     TopCode,
     TopType,
+    /// A number that stands in every body: 0 is success (MiniMax).
+    ResultCode,
 }
 
 #[derive(Default)]
@@ -47,7 +49,10 @@ impl Failure {
     }
 
     pub fn scalar(&mut self, part: Part, value: Scalar<'_>) {
-        if let (Part::Code | Part::TopCode, Scalar::Number(number)) = (part, value) {
+        if let (Part::Code | Part::TopCode | Part::ResultCode, Scalar::Number(number)) = (part, value) {
+            if part == Part::ResultCode {
+                self.present |= number != "0";
+            }
             self.number.get_or_insert_with(|| number.chars().take(CODE_BYTES).collect());
             return;
         }
@@ -56,6 +61,7 @@ impl Failure {
                 self.present |= value.is_present();
                 return;
             }
+            Part::ResultCode => return,
             Part::Code => &mut self.code,
             Part::Type => &mut self.kind,
             Part::Status => &mut self.status,

@@ -3,31 +3,31 @@
 //! A dialect is one file (or folder) and one line in [`ALL`]; a service that speaks a known dialect is one row in
 //! [`openai_compatible`]. `docs/adding-a-provider.md` walks through both.
 
+mod answer;
 mod anthropic;
 mod background;
 pub mod call;
 mod calls;
 mod cohere;
-mod decode;
-mod facts;
-mod failure;
+pub(crate) mod decode;
+pub(crate) mod facts;
+pub(crate) mod failure;
 mod fuzz;
 mod gemini;
 mod instructions;
+mod json_dialect;
 mod ollama;
 mod openai;
-mod openai_chat;
 mod openai_compatible;
-mod openai_completions;
-mod openai_embeddings;
 mod openai_responses;
 mod pace;
-mod recognise;
+pub(crate) mod recognise;
 mod repeat;
-mod trace_context;
+mod request;
+pub(crate) mod trace_context;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
@@ -71,27 +71,33 @@ trait Dialect: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Claim {
     None,
+    /// The head was not captured: what is there of the bodies has to be of the dialect's shape.
+    Unseen,
     /// The path is used by others, too: both bodies have to be of the dialect's shape.
     ByBody,
+    /// Only models have the path, but models of several dialects: the request has to be of the dialect's shape.
+    ByRequest,
     /// The path is the API's own: it takes a body of another shape to refute it.
     Sure,
 }
 
 /// Every dialect, in the order in which they are asked.
 static ALL: &[&dyn Dialect] = &[
-    &openai_chat::OpenAiChat,
+    &openai::CHAT,
     &anthropic::Anthropic::Messages,
     &anthropic::Anthropic::Complete,
     &openai_responses::OpenAiResponses,
-    &openai_completions::OpenAiCompletions,
-    &openai_embeddings::OpenAiEmbeddings,
-    &gemini::Gemini,
-    &cohere::Cohere::Chat,
-    &cohere::Cohere::Generate,
-    &cohere::Cohere::Embed,
-    &ollama::Ollama::Chat,
-    &ollama::Ollama::Generate,
-    &ollama::Ollama::Embed,
+    &openai::COMPLETIONS,
+    &openai::EMBEDDINGS,
+    &gemini::GENERATE,
+    &gemini::EMBED,
+    &gemini::INTERACTIONS,
+    &cohere::CHAT,
+    &cohere::GENERATE,
+    &cohere::EMBED,
+    &ollama::CHAT,
+    &ollama::GENERATE,
+    &ollama::EMBED,
 ];
 
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and

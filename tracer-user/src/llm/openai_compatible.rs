@@ -26,6 +26,8 @@ pub enum Reasoning {
     Included,
     /// They come on top, unless the stated total says otherwise.
     Additional,
+    /// They are stated beside the output, always.
+    Apart,
 }
 
 const fn service(provider: &'static str, hosts: &'static [&'static str]) -> Service {

@@ -126,15 +126,39 @@ pub fn azure_deployment(path: &str) -> Option<String> {
     None
 }
 
-/// The model that a path of OpenAI's APIs names: Azure's deployment, or the engine of older completions, which GitHub
-/// Copilot still asks for (`/v1/engines/{e}/completions`).
-pub fn path_model(path: &str) -> Option<String> {
-    let engine = || {
-        let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
-        let engine = segments.nth(1)?;
-        (segments.next()? == "engines").then(|| percent_decoded(engine))
+/// A publisher's model on Vertex AI.
+#[derive(Debug, PartialEq, Eq)]
+pub struct VertexModel {
+    pub publisher: String,
+    pub model: String,
+    pub stream: bool,
+}
+
+/// `…/publishers/{publisher}/models/{model}:rawPredict` or `:streamRawPredict`: the publisher's own API.
+pub fn vertex_model(path: &str) -> Option<VertexModel> {
+    let mut last = segments(path);
+    let (model, method) = split_method(last.next()?)?;
+    let stream = match method {
+        "rawPredict" => false,
+        "streamRawPredict" => true,
+        _ => return None,
     };
-    azure_deployment(path).or_else(engine)
+    (last.next()? == "models").then_some(())?;
+    let publisher = last.next()?.to_owned();
+    (last.next()? == "publishers").then(|| VertexModel { publisher, model: percent_decoded(model), stream })
+}
+
+/// `model` and `method` of Google's `model:method`. Clients encode the colon or do not.
+pub fn split_method(segment: &str) -> Option<(&str, &str)> {
+    ["%3A", "%3a", ":"].into_iter().find_map(|colon| segment.rsplit_once(colon)).filter(|(model, _)| !model.is_empty())
+}
+
+/// `{name}` of Databricks' `/serving-endpoints/{name}/invocations`.
+pub fn databricks_endpoint(path: &str) -> Option<String> {
+    let mut last = segments(path);
+    (last.next()? == "invocations").then_some(())?;
+    let name = last.next()?;
+    (last.next()? == "serving-endpoints").then(|| percent_decoded(name))
 }
 
 /// Undoes percent-encoding (RFC 3986 section 2.1); what does not decode to UTF-8 stays as it is.
@@ -198,6 +222,18 @@ mod tests {
         assert_eq!(azure_deployment("/gateway/openai/deployments/a%20b/embeddings").as_deref(), Some("a b"));
         assert_eq!(azure_deployment("/openai/v1/chat/completions"), None);
         assert_eq!(azure_deployment("/openai"), None);
+    }
+
+    #[test]
+    fn finds_models_in_paths_of_clouds() {
+        let vertex =
+            vertex_model("/v1/projects/p/locations/l/publishers/mistralai/models/m-large%402411:streamRawPredict");
+        let model = VertexModel { publisher: "mistralai".into(), model: "m-large@2411".into(), stream: true };
+        assert_eq!(vertex, Some(model));
+        assert_eq!(vertex_model("/publishers/google/models/m:generateContent"), None);
+        assert_eq!(vertex_model("/models/m:rawPredict"), None);
+        assert_eq!(databricks_endpoint("/serving-endpoints/my-model/invocations").as_deref(), Some("my-model"));
+        assert_eq!(databricks_endpoint("/endpoints/my-model/invocations"), None);
     }
 
     #[test]

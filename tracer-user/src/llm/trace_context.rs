@@ -12,6 +12,11 @@ pub fn trace_parent(headers: &Headers) -> Option<TraceParent> {
     let (Some((_, value)), None) = (values.next(), values.next()) else {
         return None;
     };
+    parse(value, || trace_state(headers))
+}
+
+/// Reads the value of one `traceparent`; `state` is asked only when that conforms.
+pub fn parse(value: &[u8], state: impl FnOnce() -> Option<String>) -> Option<TraceParent> {
     let value = value.trim_ascii();
     let (fields, rest) = value.split_at_checked(55)?;
     let [version @ .., b'-'] = &fields[..3] else {
@@ -33,7 +38,7 @@ pub fn trace_parent(headers: &Headers) -> Option<TraceParent> {
     if trace_id == [0; 16] || span_id == [0; 8] {
         return None;
     }
-    Some(TraceParent { trace_id, span_id, flags, state: trace_state(headers) })
+    Some(TraceParent { trace_id, span_id, flags, state: state() })
 }
 
 /// Several header fields are one list (RFC 9110 section 5.3).
@@ -49,6 +54,11 @@ fn trace_state(headers: &Headers) -> Option<String> {
         }
         state.push_str(value);
     }
+    checked_state(state)
+}
+
+/// A `tracestate` that may be handed on.
+pub fn checked_state(state: String) -> Option<String> {
     let printable = state.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     (!state.is_empty() && state.len() <= STATE_BYTES && printable).then_some(state)
 }

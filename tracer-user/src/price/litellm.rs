@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::rates::{Band, Hours, OffPeak, Prices, Rates, Row};
+use super::rates::{Band, Hours, OffPeak, Prices, Rate, Rates, Row};
 
 /// Suffixes of a rate's key that name a service tier, and the tier as a response states it.
 const TIERS: [(&str, &str); 6] = [
@@ -14,17 +14,24 @@ const TIERS: [(&str, &str); 6] = [
     ("_fast", "fast"),
 ];
 
-/// Keys in USD per token and the rate each one states. `output_cost_per_reasoning_token` is left out: reasoning is part
-/// of the output that the wire counts.
-const KEYS: [(&str, &str); 8] = [
-    ("input_cost_per_token", "input"),
-    ("output_cost_per_token", "output"),
-    ("cache_read_input_token_cost", "cache_read"),
-    ("cache_creation_input_token_cost", "cache_write"),
-    ("cache_creation_input_token_cost_above_1hr", "cache_write_1h"),
-    ("input_cost_per_audio_token", "input_audio"),
-    ("output_cost_per_audio_token", "output_audio"),
-    ("input_cost_per_request", "request"),
+/// Keys in USD per token or other unit, the rate that each one states, and how many of LiteLLM's units are one of ours.
+const KEYS: [(&str, Rate, f64); 16] = [
+    ("input_cost_per_token", Rate::Input, 1e6),
+    ("output_cost_per_token", Rate::Output, 1e6),
+    ("cache_read_input_token_cost", Rate::CacheRead, 1e6),
+    ("cache_creation_input_token_cost", Rate::CacheWrite, 1e6),
+    ("cache_creation_input_token_cost_above_1hr", Rate::CacheWrite1h, 1e6),
+    ("input_cost_per_audio_token", Rate::InputAudio, 1e6),
+    ("output_cost_per_audio_token", Rate::OutputAudio, 1e6),
+    ("input_cost_per_image_token", Rate::InputImage, 1e6),
+    ("output_cost_per_image_token", Rate::OutputImage, 1e6),
+    ("cache_read_input_audio_token_cost", Rate::CacheReadAudio, 1e6),
+    ("cache_read_input_image_token_cost", Rate::CacheReadImage, 1e6),
+    ("output_cost_per_reasoning_token", Rate::Reasoning, 1e6),
+    ("output_cost_per_image", Rate::Image, 1.0),
+    ("input_cost_per_second", Rate::AudioMinute, 60.0),
+    ("input_cost_per_query", Rate::SearchUnit, 1e3),
+    ("input_cost_per_request", Rate::Request, 1e3),
 ];
 
 /// Factors for processing in one region. Where there is one for each region, they are the same.
@@ -71,37 +78,53 @@ pub fn provider(name: &str) -> &str {
 pub fn recognise(map: &Map<String, Value>) -> bool {
     map.values()
         .filter_map(Value::as_object)
-        .any(|entry| entry.contains_key("litellm_provider") || KEYS.iter().any(|(key, _)| entry.contains_key(*key)))
+        .any(|entry| entry.contains_key("litellm_provider") || KEYS.iter().any(|(key, ..)| entry.contains_key(*key)))
 }
 
-/// The row for one entry, or `None` when it states no rate per token. The error names the key inside the entry.
+/// The row for one entry, or `None` when it states no rate. The error names the key inside the entry.
 pub fn row(key: &str, entry: &Map<String, Value>) -> Result<Option<Row>, String> {
     let litellm_provider = entry.get("litellm_provider").and_then(Value::as_str);
     let mut prices = Prices::default();
+    let mode = entry.get("mode").and_then(Value::as_str).unwrap_or_default();
     for (name, value) in entry {
-        let Some((rate, tier, above)) = parse_key(name) else { continue };
-        if value.is_null() {
+        let Some(Key { rate, units, tier, above }) = parse_key(name) else { continue };
+        // These two mean other things for other kinds of models: seconds of video, queries of a data base.
+        let elsewhere = match rate {
+            Rate::AudioMinute => mode != "audio_transcription",
+            Rate::SearchUnit => mode != "rerank",
+            _ => false,
+        };
+        if value.is_null() || elsewhere {
             continue;
         }
-        let per_token = number(value).ok_or_else(|| format!("`{name}` is not a number of USD per token"))?;
-        let per = if rate == "request" { 1e3 } else { 1e6 };
+        let price = number(value).ok_or_else(|| format!("`{name}` is not a number of USD"))?;
         let band = match tier {
             None => &mut prices.base,
             Some(tier) => prices.tiers.entry(tier.to_owned()).or_default(),
         };
-        set(band, above, rate, round(per_token * per));
+        set(band, above, rate, round(price * units));
     }
     if let Some(steps) = entry.get("tiered_pricing").and_then(Value::as_array) {
         read_steps(steps, &mut prices.base)?;
     }
     if let Some(search) = entry.get("search_context_cost_per_query").and_then(Value::as_object) {
-        prices.base.rates.web_search = flat_search_fee(search);
+        prices.base.rates[Rate::WebSearch] = flat_search_fee(search);
     }
     if let Some(quiet) = entry.get("off_peak_pricing").and_then(Value::as_object) {
         prices.off_peak = Some(off_peak(quiet)?);
     }
     prices.regional = REGIONAL.iter().find_map(|key| entry.get(*key).and_then(number));
-    if prices.base.rates.input.is_none() && prices.base.rates.output.is_none() {
+    if let Some(factors) = entry.get("provider_specific_entry").and_then(Value::as_object) {
+        // Anthropic: calls that must stay in the United States, and those in fast mode, cost so many times as much.
+        prices.regional = prices.regional.or_else(|| factors.get("us").and_then(number));
+        if let Some(factor) = factors.get("fast").and_then(number) {
+            let fast = |rates: &Rates| rates.scaled(|rate| round(rate * factor));
+            let above = prices.base.above.iter().map(|(tokens, rates)| (*tokens, fast(rates))).collect();
+            prices.tiers.entry("fast".to_owned()).or_insert(Band { rates: fast(&prices.base.rates), above });
+        }
+    }
+    forget_same_reasoning(&mut prices);
+    if prices.base.rates.is_empty() {
         return Ok(None);
     }
     sort(&mut prices);
@@ -120,8 +143,15 @@ fn strip_provider<'a>(key: &'a str, provider: &str) -> Option<&'a str> {
     (first == provider || first == family || self::provider(first) == self::provider(provider)).then_some(rest)
 }
 
+struct Key {
+    rate: Rate,
+    units: f64,
+    tier: Option<&'static str>,
+    above: Option<u64>,
+}
+
 /// Splits `input_cost_per_token_above_272k_tokens_priority` into the rate, the tier and the threshold.
-fn parse_key(name: &str) -> Option<(&'static str, Option<&'static str>, Option<u64>)> {
+fn parse_key(name: &str) -> Option<Key> {
     let (name, tier) = TIERS
         .iter()
         .find_map(|(suffix, tier)| name.strip_suffix(suffix).map(|rest| (rest, Some(*tier))))
@@ -130,11 +160,17 @@ fn parse_key(name: &str) -> Option<(&'static str, Option<&'static str>, Option<u
         Some((rest, thousands)) => (rest, Some(thousands.parse::<u64>().ok()?.checked_mul(1000)?)),
         None => (name, None),
     };
-    let (_, rate) = KEYS.iter().find(|(key, _)| *key == name)?;
-    Some((rate, tier, above))
+    let (_, rate, units) = KEYS.iter().find(|(key, ..)| *key == name)?;
+    Some(Key { rate: *rate, units: *units, tier, above })
 }
 
-fn set(band: &mut Band, above: Option<u64>, rate: &str, usd: f64) {
+/// The rate of a key without tier and threshold.
+fn plain_key(name: &str) -> Option<(Rate, f64)> {
+    let Key { rate, units, tier: None, above: None } = parse_key(name)? else { return None };
+    Some((rate, units))
+}
+
+fn set(band: &mut Band, above: Option<u64>, rate: Rate, usd: f64) {
     let rates = match above {
         None => &mut band.rates,
         Some(tokens) => {
@@ -145,8 +181,18 @@ fn set(band: &mut Band, above: Option<u64>, rate: &str, usd: f64) {
             &mut band.above[at].1
         }
     };
-    if let Some(field) = rates.field(rate) {
-        *field = Some(usd);
+    rates[rate] = Some(usd);
+}
+
+/// Reasoning is part of the output that the wire counts: only a price of its own is worth a row's space. A model whose
+/// prompts or tiers change the output's price keeps none: the list has one figure for all of them.
+fn forget_same_reasoning(prices: &mut Prices) {
+    let rates = &mut prices.base.rates;
+    let varies = !prices.base.above.is_empty() || !prices.tiers.is_empty();
+    if varies || rates[Rate::Reasoning] == rates[Rate::Output] {
+        rates[Rate::Reasoning] = None;
+        prices.base.above.iter_mut().for_each(|(_, rates)| rates[Rate::Reasoning] = None);
+        prices.tiers.values_mut().for_each(|band| band.rates[Rate::Reasoning] = None);
     }
 }
 
@@ -158,9 +204,9 @@ fn read_steps(steps: &[Value], band: &mut Band) -> Result<(), String> {
         let start = range.first().and_then(number).ok_or("`tiered_pricing` has a range without a start")?;
         let above = (start >= 1.0).then_some(start as u64);
         for (name, value) in entry {
-            let Some((rate, None, None)) = parse_key(name) else { continue };
-            let per_token = number(value).ok_or_else(|| format!("`tiered_pricing`: `{name}` is not a number"))?;
-            set(band, above, rate, round(per_token * 1e6));
+            let Some((rate, units)) = plain_key(name) else { continue };
+            let price = number(value).ok_or_else(|| format!("`tiered_pricing`: `{name}` is not a number"))?;
+            set(band, above, rate, round(price * units));
         }
     }
     Ok(())
@@ -170,11 +216,9 @@ fn off_peak(entry: &Map<String, Value>) -> Result<OffPeak, String> {
     let fail = |what: &str| format!("`off_peak_pricing`: {what}");
     let mut quiet = OffPeak::default();
     for (name, value) in entry {
-        let Some((rate, None, None)) = parse_key(name) else { continue };
-        let per_token = number(value).ok_or_else(|| fail(&format!("`{name}` is not a number")))?;
-        if let Some(field) = quiet.rates.field(rate) {
-            *field = Some(round(per_token * 1e6));
-        }
+        let Some((rate, units)) = plain_key(name) else { continue };
+        let price = number(value).ok_or_else(|| fail(&format!("`{name}` is not a number")))?;
+        quiet.rates[rate] = Some(round(price * units));
     }
     for window in entry.get("windows").and_then(Value::as_array).into_iter().flatten() {
         let days = match window["weekdays"].as_array() {

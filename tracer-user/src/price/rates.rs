@@ -1,85 +1,110 @@
 //! Rates of one model and which of them apply to a call.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::{Index, IndexMut},
+};
 
-/// USD per million tokens, except the two fees. Absent means that no price is known.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Rates {
-    pub input: Option<f64>,
-    pub output: Option<f64>,
-    pub cache_read: Option<f64>,
+/// What a rate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    Input,
+    Output,
+    CacheRead,
     /// A cache write with the provider's shorter life (5 minutes at Anthropic).
-    pub cache_write: Option<f64>,
-    pub cache_write_1h: Option<f64>,
-    pub input_audio: Option<f64>,
-    pub output_audio: Option<f64>,
-    /// USD per 1,000 web searches.
-    pub web_search: Option<f64>,
-    /// USD per 1,000 requests.
-    pub request: Option<f64>,
+    CacheWrite,
+    CacheWrite1h,
+    InputAudio,
+    InputImage,
+    OutputAudio,
+    OutputImage,
+    CacheReadAudio,
+    CacheReadImage,
+    /// The part of the output that is reasoning, where it costs something else.
+    Reasoning,
+    /// One picture, where the answer states no tokens.
+    Image,
+    /// A minute of audio, where the answer states no tokens.
+    AudioMinute,
+    /// 1,000 web searches that the service ran.
+    WebSearch,
+    /// 1,000 file searches that the service ran.
+    FileSearch,
+    /// 1,000 search units of a reranker.
+    SearchUnit,
+    /// 1,000 requests.
+    Request,
 }
 
+const RATES: usize = 18;
+
+/// USD (or the price file's currency) per million tokens, except where [`Rate`] says otherwise. Absent means that no
+/// price is known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rates([Option<f64>; RATES]);
+
 impl Rates {
-    /// The names of the rates in a price file, in the order in which the table writes them.
-    pub const NAMES: [&str; 9] = [
+    /// The names of the rates in a price file, in the order of [`Rate`], in which the table writes them.
+    pub const NAMES: [&str; RATES] = [
         "input",
         "output",
         "cache_read",
         "cache_write",
         "cache_write_1h",
         "input_audio",
+        "input_image",
         "output_audio",
+        "output_image",
+        "cache_read_audio",
+        "cache_read_image",
+        "reasoning",
+        "image",
+        "audio_minute",
         "web_search",
+        "file_search",
+        "search_unit",
         "request",
     ];
 
-    pub fn values(&self) -> [Option<f64>; 9] {
-        [
-            self.input,
-            self.output,
-            self.cache_read,
-            self.cache_write,
-            self.cache_write_1h,
-            self.input_audio,
-            self.output_audio,
-            self.web_search,
-            self.request,
-        ]
+    /// Those of them that are by the token.
+    pub const BY_TOKEN: usize = 12;
+
+    pub fn values(&self) -> [Option<f64>; RATES] {
+        self.0
     }
 
     /// The field that a price file calls `name`.
     pub fn field(&mut self, name: &str) -> Option<&mut Option<f64>> {
-        Some(match name {
-            "input" => &mut self.input,
-            "output" => &mut self.output,
-            "cache_read" => &mut self.cache_read,
-            "cache_write" => &mut self.cache_write,
-            "cache_write_1h" => &mut self.cache_write_1h,
-            "input_audio" => &mut self.input_audio,
-            "output_audio" => &mut self.output_audio,
-            "web_search" => &mut self.web_search,
-            "request" => &mut self.request,
-            _ => return None,
-        })
+        let at = Self::NAMES.iter().position(|known| *known == name)?;
+        self.0.get_mut(at)
     }
 
     /// These rates where stated, else those of `base`.
     pub fn or(&self, base: &Rates) -> Rates {
-        Rates {
-            input: self.input.or(base.input),
-            output: self.output.or(base.output),
-            cache_read: self.cache_read.or(base.cache_read),
-            cache_write: self.cache_write.or(base.cache_write),
-            cache_write_1h: self.cache_write_1h.or(base.cache_write_1h),
-            input_audio: self.input_audio.or(base.input_audio),
-            output_audio: self.output_audio.or(base.output_audio),
-            web_search: self.web_search.or(base.web_search),
-            request: self.request.or(base.request),
-        }
+        Rates(std::array::from_fn(|at| self.0[at].or(base.0[at])))
+    }
+
+    /// These rates by the token times `factor`; of others none.
+    pub fn scaled(&self, factor: impl Fn(f64) -> f64) -> Rates {
+        Rates(std::array::from_fn(|at| self.0[at].filter(|_| at < Self::BY_TOKEN).map(&factor)))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.values().iter().all(Option::is_none)
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+impl Index<Rate> for Rates {
+    type Output = Option<f64>;
+
+    fn index(&self, rate: Rate) -> &Option<f64> {
+        &self.0[rate as usize]
+    }
+}
+
+impl IndexMut<Rate> for Rates {
+    fn index_mut(&mut self, rate: Rate) -> &mut Option<f64> {
+        &mut self.0[rate as usize]
     }
 }
 
@@ -153,16 +178,16 @@ pub struct OffPeak {
 pub struct Prices {
     pub base: Band,
     pub off_peak: Option<OffPeak>,
-    /// Factor on all rates for calls that must be processed in one region.
+    /// Factor on the rates by the token for calls that must be processed in one region.
     pub regional: Option<f64>,
     /// By service tier: `batch`, `flex`, `priority`, `fast`, ….
     pub tiers: BTreeMap<String, Band>,
 }
 
 impl Prices {
-    /// Rates of a service tier for a prompt of `input` tokens at a time in nanoseconds since the Unix epoch; `None` when the tier has no price of its own, or none for so
-    /// long a prompt. Where a tier leaves a rate out, the standard rate holds: OpenAI's batch price list, for example, has
-    /// no cached-input column.
+    /// Rates of a service tier for a prompt of `input` tokens at a time in nanoseconds since the Unix epoch; `None` when the
+    /// tier has no price of its own, or none for so long a prompt. Where a tier leaves a rate out, the standard rate holds:
+    /// OpenAI's batch price list, for example, has no cached-input column.
     pub fn rates(&self, tier: Option<&str>, input: u64, at: u64) -> Option<Rates> {
         let base = self.base.rates(input);
         let Some(tier) = tier else {

@@ -9,6 +9,7 @@ use serde::{
 use serde_json::Value;
 
 use super::{
+    amount::Currency,
     litellm, names,
     rates::{Band, Hours, OffPeak, Prices, Rates, Row},
 };
@@ -39,6 +40,8 @@ pub struct Table {
     multiplier: Option<f64>,
     multipliers: HashMap<String, f64>,
     subscriptions: Vec<String>,
+    currency: Option<Currency>,
+    per_usd: Option<f64>,
 }
 
 /// A price file in our own format, for example a contract with 15 % off everything and a model of one's own:
@@ -68,42 +71,20 @@ struct File {
     /// Providers whose calls a subscription pays for: their cost is told as a list price.
     #[serde(default)]
     subscriptions: Vec<String>,
+    /// ISO 4217 code of the currency of this file's figures and of all costs that are told; USD without it.
+    #[serde(default)]
+    currency: Option<String>,
+    /// How much of `currency` one USD is: for the built-in prices and for costs that providers state, which are in USD.
+    #[serde(default)]
+    per_usd: Option<f64>,
     #[serde(default)]
     models: Vec<Entry>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One row of `models`: rates, and what stands beside them.
 struct Entry {
-    #[serde(default)]
-    provider: Option<String>,
-    model: Names,
-    #[serde(default)]
-    input: Option<f64>,
-    #[serde(default)]
-    output: Option<f64>,
-    #[serde(default)]
-    cache_read: Option<f64>,
-    #[serde(default)]
-    cache_write: Option<f64>,
-    #[serde(default)]
-    cache_write_1h: Option<f64>,
-    #[serde(default)]
-    input_audio: Option<f64>,
-    #[serde(default)]
-    output_audio: Option<f64>,
-    #[serde(default)]
-    web_search: Option<f64>,
-    #[serde(default)]
-    request: Option<f64>,
-    #[serde(default)]
-    above: Vec<Step>,
-    #[serde(default)]
-    tiers: HashMap<String, RawBand>,
-    #[serde(default)]
-    off_peak: Option<RawOffPeak>,
-    #[serde(default)]
-    regional: Option<f64>,
+    rates: Rates,
+    beside: Beside,
 }
 
 /// Rates of the quieter hours.
@@ -140,11 +121,13 @@ impl File {
             && self.multiplier.is_none()
             && self.multipliers.is_empty()
             && self.subscriptions.is_empty()
+            && self.currency.is_none()
+            && self.per_usd.is_none()
     }
 }
 
 /// Keys that tell a file in our format from a map of models: no model is called so.
-const OWN_KEYS: [&str; 4] = ["models", "multiplier", "multipliers", "subscriptions"];
+const OWN_KEYS: [&str; 6] = ["models", "multiplier", "multipliers", "subscriptions", "currency", "per_usd"];
 
 /// One name, or a list of names that share their prices.
 struct Names(Vec<String>);
@@ -188,6 +171,7 @@ impl Table {
             multiplier: file.multiplier,
             multipliers: file.multipliers,
             subscriptions: file.subscriptions,
+            per_usd: file.per_usd,
             ..Self::default()
         };
         let factors = table.multipliers.iter().map(|(provider, factor)| (format!("multipliers.{provider}"), *factor));
@@ -197,8 +181,9 @@ impl Table {
                 return Err(fail(format!("`{key}` is {factor}: give a factor such as 0.85 for 15 % off")));
             }
         }
+        table.currency = currency(file.currency.as_deref(), table.per_usd).map_err(fail)?;
         for (at, entry) in file.models.into_iter().enumerate() {
-            let label = entry.model.0.first().cloned().unwrap_or_default();
+            let label = entry.beside.model.iter().flat_map(|names| names.0.first()).next().cloned().unwrap_or_default();
             let row = entry.row().and_then(|row| check(&row).map(|()| row));
             let row = row.map_err(|what| fail(format!("models[{at}] ({label}): {what}")))?;
             table.add(row);
@@ -275,6 +260,15 @@ impl Table {
         self.multipliers.get(provider).copied().or(self.multiplier)
     }
 
+    /// `None` is USD.
+    pub fn currency(&self) -> Option<Currency> {
+        self.currency
+    }
+
+    pub fn per_usd(&self) -> Option<f64> {
+        self.per_usd
+    }
+
     pub fn is_subscription(&self, provider: &str) -> bool {
         self.subscriptions.iter().any(|name| name == provider)
     }
@@ -287,6 +281,22 @@ fn fingerprint(text: &[u8], name: &str) -> String {
     let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let file = name.rsplit('/').next().unwrap_or(name);
     format!("{file}@{hex}")
+}
+
+/// A currency without its rate would leave most costs untold, and a rate without a currency would call them USD.
+fn currency(code: Option<&str>, per_usd: Option<f64>) -> Result<Option<Currency>, String> {
+    let Some(code) = code.filter(|code| *code != "USD") else {
+        return match per_usd {
+            None => Ok(None),
+            Some(_) => Err("`per_usd` without a `currency` other than USD: give one, such as EUR".to_owned()),
+        };
+    };
+    let currency = Currency::new(code)
+        .ok_or("`currency` is not an ISO 4217 code: give three capital letters, such as EUR".to_owned())?;
+    match per_usd {
+        Some(rate) if (1e-6..=1e6).contains(&rate) => Ok(Some(currency)),
+        _ => Err(format!("`per_usd` is missing or no rate: give how much {code} one USD is")),
+    }
 }
 
 fn check(row: &Row) -> Result<(), String> {
@@ -326,24 +336,14 @@ fn check_band(band: &Band, prefix: &str) -> Result<(), String> {
 
 impl Entry {
     fn row(self) -> Result<Row, String> {
-        let rates = Rates {
-            input: self.input,
-            output: self.output,
-            cache_read: self.cache_read,
-            cache_write: self.cache_write,
-            cache_write_1h: self.cache_write_1h,
-            input_audio: self.input_audio,
-            output_audio: self.output_audio,
-            web_search: self.web_search,
-            request: self.request,
-        };
-        let tiers = self.tiers.into_iter().map(|(tier, raw)| (tier.to_ascii_lowercase(), band(raw.rates, raw.above)));
-        let off_peak = self.off_peak.map(RawOffPeak::read).transpose()?;
-        let base = band(rates, self.above);
+        let Beside { provider, model, above, tiers, off_peak, regional, .. } = self.beside;
+        let tiers = tiers.into_iter().map(|(tier, raw)| (tier.to_ascii_lowercase(), band(raw.rates, raw.above)));
+        let off_peak = off_peak.map(RawOffPeak::read).transpose()?;
+        let base = band(self.rates, above);
         Ok(Row {
-            provider: self.provider,
-            models: self.model.0,
-            prices: Prices { base, off_peak, regional: self.regional, tiers: tiers.collect() },
+            provider,
+            models: model.map(|names| names.0).unwrap_or_default(),
+            prices: Prices { base, off_peak, regional, tiers: tiers.collect() },
         })
     }
 }
@@ -402,67 +402,87 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// What may stand beside rates in one object.
+/// What may stand beside rates in one object; which of it, says [`RatesVisitor`].
 #[derive(Default)]
-struct Extra {
+struct Beside {
+    provider: Option<String>,
+    model: Option<Names>,
     tokens: Option<u64>,
     above: Vec<Step>,
+    tiers: HashMap<String, RawBand>,
     hours: Vec<RawHours>,
+    off_peak: Option<RawOffPeak>,
+    regional: Option<f64>,
 }
 
-/// Reads an object of rates in which the key `extra` may stand too.
+/// Reads an object of rates in which these other keys may stand, too.
 struct RatesVisitor {
-    extra: &'static str,
+    others: &'static [&'static str],
 }
 
 impl<'de> Visitor<'de> for RatesVisitor {
-    type Value = (Rates, Extra);
+    type Value = (Rates, Beside);
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "an object with rates and `{}`", self.extra)
+        write!(f, "an object with rates and `{}`", self.others.join("`, `"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut rates, mut extra) = (Rates::default(), Extra::default());
+        let (mut rates, mut beside) = (Rates::default(), Beside::default());
         while let Some(key) = map.next_key::<String>()? {
-            if key == self.extra {
-                match self.extra {
-                    "tokens" => extra.tokens = Some(map.next_value()?),
-                    "hours" => extra.hours = map.next_value()?,
-                    _ => extra.above = map.next_value()?,
-                }
-            } else if let Some(field) = rates.field(&key) {
+            if let Some(field) = rates.field(&key) {
                 *field = map.next_value()?;
-            } else {
-                let known = Rates::NAMES.join("`, `");
-                return Err(de::Error::custom(format!(
-                    "unknown key `{key}`: expected `{}` or one of `{known}`",
-                    self.extra
-                )));
+                continue;
+            }
+            let other = self.others.iter().find(|other| **other == key);
+            match other.copied() {
+                Some("provider") => beside.provider = map.next_value()?,
+                Some("model") => beside.model = Some(map.next_value()?),
+                Some("tokens") => beside.tokens = Some(map.next_value()?),
+                Some("above") => beside.above = map.next_value()?,
+                Some("tiers") => beside.tiers = map.next_value()?,
+                Some("hours") => beside.hours = map.next_value()?,
+                Some("off_peak") => beside.off_peak = map.next_value()?,
+                Some("regional") => beside.regional = map.next_value()?,
+                _ => {
+                    let known = [self.others, &Rates::NAMES].concat().join("`, `");
+                    return Err(de::Error::custom(format!("unknown key `{key}`: expected one of `{known}`")));
+                }
             }
         }
-        Ok((rates, extra))
+        Ok((rates, beside))
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let others = &["provider", "model", "above", "tiers", "off_peak", "regional"];
+        let (rates, beside) = from.deserialize_map(RatesVisitor { others })?;
+        if beside.model.is_none() {
+            return Err(de::Error::missing_field("model"));
+        }
+        Ok(Self { rates, beside })
     }
 }
 
 impl<'de> Deserialize<'de> for RawBand {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "above" })?;
-        Ok(Self { rates, above: extra.above })
+        let (rates, beside) = from.deserialize_map(RatesVisitor { others: &["above"] })?;
+        Ok(Self { rates, above: beside.above })
     }
 }
 
 impl<'de> Deserialize<'de> for Step {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "tokens" })?;
-        let tokens = extra.tokens.ok_or_else(|| de::Error::missing_field("tokens"))?;
+        let (rates, beside) = from.deserialize_map(RatesVisitor { others: &["tokens"] })?;
+        let tokens = beside.tokens.ok_or_else(|| de::Error::missing_field("tokens"))?;
         Ok(Self { tokens, rates })
     }
 }
 
 impl<'de> Deserialize<'de> for RawOffPeak {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let (rates, extra) = from.deserialize_map(RatesVisitor { extra: "hours" })?;
-        Ok(Self { rates, hours: extra.hours })
+        let (rates, beside) = from.deserialize_map(RatesVisitor { others: &["hours"] })?;
+        Ok(Self { rates, hours: beside.hours })
     }
 }

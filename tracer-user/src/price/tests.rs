@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     capture::{Connection, ConnectionKey},
     exchange::{ExchangeId, Outcome},
-    llm::call::{Chunks, Completeness, Request, Response, Times},
+    llm::call::{Chunks, Completeness, Operation, Request, Response, Times, Usage},
 };
 
 fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
@@ -21,6 +21,8 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
         response: Response { model: Some(model.to_owned()), ..Response::default() },
         usage,
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times::default(),

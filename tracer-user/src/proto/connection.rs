@@ -2,7 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Event, Limits, RequestHead, detect, http1::Http1, sse::Likeness};
+use super::{
+    Event, Limits, RequestHead, detect,
+    http1::Http1,
+    http2::{Counters, Http2},
+    sse::Likeness,
+};
 use crate::capture::{ClosedBy, Direction, Role};
 
 /// What a connection speaks, as far as its bytes prove it.
@@ -11,7 +16,6 @@ pub enum Protocol {
     /// Nothing is proven yet: it has just begun, or capture joined in the middle of a message.
     Undecided,
     Http1,
-    /// Recognised by its preface; not decoded.
     Http2,
     /// Upgraded to a WebSocket that carries a model API.
     WebSocket,
@@ -26,7 +30,10 @@ pub struct Connection {
     limits: Limits,
     /// The direction in which requests travel.
     requests: Direction,
+    wants: fn(&RequestHead) -> bool,
     http1: Http1,
+    /// There while HTTP/2 is possible: the first of the two decoders that can prove its protocol stays.
+    http2: Option<Box<Http2>>,
 }
 
 impl Connection {
@@ -37,30 +44,58 @@ impl Connection {
             Role::Client => Direction::Send,
             Role::Server => Direction::Receive,
         };
-        Self { limits, requests, http1: Http1::new(wants) }
+        Self { limits, requests, wants, http1: Http1::new(wants), http2: None }
     }
 
     pub fn protocol(&self) -> Protocol {
-        self.http1.protocol()
+        match &self.http2 {
+            Some(http2) if http2.is_proven() => Protocol::Http2,
+            _ => self.http1.protocol(),
+        }
     }
 
     /// Which end the traced process is: as declared, unless the bytes prove the contrary.
     pub fn role(&self) -> Role {
-        match self.requests {
+        let requests = self.http2.as_ref().map_or(self.requests, |http2| http2.requests());
+        match requests {
             Direction::Send => Role::Client,
             Direction::Receive => Role::Server,
         }
     }
 
+    /// What was seen of HTTP/2 and is not told.
+    pub fn http2_counters(&self) -> Counters {
+        self.http2.as_ref().map_or_else(Counters::default, |http2| http2.counters())
+    }
+
     pub fn push(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
-        if self.protocol() == Protocol::Undecided {
-            self.learn_role(direction, &bytes);
+        match self.protocol() {
+            Protocol::Http2 => self.push_http2(at, direction, bytes, out),
+            Protocol::Undecided => {
+                self.learn_role(direction, &bytes);
+                self.push_http1(at, direction, bytes.clone(), out);
+                match self.http1.protocol() {
+                    Protocol::Undecided => self.push_http2(at, direction, bytes, out),
+                    _ => self.http2 = None,
+                }
+            }
+            Protocol::Http1 | Protocol::WebSocket | Protocol::Realtime | Protocol::Other => {
+                self.push_http1(at, direction, bytes, out);
+            }
         }
+    }
+
+    fn push_http1(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
         if direction == self.requests {
             self.http1.push_request(at, bytes, &self.limits, out);
         } else {
             self.http1.push_response(at, bytes, &self.limits, out);
         }
+    }
+
+    fn push_http2(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
+        let begin = || Box::new(Http2::new(self.wants, self.requests, &self.limits));
+        self.http2.get_or_insert_with(begin).push(at, direction, bytes, &self.limits, out);
     }
 
     /// Sources that do not know the role say client.
@@ -77,6 +112,16 @@ impl Connection {
 
     /// `lost` bytes are missing here; `None` when their number is unknown.
     pub fn gap(&mut self, at: u64, direction: Direction, lost: Option<u64>, out: &mut Vec<Event>) {
+        if self.protocol() == Protocol::Undecided && self.http2.is_none() {
+            // What comes behind the gap is not the connection's beginning.
+            self.http2 = Some(Box::new(Http2::new(self.wants, self.requests, &self.limits)));
+        }
+        if let Some(http2) = &mut self.http2 {
+            http2.gap(at, direction, lost, &self.limits, out);
+        }
+        if self.protocol() == Protocol::Http2 {
+            return;
+        }
         if direction == self.requests {
             self.http1.gap_request(at, lost, &self.limits, out);
         } else {
@@ -86,12 +131,18 @@ impl Connection {
 
     /// The connection ended; a body that lasts until then is whole, unless it was cut off.
     pub fn close(&mut self, at: u64, by: ClosedBy, out: &mut Vec<Event>) {
-        let orderly = !matches!(by, ClosedBy::Reset | ClosedBy::Exit);
-        self.http1.close(at, orderly, &self.limits, out);
+        self.end(at, !matches!(by, ClosedBy::Reset | ClosedBy::Exit), out);
     }
 
     /// llmtap gives the connection up while it lives: what is open stays unfinished.
     pub fn abandon(&mut self, at: u64, out: &mut Vec<Event>) {
-        self.http1.close(at, false, &self.limits, out);
+        self.end(at, false, out);
+    }
+
+    fn end(&mut self, at: u64, orderly: bool, out: &mut Vec<Event>) {
+        match (self.protocol(), &mut self.http2) {
+            (Protocol::Http2, Some(http2)) => http2.close(at, &self.limits, out),
+            _ => self.http1.close(at, orderly, &self.limits, out),
+        }
     }
 }

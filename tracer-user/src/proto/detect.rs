@@ -2,23 +2,8 @@
 
 use super::sse::Likeness;
 
-/// RFC 9113 section 3.4.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// Longest method name that counts: registered ones have at most 17 letters (`UPDATEREDIRECTREF`).
 const METHOD_BYTES: usize = 20;
-
-pub(super) fn http2_preface(start: &[u8]) -> Likeness {
-    // The first line decides: no method is called PRI.
-    let line = &HTTP2_PREFACE[..16];
-    if start.starts_with(line) {
-        Likeness::Yes
-    } else if line.starts_with(start) {
-        Likeness::TooShort
-    } else {
-        Likeness::No
-    }
-}
 
 /// Whether `start` begins a request line (RFC 9112 section 3). Methods are case-sensitive, and every registered one is
 /// written in capitals.

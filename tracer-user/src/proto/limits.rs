@@ -3,12 +3,16 @@
 /// Caps of one connection's decoders. Reaching one ends at most the message that reached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one head, or of one trailer section. Servers accept 8 to 64 KiB; we must not accept less than they do.
+    /// Bytes of one head, or of one trailer section; with HTTP/2, as compressed. Servers accept 8 to 64 KiB; we must not accept less than they do.
     pub head_bytes: usize,
     /// Bytes of one chunk-size line with its extensions (RFC 9112 section 7.1.1).
     pub chunk_line_bytes: usize,
     /// Requests that wait for their response (pipelining).
     pub pending_requests: usize,
+    /// Streams open at once on an HTTP/2 connection. Servers allow some hundred.
+    pub streams: usize,
+    /// Bytes of the dynamic table of one direction's header compression, as RFC 7541 section 4.1 counts them.
+    pub header_table_bytes: usize,
     /// Content and transfer codings stacked on one body.
     pub codings: usize,
     /// Bytes of one body after content decoding. A guard for the processor's time, not for memory, which is constant.
@@ -38,6 +42,8 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             chunk_line_bytes: 4 << 10,
             pending_requests: 1024,
+            streams: 1024,
+            header_table_bytes: 64 << 10,
             codings: 4,
             decoded_bytes: 4 << 30,
             expansion_ratio: 256,

@@ -7,8 +7,10 @@ mod detect;
 #[doc(hidden)]
 pub mod fuzz;
 mod http1;
+pub mod http2;
 mod limits;
 mod lines;
+mod message;
 mod sse;
 mod websocket;
 
@@ -21,8 +23,8 @@ pub use self::{
     limits::Limits,
 };
 
-/// Numbers the exchanges of a connection from 0 in the order of their requests (HTTP/1.1), or carries the HTTP/2
-/// stream's ordinal.
+/// Numbers the exchanges of a connection from 0 in the order of their requests, or, where those were not captured, of what
+/// was first seen of them.
 pub type StreamIndex = u32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -31,6 +33,17 @@ pub enum Version {
     #[default]
     Http11,
     Http2,
+}
+
+impl Version {
+    /// `network.protocol.version`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "1.0",
+            Self::Http11 => "1.1",
+            Self::Http2 => "2",
+        }
+    }
 }
 
 /// Header fields in the order of the wire, names in lower case. Values are shown by no `Debug`: they can hold secrets.
@@ -54,25 +67,24 @@ impl Headers {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RequestHead {
     pub version: Version,
+    /// Empty when it is unknown.
     pub method: String,
-    /// Path without query, as on the wire (not percent-decoded).
+    /// Path without query, as on the wire (not percent-decoded). Empty when it is unknown, or there is none (CONNECT).
     pub path: String,
     /// Query without `?`; empty when there is none. Credentials in it (`key=`) are already removed.
     pub query: String,
     /// `Host` or `:authority`, as on the wire.
     pub authority: Option<String>,
     pub headers: Headers,
+    /// Some fields are unknown: they refer to earlier header blocks that were not captured (HTTP/2).
+    pub partial: bool,
 }
 
 impl RequestHead {
-    /// Whether this opens a WebSocket: by an upgrade (RFC 6455 section 4.1) or by an extended CONNECT (RFC 8441).
+    /// Whether this asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/2 (RFC 8441) they are not decoded.
     pub fn is_websocket(&self) -> bool {
-        let is = |name, wanted: &str| self.headers.get(name).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
-        match self.method.as_str() {
-            "GET" => is("upgrade", "websocket"),
-            "CONNECT" => is(":protocol", "websocket"),
-            _ => false,
-        }
+        let upgrade = || self.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+        self.method == "GET" && self.version != Version::Http2 && upgrade()
     }
 }
 
@@ -81,6 +93,8 @@ pub struct ResponseHead {
     pub version: Version,
     pub status: u16,
     pub headers: Headers,
+    /// Some fields are unknown: they refer to earlier header blocks that were not captured (HTTP/2).
+    pub partial: bool,
 }
 
 /// One decoded piece of a body: content codings and framing are gone.
@@ -94,6 +108,16 @@ pub enum Piece {
     Comment,
     /// One line of NDJSON.
     Line(Bytes),
+}
+
+impl Piece {
+    /// What it carries, for a body whose framing does not matter.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) | Self::Line(bytes) | Self::Sse { data: bytes, .. } => Some(bytes),
+            Self::Comment => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Piece {
@@ -133,7 +157,8 @@ pub enum Fault {
     Unsupported,
 }
 
-/// What the decoders of one connection yield, both directions.
+/// What the decoders of one connection yield, both directions. Bodies and ends come without their head where it was not
+/// captured (HTTP/2).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     RequestHead {

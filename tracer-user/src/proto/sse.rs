@@ -87,6 +87,12 @@ impl Sse {
         self.recovery = Recovery::InLine;
     }
 
+    /// What comes next begins an event.
+    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item)) {
+        self.recovery = Recovery::Reading;
+        self.report_dropped(sink);
+    }
+
     /// Ends the stream. The standard discards an event that no blank line ends; providers do end a whole body so (the
     /// last `data: [DONE]` or usage chunk), so that a complete body gives it. Of a body that was cut, the last line may
     /// be half: only whole lines count.

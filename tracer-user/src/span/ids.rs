@@ -36,6 +36,8 @@ pub enum Purpose {
     Turn,
     /// The n-th tool call that the answer asks for.
     Tool(u32),
+    /// The n-th message that the exchange carries.
+    Message(u32),
 }
 
 #[derive(Clone)]
@@ -69,6 +71,7 @@ impl Ids {
             Purpose::Call => self.digest(b"call_", connection, call, 0),
             Purpose::Turn => self.digest(b"turn_", connection, call, 0),
             Purpose::Tool(number) => self.digest(b"tool_", connection, call, number),
+            Purpose::Message(number) => self.digest(b"messg", connection, call, number),
         })
     }
 
@@ -134,7 +137,9 @@ mod tests {
                     let trace = ids.trace(&connection, call);
                     assert_eq!(trace, ids.trace(&connection, call));
                     assert!(seen.insert(trace.0[..8].to_vec()));
-                    for purpose in [Purpose::Call, Purpose::Turn, Purpose::Tool(0), Purpose::Tool(1)] {
+                    for purpose in
+                        [Purpose::Call, Purpose::Turn, Purpose::Tool(0), Purpose::Tool(1), Purpose::Message(0)]
+                    {
                         let span = ids.span(&connection, call, purpose);
                         assert_eq!(span, ids.span(&connection, call, purpose));
                         assert!(seen.insert(span.0.to_vec()));

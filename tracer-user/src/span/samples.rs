@@ -64,6 +64,8 @@ pub fn bare_call() -> LlmCall {
         response: Response::default(),
         usage: Usage::default(),
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times { start: T0, end: T0 + 5 * MS, ..Times::default() },
@@ -130,10 +132,13 @@ pub fn full_call() -> LlmCall {
             ],
             streamed: true,
             service_tier: text("default"),
+            speed: None,
             system_fingerprint: text("fp_1"),
             request_id: text("req_1"),
             processing_ms: Some(412.5),
             rate_limits: RateLimits { requests: limit(500, 499, "120ms"), tokens: limit(200_000, 199_000, "6ms") },
+            logprob_mean: None,
+            geography: None,
         },
         usage: Usage {
             input: Some(1200),
@@ -144,6 +149,8 @@ pub fn full_call() -> LlmCall {
             ..Usage::default()
         },
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
@@ -192,5 +199,6 @@ pub fn cost() -> Cost {
         cache_write: None,
         source: CostSource::Table,
         version: Some("2026-01-01".into()),
+        currency: None,
     }
 }

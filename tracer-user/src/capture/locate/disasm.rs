@@ -69,8 +69,37 @@ pub(super) struct Call {
     after: Option<(u64, State)>,
 }
 
+impl Call {
+    /// In tail position: the function ends here and never sees the result.
+    pub(super) fn is_last(&self) -> bool {
+        self.after.is_none()
+    }
+}
+
+/// How far a reading goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    /// Instructions read at most.
+    pub(super) instructions: usize,
+    /// Paths that wait to be read at one time.
+    pub(super) paths: usize,
+    /// Addresses of other functions, ascending: the flow that comes there has left the function.
+    pub(super) others: &'a [u64],
+}
+
+impl Bounds<'_> {
+    const SLOT_FUNCTION: Self = Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[] };
+}
+
 pub(super) struct Reading {
     pub(super) calls: Vec<Call>,
+    /// Addresses of the return instructions.
+    pub(super) returns: Vec<u64>,
+    /// Where the function writes through a pointer that it loaded through its first argument: that pointer, and the
+    /// offset.
+    pub(super) stores: Vec<(Value, u64)>,
+    /// Addresses of the instructions that were read.
+    pub(super) seen: HashSet<u64>,
     /// Where branches inside the function lead.
     targets: HashSet<u64>,
     /// Nothing was left unread: no cap was hit, no computed jump was met.
@@ -85,7 +114,12 @@ struct State {
 
 /// Reads the function at `entry`, called with its own arguments in place: every path once, up to the caps.
 pub(super) fn read(elf: &Elf<'_>, entry: u64) -> Reading {
-    read_from(elf, entry, State::at_entry())
+    read_from(elf, entry, State::at_entry(), Bounds::SLOT_FUNCTION)
+}
+
+/// The same, within bounds of the caller's.
+pub(super) fn read_within(elf: &Elf<'_>, entry: u64, bounds: Bounds<'_>) -> Reading {
+    read_from(elf, entry, State::at_entry(), bounds)
 }
 
 /// Reads the function that `call` calls, with the values that it is given there.
@@ -96,14 +130,21 @@ pub(super) fn read_callee(elf: &Elf<'_>, call: &Call) -> Option<Reading> {
         // Addresses in the caller's frame would be taken for those of its own.
         state.set(register, if matches!(value, Value::Frame(_)) { Value::Unknown } else { value });
     }
-    Some(read_from(elf, entry, state))
+    Some(read_from(elf, entry, state, Bounds::SLOT_FUNCTION))
 }
 
-fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
-    let mut reading = Reading { calls: Vec::new(), targets: HashSet::new(), complete: true };
-    let mut seen = HashSet::new();
+fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Reading {
+    let mut reading = Reading {
+        calls: Vec::new(),
+        returns: Vec::new(),
+        stores: Vec::new(),
+        seen: HashSet::new(),
+        targets: HashSet::new(),
+        complete: true,
+    };
+    let leaves = |address: u64| address != entry && bounds.others.binary_search(&address).is_ok();
     let mut waiting = vec![(entry, start)];
-    let mut budget = MAX_INSTRUCTIONS;
+    let mut budget = bounds.instructions;
     let mut factory = InstructionInfoFactory::new();
     while let Some((address, mut state)) = waiting.pop() {
         let Some(code) = elf.code(address) else {
@@ -115,12 +156,16 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
                 reading.complete = false;
                 break;
             }
-            if !seen.insert(instruction.ip()) {
+            // A call that never returns may be the last instruction before the next function.
+            if leaves(instruction.ip()) || !reading.seen.insert(instruction.ip()) {
                 break;
             }
             budget -= 1;
             match instruction.flow_control() {
-                FlowControl::Next => state.step(&instruction, &mut factory),
+                FlowControl::Next => {
+                    reading.stores.extend(state.store_through_field(&instruction));
+                    state.step(&instruction, &mut factory);
+                }
                 FlowControl::Call | FlowControl::IndirectCall => {
                     let callee = match instruction.flow_control() {
                         FlowControl::Call => Callee::Address(instruction.near_branch_target()),
@@ -133,7 +178,7 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
                 }
                 FlowControl::ConditionalBranch if is_near(&instruction) => {
                     reading.targets.insert(instruction.near_branch_target());
-                    if waiting.len() < MAX_PATHS {
+                    if waiting.len() < bounds.paths {
                         waiting.push((instruction.near_branch_target(), state.clone()));
                     } else {
                         reading.complete = false;
@@ -143,6 +188,9 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
                     let target = instruction.near_branch_target();
                     if state.frame_is_down() {
                         reading.calls.push(state.call(Callee::Address(target), 8));
+                    }
+                    if leaves(target) {
+                        break;
                     }
                     reading.targets.insert(target);
                     // A jump with the frame down may still be one inside a function that has none: follow it.
@@ -158,7 +206,11 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State) -> Reading {
                     }
                     break;
                 }
-                FlowControl::Return | FlowControl::Interrupt | FlowControl::Exception => break,
+                FlowControl::Return => {
+                    reading.returns.push(instruction.ip());
+                    break;
+                }
+                FlowControl::Interrupt | FlowControl::Exception => break,
                 _ => {
                     reading.complete = false;
                     break;
@@ -420,6 +472,15 @@ impl State {
             (Some((Value::Field(field), slot)), 8) => Value::Slot { field, slot },
             _ => Value::Unknown,
         }
+    }
+
+    /// What the instruction writes to, if that is behind a [`Value::Field`].
+    fn store_through_field(&self, instruction: &Instruction) -> Option<(Value, u64)> {
+        if instruction.op0_kind() != OpKind::Memory || matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test)
+        {
+            return None;
+        }
+        self.address(instruction).filter(|(base, _)| matches!(base, Value::Field(_)))
     }
 
     fn operand(&self, instruction: &Instruction, index: u32) -> Value {

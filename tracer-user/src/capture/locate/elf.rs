@@ -33,6 +33,8 @@ pub(super) struct Elf<'a> {
     /// An executable linked to a fixed address: its data needs no relocation.
     fixed: bool,
     loads: Vec<&'a Segment>,
+    /// Address of `.eh_frame_hdr`.
+    frames: Option<u64>,
     dynamic: &'a [elf::Dyn64<LittleEndian>],
     sections: &'a [Section],
 }
@@ -61,10 +63,11 @@ impl<'a> Elf<'a> {
         if loads.is_empty() {
             return Err(Reason::Malformed);
         }
+        let frames = segments.iter().find(|s| s.p_type(LE) == elf::PT_GNU_EH_FRAME).map(|s| s.p_vaddr(LE));
         let dynamic = segments.iter().find_map(|s| s.dynamic(LE, data).ok().flatten()).unwrap_or(&[]);
         // A file without section headers still loads: what needs them is then not found.
         let sections = header.section_headers(LE, data).unwrap_or(&[]);
-        Ok(Self { data, architecture, fixed: kind == elf::ET_EXEC, loads, dynamic, sections })
+        Ok(Self { data, architecture, fixed: kind == elf::ET_EXEC, loads, frames, dynamic, sections })
     }
 
     /// The bytes from `address` to the end of what the file holds of its segment.
@@ -91,6 +94,36 @@ impl<'a> Elf<'a> {
     pub(super) fn offset(&self, address: u64) -> Option<u64> {
         let code = self.code(address)?;
         u64::try_from(code.as_ptr().addr() - self.data.as_ptr().addr()).ok()
+    }
+
+    /// Where the table of functions with unwinding information stands.
+    pub(super) fn frames(&self) -> Option<u64> {
+        self.frames
+    }
+
+    /// The executable segments, with their addresses. Together at most the size of the file, as [`Self::constants`].
+    pub(super) fn texts(&self) -> impl Iterator<Item = (u64, &'a [u8])> + '_ {
+        let mut left = self.data.len();
+        let code = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_X.0 != 0);
+        code.filter_map(|s| Some((s.p_vaddr(LE), s.data(LE, self.data).ok()?))).map_while(move |(address, bytes)| {
+            left = left.checked_sub(bytes.len())?;
+            Some((address, bytes))
+        })
+    }
+
+    /// The address of a place in a segment that is not writable, by its position in the file.
+    pub(super) fn address(&self, position: usize) -> Option<u64> {
+        let position = u64::try_from(position).ok()?;
+        let constant = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 == 0);
+        constant
+            .filter_map(|s| Some((s, position.checked_sub(s.p_offset(LE))?)))
+            .find(|(s, skip)| *skip < s.p_filesz(LE))
+            .and_then(|(s, skip)| s.p_vaddr(LE).checked_add(skip))
+    }
+
+    /// The position in the file of bytes that one of the other methods gave.
+    pub(super) fn position(&self, bytes: &[u8]) -> usize {
+        bytes.as_ptr().addr() - self.data.as_ptr().addr()
     }
 
     /// The segments that are not writable: where a library keeps its strings. Together at most the size of the file,

@@ -10,8 +10,10 @@
 //! `SSL_write_ex` and `SSL_write_ex2` all pass through them, `SSL_peek` does not, and each has an instruction of the
 //! cheap kind where the return address is still on top of the stack, as a return probe demands.
 
+mod boringssl;
 mod disasm;
 mod elf;
+mod frames;
 mod method;
 mod openssl;
 mod unsupported;
@@ -35,9 +37,21 @@ pub struct Hooks {
     pub clear: Option<Site>,
     /// `SSL_ctrl(ssl, command, larg, parg)`: command 55, type 0 sets the server name to the string `parg`.
     pub ctrl: Option<Site>,
+    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL).
+    pub host_name: Option<Site>,
     /// `SSL_sendfile(ssl, fd, offset, size, flags)`: sends bytes that pass no buffer of the process. The result is
     /// their number.
     pub sendfile: Option<Site>,
+    /// Set where no symbol names the functions: they were found by what they do, and what they show must prove it.
+    pub stripped: Option<Stripped>,
+}
+
+/// What symbols tell elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stripped {
+    /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
+    /// otherwise.
+    pub returns: Option<Vec<u64>>,
 }
 
 /// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
@@ -215,7 +229,7 @@ pub enum Reason {
     NotTls,
     #[error("holds OpenSSL without its symbols")]
     StrippedOpenSsl,
-    #[error("holds BoringSSL without its symbols")]
+    #[error("holds BoringSSL without its symbols, in a form that llmtap does not know")]
     StrippedBoringSsl,
     #[error("is an OpenSSL older than 1.1.1")]
     OldOpenSsl,
@@ -269,7 +283,7 @@ impl Reason {
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    match openssl::hooks(&elf) {
+    match openssl::hooks(&elf).or_else(|| boringssl::hooks(&elf)) {
         Some(found) => found,
         None => Err(unsupported::recognise(&elf)),
     }

@@ -13,8 +13,9 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let (Some(_), Some(_)) = (read, write) else { return None };
     let [free, shutdown, clear, ctrl, sendfile, table] =
         elf.functions([b"SSL_free", b"SSL_shutdown", b"SSL_clear", b"SSL_ctrl", b"SSL_sendfile", b"TLS_method"]);
-    // Functions that only the one fork has.
-    let [boring, libre] = elf.functions([b"SSL_CTX_set_custom_verify", b"SSL_CTX_load_verify_mem"]);
+    // Functions that only the one fork has; the last is a macro elsewhere.
+    let [boring, libre, host_name] =
+        elf.functions([b"SSL_CTX_set_custom_verify", b"SSL_CTX_load_verify_mem", b"SSL_set_tlsext_host_name"]);
     let library = match (boring, libre, read_ex) {
         (Some(_), ..) => "boringssl".to_owned(),
         (_, Some(_), _) => return Some(Err(Reason::LibreSsl)),
@@ -43,7 +44,9 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         shutdown: site(shutdown, 1),
         clear: site(clear, 1),
         ctrl: site(ctrl, 4),
+        host_name: site(host_name, 2),
         sendfile: site(sendfile, 5),
+        stripped: None,
     }))
 }
 

@@ -17,11 +17,7 @@ pub(super) fn recognise(elf: &Elf<'_>) -> Reason {
         return Reason::Go;
     }
     // `OPENSSL_PUT_ERROR` and `ERR_raise` record the source file; rustls is a crate whose panics name its directory.
-    let texts: [(&[u8], Reason); 3] = [
-        (b"boringssl/ssl/ssl_lib.cc", Reason::StrippedBoringSsl),
-        (b"/rustls-0.", Reason::Rustls),
-        (b"ssl/ssl_lib.c\0", Reason::StrippedOpenSsl),
-    ];
+    let texts: [(&[u8], Reason); 2] = [(b"/rustls-0.", Reason::Rustls), (b"ssl/ssl_lib.c\0", Reason::StrippedOpenSsl)];
     for (text, reason) in texts {
         let finder = memmem::Finder::new(text);
         if elf.constants().any(|bytes| finder.find(bytes).is_some()) {

@@ -2,6 +2,7 @@
 
 use super::{
     ProcessName,
+    aside::Aside,
     text::{self, ABSENT, Paint, Tone},
 };
 use crate::{
@@ -194,6 +195,67 @@ impl Layout {
         line
     }
 
+    /// The line of a hop that is no model call. It has no figure but its time.
+    pub fn aside(&self, aside: &Aside<'_>, process: &ProcessName, offset: i32, paint: Paint) -> String {
+        let mut line = String::new();
+        let mut columns = self.cells.iter().enumerate().peekable();
+        while let Some((at, &(column, mut cells))) = columns.next() {
+            if at > 0 {
+                text::spaces(&mut line, self.gap);
+            }
+            let mut cell = String::new();
+            let tone = match column {
+                Column::Time => {
+                    text::pad(&mut cell, &text::clock(aside.carrier.end, offset, cells > 8), cells, false);
+                    Tone::Dim
+                }
+                Column::Process => {
+                    process_cell(&mut line, process, cells, paint);
+                    continue;
+                }
+                Column::Provider => {
+                    text::pad(&mut cell, aside.provider, cells, false);
+                    Tone::Dim
+                }
+                Column::Model => {
+                    text::pad(&mut cell, &text::cut(&aside.subject, cells), cells, false);
+                    Tone::Name
+                }
+                Column::Status => {
+                    // Its words may stand where a call has its tokens.
+                    while let Some((_, (next, more))) = columns.peek()
+                        && *next != Column::Total
+                        && is_figure(*next)
+                        && text::width(&aside.words) + 2 > cells
+                    {
+                        cells += self.gap + more;
+                        columns.next();
+                    }
+                    paint.push(&mut line, aside.state.tone(), aside.state.mark());
+                    line.push(' ');
+                    text::pad(
+                        &mut cell,
+                        &text::cut(&aside.words, cells.saturating_sub(2)),
+                        cells.saturating_sub(2),
+                        false,
+                    );
+                    if aside.state == State::Done { Tone::Plain } else { aside.state.tone() }
+                }
+                Column::Total => {
+                    text::pad(&mut cell, &text::duration(aside.total()), cells, true);
+                    Tone::Plain
+                }
+                _ => {
+                    text::pad(&mut cell, "", cells, true);
+                    Tone::Dim
+                }
+            };
+            paint.push(&mut line, tone, &cell);
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
     #[expect(clippy::too_many_arguments, reason = "one call, the rest is how to show it")]
     fn cell(
         &self,
@@ -282,9 +344,9 @@ pub fn total_time(call: &LlmCall) -> Option<u64> {
 /// A list price that a subscription covers is nobody's bill: it stands in brackets.
 pub fn cost_text(cost: &Cost, cells: usize) -> String {
     if cost.source == CostSource::ListPrice {
-        format!("({})", text::usd(cost.total, cells.saturating_sub(2)))
+        format!("({})", text::money(cost.total, cells.saturating_sub(2), cost.currency))
     } else {
-        text::usd(cost.total, cells)
+        text::money(cost.total, cells, cost.currency)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every string here may come from hostile traffic: all of them pass [`text::clean`] before they reach the terminal.
 
+mod aside;
 mod columns;
 mod summary;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+pub use aside::Aside;
 pub use summary::{Summary, UntracedProcess, loss_line};
 
 use self::{columns::Layout, text::Paint, tree::Tree};
@@ -83,16 +85,34 @@ impl<W: Write> Pretty<W> {
         }
     }
 
-    /// Writes the line of a call that has ended.
-    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, process: &ProcessName) -> io::Result<()> {
-        self.tree.add(call, cost, process);
+    /// Writes the line of a call that has ended. `tool_call` is the id of the tool call in whose run it was made.
+    pub fn call(
+        &mut self,
+        call: &LlmCall,
+        tool_call: Option<&str>,
+        cost: Option<&Cost>,
+        process: &ProcessName,
+    ) -> io::Result<()> {
+        self.tree.add(call, tool_call, cost, process);
+        let line = self.layout.line(call, cost, process, self.offset, self.paint);
+        self.line(&line)
+    }
+
+    /// Writes the line of another hop.
+    pub fn aside(&mut self, aside: &Aside<'_>, process: &ProcessName) -> io::Result<()> {
+        self.tree.add_aside(aside, process);
+        let line = self.layout.aside(aside, process, self.offset, self.paint);
+        self.line(&line)
+    }
+
+    fn line(&mut self, line: &str) -> io::Result<()> {
         let mut lines = String::new();
         if !self.begun {
             self.begun = true;
             lines.push_str(&self.layout.header(self.paint));
             lines.push('\n');
         }
-        lines.push_str(&self.layout.line(call, cost, process, self.offset, self.paint));
+        lines.push_str(line);
         lines.push('\n');
         self.write(&lines)
     }

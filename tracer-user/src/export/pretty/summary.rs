@@ -61,6 +61,10 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     let mut lines = Vec::new();
     if tree.models.rows().len() > 1 {
         lines.extend(by_model(tree, width, paint));
+        let asides: Vec<String> = totals.asides().collect();
+        if !asides.is_empty() {
+            lines.push(text::cut(&format!("Beside  {}", asides.join(" · ")), width));
+        }
     } else {
         lines.extend(sentence(totals, width, paint));
     }
@@ -68,8 +72,11 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
     if let Some(list_price) = totals.list_price {
         notes.push(format!(
             "(…) is the list price of calls that a subscription covers: {} in all",
-            text::usd(list_price, usize::MAX)
+            text::money(list_price, usize::MAX, totals.currency)
         ));
+    }
+    if let Some(currency) = totals.currency {
+        notes.push(format!("costs are in {}", currency.as_str()));
     }
     if totals.partial > 0 {
         notes.push("? marks a call of which bytes were lost: its figures are what was seen".to_owned());
@@ -98,7 +105,8 @@ fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
         parts.push(format!("{} in{cached}", text::grouped(input)));
     }
     parts.extend(totals.output.map(|output| format!("{} out", text::grouped(output))));
-    parts.extend(totals.cost.map(|cost| text::usd(cost, usize::MAX)));
+    parts.extend(totals.cost.map(|cost| text::money(cost, usize::MAX, totals.currency)));
+    parts.extend(totals.asides());
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::from("Total  ");
     for (at, part) in parts.iter().enumerate() {
@@ -170,7 +178,7 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
                 "INPUT" => totals.input.map(|tokens| text::count(tokens, *cells)),
                 "CACHED" => totals.cached.map(|tokens| text::count(tokens, *cells)),
                 "OUTPUT" => totals.output.map(|tokens| text::count(tokens, *cells)),
-                _ => totals.cost.map(|usd| text::usd(usd, *cells)),
+                _ => totals.cost.map(|usd| text::money(usd, *cells, totals.currency)),
             };
             let mut cell = String::from(" ");
             // No failure is worth no mark at all; other figures are marked as not known.

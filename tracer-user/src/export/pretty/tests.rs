@@ -32,6 +32,8 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         },
         usage: Usage::default(),
         provider_cost: None,
+        cache_hit: None,
+        fallback: None,
         billing: crate::llm::call::Billing::Metered,
         error: None,
         times: Times {
@@ -90,6 +92,7 @@ fn usd(total: f64) -> Option<Cost> {
         cache_write: None,
         source: CostSource::Table,
         version: None,
+        currency: None,
     })
 }
 
@@ -181,7 +184,7 @@ fn summary() -> Summary {
 fn render(calls: &[(LlmCall, Option<Cost>, ProcessName)], summary: &Summary, options: Options) -> String {
     let mut pretty = Pretty::new(Vec::new(), options);
     for (call, cost, process) in calls {
-        pretty.call(call, cost.as_ref(), process).unwrap();
+        pretty.call(call, None, cost.as_ref(), process).unwrap();
     }
     pretty.finish(summary).unwrap();
     String::from_utf8(pretty.into_inner()).unwrap()
@@ -406,7 +409,7 @@ fn old_calls_are_folded_into_their_process() {
             call = carries(call, &[&format!("id{}", n - 1)]);
         }
         call = asks(call, &[("next", &format!("id{n}"))]);
-        pretty.call(&call, usd(0.01).as_ref(), &process("loop", 7)).unwrap();
+        pretty.call(&call, None, usd(0.01).as_ref(), &process("loop", 7)).unwrap();
     }
     pretty.finish(&Summary::default()).unwrap();
     let text = String::from_utf8(pretty.into_inner()).unwrap();
@@ -425,7 +428,7 @@ fn tool_calls_are_bounded() {
     let tools: Vec<(&str, &str)> = ids.iter().map(|id| ("t", id.as_str())).collect();
     let mut pretty = Pretty::new(Vec::new(), Options { max_calls: 100, ..at(80, false) });
     for n in 0..300 {
-        pretty.call(&asks(call("m", n, 1), &tools), None, &process("p", 1)).unwrap();
+        pretty.call(&asks(call("m", n, 1), &tools), None, None, &process("p", 1)).unwrap();
     }
     pretty.finish(&Summary::default()).unwrap();
     let text = String::from_utf8(pretty.into_inner()).unwrap();
@@ -440,7 +443,7 @@ fn a_chain_of_ten_thousand_rounds_is_no_depth() {
     let mut pretty = Pretty::new(Vec::new(), at(80, false));
     for n in 0..10_000_u64 {
         let call = asks(carries(call("m", n * 10, 5), &[&format!("id{n}")]), &[("next", &format!("id{}", n + 1))]);
-        pretty.call(&call, None, &process("loop", 7)).unwrap();
+        pretty.call(&call, None, None, &process("loop", 7)).unwrap();
     }
     pretty.finish(&Summary::default()).unwrap();
     let text = String::from_utf8(pretty.into_inner()).unwrap();
@@ -452,7 +455,7 @@ fn a_chain_of_ten_thousand_rounds_is_no_depth() {
 fn processes_and_models_are_bounded() {
     let mut pretty = Pretty::new(Vec::new(), Options { max_calls: 5, ..at(80, false) });
     for n in 0..3_000 {
-        pretty.call(&call(&format!("m{n}"), 0, 1), None, &process("p", n)).unwrap();
+        pretty.call(&call(&format!("m{n}"), 0, 1), None, None, &process("p", n)).unwrap();
     }
     assert!(pretty.tree.models.rows().len() <= 201);
     pretty.finish(&Summary::default()).unwrap();

@@ -1,5 +1,6 @@
 //! Words and figures for a terminal: nothing that came from the wire may drive it, and everything fits its cell.
 
+use crate::price::Currency;
 use unicode_width::UnicodeWidthChar;
 
 /// What stands for a value that is not known.
@@ -132,7 +133,14 @@ pub fn duration(nanos: u64) -> String {
     }
 }
 
-/// US dollars: `$12.30`, `$0.0431`, below a tenth of a cent two significant digits, or as many as fit.
+/// Money: `$12.30`, `$0.0431`, below a tenth of a cent two significant digits, or as many as fit. Another currency has no
+/// sign; its code follows where there is room for any.
+pub fn money(amount: f64, cells: usize, currency: Option<Currency>) -> String {
+    let Some(currency) = currency else { return usd(amount, cells) };
+    let figure = usd(amount, cells).replace('$', "");
+    if cells == usize::MAX { format!("{figure} {}", currency.as_str()) } else { figure }
+}
+
 pub fn usd(amount: f64, cells: usize) -> String {
     if amount == 0.0 {
         return "$0".to_owned();

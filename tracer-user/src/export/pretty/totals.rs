@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{columns::State, text};
+use super::{aside::Kind, columns::State, text};
 use crate::{
     llm::LlmCall,
-    price::{Cost, CostSource},
+    price::{Cost, CostSource, Currency},
 };
 
 /// Most models told apart; further ones share one entry.
@@ -21,11 +21,16 @@ pub struct Totals {
     pub input: Option<u64>,
     pub cached: Option<u64>,
     pub output: Option<u64>,
-    /// USD.
+    /// USD, or `currency`.
     pub cost: Option<f64>,
-    /// USD at list price, of calls that a subscription covers.
+    /// The same at list price, of calls that a subscription covers.
     pub list_price: Option<f64>,
     pub without_tokens: u64,
+    /// `None` is USD.
+    pub currency: Option<Currency>,
+    /// Requests of MCP and queries of vector stores, and how many of each failed.
+    pub mcp: (u64, u64),
+    pub retrievals: (u64, u64),
 }
 
 impl Totals {
@@ -49,6 +54,7 @@ impl Totals {
         if call.usage.input.is_none() && call.usage.output.is_none() && State::of(call) != State::Failed {
             self.without_tokens += 1;
         }
+        self.currency = self.currency.or(cost.and_then(|cost| cost.currency));
         match cost {
             Some(cost) if cost.source == CostSource::ListPrice => {
                 self.list_price = Some(self.list_price.unwrap_or(0.0) + cost.total);
@@ -56,6 +62,35 @@ impl Totals {
             Some(cost) => self.cost = Some(self.cost.unwrap_or(0.0) + cost.total),
             None => {}
         }
+    }
+
+    pub fn add_aside(&mut self, kind: Kind, state: State) {
+        let (all, failed) = match kind {
+            Kind::Mcp => &mut self.mcp,
+            Kind::Retrieval => &mut self.retrievals,
+        };
+        *all += 1;
+        *failed += u64::from(state == State::Failed);
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.calls == 0 && self.mcp.0 == 0 && self.retrievals.0 == 0
+    }
+
+    /// `3 MCP requests, 1 failed` and `2 retrievals`, as far as there are any.
+    pub fn asides(&self) -> impl Iterator<Item = String> {
+        let text = |(all, failed): (u64, u64), one: &str, more: &str| {
+            let all = match all {
+                0 => return None,
+                1 => format!("1 {one}"),
+                _ => format!("{} {more}", text::grouped(all)),
+            };
+            Some(if failed > 0 { format!("{all}, {} failed", text::grouped(failed)) } else { all })
+        };
+        let mcp = text(self.mcp, "MCP request", "MCP requests");
+        let retrievals = text(self.retrievals, "retrieval", "retrievals");
+        mcp.into_iter().chain(retrievals)
     }
 
     /// `4 calls, 1 failed, 1 cut off`.

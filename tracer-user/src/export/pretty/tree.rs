@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     ProcessName,
+    aside::Aside,
     columns::{self, State},
     text::{self, Paint, Tone},
     totals::{Models, Totals},
@@ -41,8 +42,10 @@ struct Record {
     tools: Box<[Tool]>,
     /// Tool calls of the answer that are not kept.
     more_tools: usize,
-    /// The call, by its number, and its tool whose result this call carries.
+    /// The call, by its number, and its tool whose result this call carries, or in whose run it was made.
     answers: Option<(u64, usize)>,
+    /// Made in the tool's run: it does not carry its result.
+    within: bool,
 }
 
 #[derive(Debug)]
@@ -91,22 +94,16 @@ impl Tree {
         }
     }
 
-    pub fn add(&mut self, call: &LlmCall, cost: Option<&Cost>, name: &ProcessName) {
+    pub fn add(&mut self, call: &LlmCall, tool_call: Option<&str>, cost: Option<&Cost>, name: &ProcessName) {
         let process = self.process(name);
         self.totals.add(call, cost);
         self.processes[process].totals.add(call, cost);
         let model = columns::model_name(call);
         self.models.add(model.as_deref(), call, cost);
-        if self.records.len() == self.max_calls {
-            self.fold_oldest();
-        }
+        self.make_room();
         let number = self.first + self.records.len() as u64;
-        let answers = call
-            .request
-            .tool_results
-            .iter()
-            .filter_map(|id| self.asked.get(&(process, Arc::from(short_id(id)))).copied())
-            .max();
+        let answers = call.request.tool_results.iter().filter_map(|id| self.asked_for(process, id)).max();
+        let within = answers.is_none().then(|| self.asked_for(process, tool_call?)).flatten();
         // Calls with many tools each must not make the bound on calls mean nothing.
         let most = if self.tools > 2 * self.max_calls { 2 } else { MAX_TOOLS };
         let tools: Vec<Tool> = call
@@ -140,8 +137,45 @@ impl Tree {
             cost: cost.map(|cost| columns::cost_text(cost, 9).into()),
             more_tools: call.response.tool_calls.len().saturating_sub(tools.len()),
             tools: tools.into(),
-            answers,
+            answers: answers.or(within),
+            within: within.is_some(),
         });
+    }
+
+    /// Adds a hop that is no model call.
+    pub fn add_aside(&mut self, aside: &Aside<'_>, name: &ProcessName) {
+        let process = self.process(name);
+        self.totals.add_aside(aside.kind, aside.state);
+        self.processes[process].totals.add_aside(aside.kind, aside.state);
+        self.make_room();
+        self.records.push_back(Record {
+            process,
+            start: aside.carrier.start,
+            end: aside.carrier.end,
+            model: Some(aside.subject.as_str().into()),
+            state: aside.state,
+            words: aside.words.as_str().into(),
+            input: None,
+            cached: None,
+            output: None,
+            total: Some(aside.total()),
+            cost: None,
+            more_tools: 0,
+            tools: Box::default(),
+            answers: aside.tool_call.and_then(|id| self.asked_for(process, id)),
+            within: true,
+        });
+    }
+
+    /// The call, and its tool call, that has this id.
+    fn asked_for(&self, process: usize, id: &str) -> Option<(u64, usize)> {
+        self.asked.get(&(process, Arc::from(short_id(id)))).copied()
+    }
+
+    fn make_room(&mut self) {
+        if self.records.len() == self.max_calls {
+            self.fold_oldest();
+        }
     }
 
     fn process(&mut self, name: &ProcessName) -> usize {
@@ -174,7 +208,7 @@ impl Tree {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.totals.calls == 0
+        self.totals.is_empty()
     }
 
     /// The tree, line by line.
@@ -236,7 +270,9 @@ impl Tree {
             for (tool_at, tool) in record.tools.iter().enumerate() {
                 let (branch, below) = branches(tool_at + 1 == record.tools.len() && record.more_tools == 0);
                 let answers = children.get(&Place::Tool(*at, tool_at)).map(Vec::as_slice).unwrap_or_default();
-                let round = answers.first().and_then(|first| self.records.get(*first)?.start.checked_sub(record.end));
+                // From the answer that asks to the request that carries the result.
+                let carries = answers.iter().filter_map(|at| self.records.get(*at)).find(|answer| !answer.within);
+                let round = carries.and_then(|carries| carries.start.checked_sub(record.end));
                 lines.push(shape.tool(&tool.name, round, &format!("{prefix}{branch}")));
                 self.render_calls(shape, children, answers, &format!("{prefix}{below}"), lines);
             }
@@ -309,14 +345,21 @@ impl Shape {
     fn process(&self, process: &Process) -> String {
         let mut line = String::new();
         let totals = &process.totals;
-        let figures =
-            self.figures(totals.input, totals.cached, totals.output, None, totals.cost.map(|usd| text::usd(usd, 9)));
+        let figures = self.figures(
+            totals.input,
+            totals.cached,
+            totals.output,
+            None,
+            totals.cost.map(|usd| text::money(usd, 9, totals.currency)),
+        );
         let room = self.room(&figures);
         let name = text::cut(&text::clean(&process.name.name, 64), room);
         let mut used = text::width(&name);
         self.paint.push(&mut line, Tone::Name, &name);
         let pid = process.name.pid.map(|pid| format!(" {pid}")).unwrap_or_default();
-        let rest = text::cut(&format!("{pid}  {}", totals.calls_text()), room.saturating_sub(used));
+        let calls = (totals.calls > 0).then(|| totals.calls_text());
+        let counts: Vec<String> = calls.into_iter().chain(totals.asides()).collect();
+        let rest = text::cut(&format!("{pid}  {}", counts.join(" · ")), room.saturating_sub(used));
         used += text::width(&rest);
         self.paint.push(&mut line, Tone::Dim, &rest);
         self.finish(&mut line, used, &figures, Tone::Strong);

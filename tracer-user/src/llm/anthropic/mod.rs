@@ -10,10 +10,11 @@ use super::{
     Claim, Dialect,
     call::Operation,
     decode::{CallLimits, Decoder, JsonDecoder},
-    recognise::{Target, ends_with, has_header, percent_decoded, segments},
+    recognise::{Target, VertexModel, ends_with, has_header, segments, vertex_model},
+    request::Draft,
 };
 use crate::proto::RequestHead;
-use request::AnthropicRequest;
+use request::REQUEST;
 use response::AnthropicResponse;
 
 /// One of the API's endpoints.
@@ -34,13 +35,15 @@ impl Dialect for Anthropic {
 
     fn claim(&self, head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
         let last = match self {
-            Self::Messages if vertex_model(&head.path).is_some() => return Claim::Sure,
+            Self::Messages if own_model(&head.path).is_some() => return Claim::Sure,
             Self::Messages => "messages",
             Self::Complete => "complete",
         };
         let full = ends_with(&head.path, &["v1", last]);
         let versioned = has_header(&head.headers, "anthropic-version");
-        let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"));
+        let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"))
+            // Gateways and clouds that offer several APIs put its name before it.
+            || segments(&head.path).nth(2).is_some_and(|segment| segment.eq_ignore_ascii_case("anthropic"));
         match (full, versioned) {
             (true, true) => Claim::Sure,
             (true, false) if known => Claim::Sure,
@@ -63,18 +66,13 @@ impl Dialect for Anthropic {
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        let request = AnthropicRequest::new(vertex_model(&target.head.path), limits);
+        let (model, stream) = own_model(&target.head.path).map(|vertex| (vertex.model, vertex.stream)).unzip();
+        let request = Draft::new(&REQUEST, limits).with_model(model).with_stream(stream);
         Box::new(JsonDecoder::new(request, AnthropicResponse::new(limits)))
     }
 }
 
-/// `{model}` of `…/publishers/anthropic/models/{model}:rawPredict` or `:streamRawPredict` (Vertex AI).
-fn vertex_model(path: &str) -> Option<String> {
-    let mut last = segments(path);
-    let (model, method) = last.next()?.split_once(':')?;
-    let fits = matches!(method, "rawPredict" | "streamRawPredict")
-        && last.next() == Some("models")
-        && last.next() == Some("anthropic")
-        && last.next() == Some("publishers");
-    fits.then(|| percent_decoded(model))
+/// The model that a path of Vertex AI names.
+fn own_model(path: &str) -> Option<VertexModel> {
+    vertex_model(path).filter(|vertex| vertex.publisher == "anthropic")
 }

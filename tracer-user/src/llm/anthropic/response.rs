@@ -30,6 +30,8 @@ pub enum Field {
     ThinkingTokens,
     WebSearches,
     ServiceTier,
+    Speed,
+    Geography,
     Failure(Part),
 }
 
@@ -44,6 +46,8 @@ const USAGE: Shape<F> = Shape::container(F::Usage).members(&[
     ("output_tokens_details", Shape::through().members(&[("thinking_tokens", Shape::value(F::ThinkingTokens))])),
     ("server_tool_use", Shape::through().members(&[("web_search_requests", Shape::value(F::WebSearches))])),
     ("service_tier", Shape::value(F::ServiceTier)),
+    ("speed", Shape::value(F::Speed)),
+    ("inference_geo", Shape::value(F::Geography)),
 ]);
 const BLOCK: Shape<F> = Shape::container(F::Block).members(&[
     ("type", Shape::value(F::BlockType)),
@@ -107,6 +111,8 @@ pub struct AnthropicResponse {
     model: Option<String>,
     stop_reason: Option<String>,
     service_tier: Option<String>,
+    speed: Option<String>,
+    geography: Option<String>,
     calls: Vec<ToolCall>,
     block: Block,
     usage: Usage,
@@ -137,6 +143,8 @@ impl AnthropicResponse {
             model: None,
             stop_reason: None,
             service_tier: None,
+            speed: None,
+            geography: None,
             calls: Vec::new(),
             block: Block::default(),
             usage: Usage::default(),
@@ -232,9 +240,16 @@ impl Sink<Field> for AnthropicResponse {
             }
             F::ThinkingTokens => self.latest(|usage| &mut usage.reasoning, value),
             F::WebSearches => self.latest(|usage| &mut usage.web_searches, value),
-            F::ServiceTier if self.service_tier.is_none() => {
-                self.keep.first(&mut self.service_tier, value);
-                self.seen.news = true;
+            F::ServiceTier | F::Speed | F::Geography => {
+                let place = match field {
+                    F::ServiceTier => &mut self.service_tier,
+                    F::Speed => &mut self.speed,
+                    _ => &mut self.geography,
+                };
+                if place.is_none() {
+                    self.keep.first(place, value);
+                    self.seen.news = true;
+                }
             }
             F::Failure(part) => {
                 self.failure.scalar(part, value);
@@ -265,7 +280,10 @@ impl Sink<Field> for AnthropicResponse {
 
 impl ResponseReader for AnthropicResponse {
     type Field = Field;
-    const SHAPE: &'static Shape<Field> = &RESPONSE;
+
+    fn shape(&self) -> &'static Shape<Field> {
+        &RESPONSE
+    }
 
     fn begin_event(&mut self, name: &[u8]) -> bool {
         self.seen = Seen { data: true, ..Seen::default() };
@@ -303,6 +321,8 @@ impl ResponseReader for AnthropicResponse {
         response.id = self.id.take();
         response.model = self.model.take();
         response.service_tier = self.service_tier.take();
+        response.speed = self.speed.take();
+        response.geography = self.geography.take();
         response.finish_reasons = self.stop_reason.take().into_iter().collect();
         response.tool_calls = std::mem::take(&mut self.calls);
         self.keep.dropped

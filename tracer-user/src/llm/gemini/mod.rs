@@ -1,64 +1,40 @@
-//! Gemini's generateContent, at Google AI and on Vertex AI. A stream is Server-Sent Events (`?alt=sse`, as the SDKs ask
-//! for) or one JSON array that grows.
+//! Gemini, at Google AI and on Vertex AI: generateContent, embeddings, interactions.
 //!
-//! Gemini Code Assist (Gemini CLI) wraps the same: `{"model", "project", "request": {…}}` and `{"response": {…}}`.
-//!
-//! - Request and response: <https://ai.google.dev/api/generate-content>
-//! - Code Assist: `google-gemini/gemini-cli`, `packages/core/src/code_assist/converter.ts`
+//! - generateContent: <https://ai.google.dev/api/generate-content>. A stream is Server-Sent Events (`?alt=sse`, as the
+//!   SDKs ask for) or one JSON array that grows.
+//! - Code Assist, which Gemini CLI uses, wraps the same (`{"model", "project", "request": {…}}`, `{"response": {…}}`):
+//!   `google-gemini/gemini-cli`, `packages/core/src/code_assist/converter.ts`
+//! - Embeddings: <https://ai.google.dev/api/embeddings>; on Vertex AI `:predict`,
+//!   <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api>
+//! - Interactions: <https://ai.google.dev/api/interactions-api>
 
-mod request;
-mod response;
+mod embed;
+mod generate;
+mod interactions;
+
+pub use embed::EMBED;
+pub use generate::GENERATE;
+pub use interactions::INTERACTIONS;
 
 use super::{
-    Claim, Dialect,
-    call::Operation,
-    decode::{CallLimits, Decoder, JsonDecoder},
-    recognise::{Target, percent_decoded, segments},
+    json_dialect::PathFacts,
+    recognise::{percent_decoded, segments, split_method},
 };
-use crate::proto::RequestHead;
-use request::GeminiRequest;
-use response::GeminiResponse;
 
-/// Where Gemini Code Assist has its methods: `/v1internal:generateContent`.
+/// Where Gemini Code Assist has its methods: `/v1internal:generateContent`. The body states the model.
 const CODE_ASSIST: &str = "v1internal";
 
-pub struct Gemini;
-
-impl Dialect for Gemini {
-    fn name(&self) -> &'static str {
-        "gemini"
-    }
-
-    fn claim(&self, head: &RequestHead, _: Option<&Target<'_>>) -> Claim {
-        if model_and_stream(&head.path).is_some() { Claim::Sure } else { Claim::None }
-    }
-
-    fn provider(&self) -> &'static str {
-        "gcp.gemini"
-    }
-
-    fn operation(&self) -> Operation {
-        Operation::GenerateContent
-    }
-
-    fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        let (model, stream) = model_and_stream(&target.head.path).unzip();
-        Box::new(JsonDecoder::new(GeminiRequest::new(model.flatten(), stream, limits), GeminiResponse::new(limits)))
-    }
+/// `{model}` of `…/{model}:method`, and the method.
+fn model_and_method(path: &str) -> Option<(&str, &str)> {
+    split_method(segments(path).next()?)
 }
 
-/// `{model}` of `…/{model}:generateContent`, and whether it is `…:streamGenerateContent`.
-fn model_and_stream(path: &str) -> Option<(Option<String>, bool)> {
-    let last = segments(path).next()?;
-    // Clients encode the colon or do not.
-    let (model, method) =
-        last.rsplit_once(':').or_else(|| last.rsplit_once("%3A")).or_else(|| last.rsplit_once("%3a"))?;
+fn path_facts(path: &str) -> PathFacts {
+    let (model, method) = model_and_method(path).unzip();
     let stream = match method {
-        "generateContent" => false,
-        "streamGenerateContent" => true,
-        _ => return None,
+        Some("streamGenerateContent") => Some(true),
+        Some("generateContent") => Some(false),
+        _ => None,
     };
-    // Code Assist states the model in the body.
-    let model = (model != CODE_ASSIST).then(|| percent_decoded(model));
-    (model.as_deref() != Some("")).then_some((model, stream))
+    PathFacts { model: model.filter(|model| *model != CODE_ASSIST).map(percent_decoded), stream }
 }

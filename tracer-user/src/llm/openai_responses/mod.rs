@@ -14,9 +14,10 @@ use super::{
     call::Operation,
     decode::{CallLimits, Decoder, JsonDecoder},
     recognise::{Target, ends_with},
+    request::Draft,
 };
 use crate::proto::RequestHead;
-use request::ResponsesRequest;
+use request::REQUEST;
 use response::ResponsesResponse;
 
 pub struct OpenAiResponses;
@@ -61,8 +62,9 @@ impl Dialect for OpenAiResponses {
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        let request = ResponsesRequest::new(limits);
-        let request = if target.head.is_websocket() { request.streamed() } else { request };
+        // Over a WebSocket the answer is a stream always: requests need not say so.
+        let stream = target.head.is_websocket().then_some(true);
+        let request = Draft::new(&REQUEST, limits).with_stream(stream);
         Box::new(JsonDecoder::new(request, ResponsesResponse::new(limits)))
     }
 }

@@ -235,7 +235,10 @@ impl Sink<Field> for ResponsesResponse {
 
 impl ResponseReader for ResponsesResponse {
     type Field = Field;
-    const SHAPE: &'static Shape<Field> = &RESPONSE;
+
+    fn shape(&self) -> &'static Shape<Field> {
+        &RESPONSE
+    }
 
     fn begin_event(&mut self, name: &[u8]) -> bool {
         self.seen = Seen { data: true, ..Seen::default() };

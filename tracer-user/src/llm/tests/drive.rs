@@ -59,7 +59,7 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
     found
 }
 
-fn recut(event: capture::Event, step: Option<usize>, push: &mut impl FnMut(capture::Event)) {
+pub fn recut(event: capture::Event, step: Option<usize>, push: &mut impl FnMut(capture::Event)) {
     let (capture::Event::Data { at, key, direction, offset, bytes }, Some(step)) = (&event, step) else {
         return push(event);
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
 
-use super::super::{Fault, Limits};
+use super::super::{Fault, Headers, Limits};
 
 /// Output buffer of one decoding step, in bytes. Decoded data leaves in pieces of at most this size.
 const STEP: usize = 16 << 10;
@@ -23,6 +23,17 @@ pub(in super::super) enum Coding {
 }
 
 impl Coding {
+    /// The content codings of a message, in the order of their application.
+    pub(in super::super) fn of_content(headers: &Headers) -> Vec<Self> {
+        Self::of(headers, "content-encoding").collect()
+    }
+
+    /// The codings that all fields of a name list.
+    pub(in super::super) fn of(headers: &Headers, name: &'static str) -> impl Iterator<Item = Self> {
+        let fields = headers.0.iter().filter(move |(field, _)| &**field == name);
+        fields.filter_map(|(_, value)| std::str::from_utf8(value).ok()).flat_map(Self::list)
+    }
+
     /// The codings that a `Content-Encoding` or `Transfer-Encoding` value lists, without `identity` and `chunked`.
     pub(in super::super) fn list(value: &str) -> impl Iterator<Item = Self> {
         value.split(',').map(str::trim).filter_map(|name| {

@@ -69,6 +69,13 @@ impl Body {
         self.framing.gap(limits, sink);
     }
 
+    /// What comes next is known to begin an event, if these are events: a gap before it takes no more with it.
+    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item)) {
+        if let Framing::Sse(events) = &mut self.framing {
+            events.resume(sink);
+        }
+    }
+
     /// Yields what was held back. `complete` says that the message framing was satisfied.
     pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) -> Result<(), Fault> {
         self.framing.finish(complete && self.fault.is_none(), limits, sink);

@@ -61,6 +61,7 @@ pub(super) fn response(bytes: &Bytes) -> Result<(ResponseHead, BodyFacts), Fault
         version: version(parsed.version),
         status: parsed.code.ok_or(Fault::Malformed)?,
         headers: headers(parsed.headers, bytes, matches!(unfolded, Cow::Owned(_))),
+        partial: false,
     };
     let facts = BodyFacts { length: length(&head.headers), codings: codings(&head.headers) };
     Ok((head, facts))
@@ -158,9 +159,5 @@ fn length(headers: &Headers) -> Result<Option<Length>, Fault> {
 
 /// Content codings, then transfer codings: in the order of their application.
 fn codings(headers: &Headers) -> Vec<Coding> {
-    let values = |wanted: &'static str| {
-        let fields = headers.0.iter().filter(move |(name, _)| &**name == wanted);
-        fields.filter_map(|(_, value)| std::str::from_utf8(value).ok()).flat_map(Coding::list)
-    };
-    values("content-encoding").chain(values("transfer-encoding")).collect()
+    Coding::of(headers, "content-encoding").chain(Coding::of(headers, "transfer-encoding")).collect()
 }

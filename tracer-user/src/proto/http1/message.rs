@@ -5,20 +5,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::{
     super::{
         End, Event, Fault, Limits, StreamIndex,
-        body::{Body, Item},
+        body::Body,
+        message::{Kind, emitter},
         sse::Likeness,
     },
     chunked::{Chunked, Found},
     head::Length,
     hunt::{Hunt, Trace},
 };
-
-/// Which of the two message kinds a direction carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Request,
-    Response,
-}
 
 #[derive(Default)]
 pub(super) enum State {
@@ -103,9 +97,13 @@ impl Direction {
         matches!(self.state, State::Body(Framing::Hunt(_)))
     }
 
-    /// The bytes of an unfinished head.
-    pub(super) fn pending_head(&self) -> &[u8] {
-        &self.partial
+    /// Between messages, or where a message may begin.
+    pub(super) fn is_between(&self) -> bool {
+        match self.state {
+            State::Head => self.partial.is_empty(),
+            State::Searching => true,
+            State::Body(_) | State::Opaque => false,
+        }
     }
 
     /// Takes a whole head from the start of `input`, or keeps what there is of it. A head that lies in one record is
@@ -306,17 +304,6 @@ pub(super) enum Skip {
     Kept,
     MessageEnds,
     FramingLost,
-}
-
-/// Turns what a body yields into events of its stream.
-fn emitter(kind: Kind, at: u64, stream: StreamIndex, out: &mut Vec<Event>) -> impl FnMut(Item) {
-    move |item| {
-        out.push(match (item, kind) {
-            (Item::Piece(piece), Kind::Request) => Event::RequestBody { at, stream, piece },
-            (Item::Piece(piece), Kind::Response) => Event::ResponseBody { at, stream, piece },
-            (Item::Dropped(bytes), _) => Event::Lost { at, stream, request: kind == Kind::Request, bytes: Some(bytes) },
-        });
-    }
 }
 
 /// Where the head ends: behind the first blank line. Lines may end with a bare LF (RFC 9112 section 2.2).

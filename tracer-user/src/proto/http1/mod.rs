@@ -12,12 +12,13 @@ use bytes::Bytes;
 
 use self::{
     head::{BodyFacts, Length},
-    message::{Current, Direction, Kind, Progress, Skip, State},
+    message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
     End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex,
     body::Body,
     detect,
+    message::Kind,
     sse::Likeness,
     websocket::{self, Subject, WebSocket},
 };
@@ -93,9 +94,6 @@ impl Http1 {
                 }
                 State::Searching => self.requests.state = State::Head,
                 State::Head => {
-                    if self.protocol == Protocol::Undecided && self.is_http2(&input) {
-                        return;
-                    }
                     match self.requests.take_head(at, &mut input, limits, detect::request_line) {
                         Progress::Partial => return,
                         Progress::Head(bytes) => self.request_head(&bytes, limits, out),
@@ -334,16 +332,11 @@ impl Http1 {
 
     /// Whether a record of the client shows that the connection was upgraded unseen.
     fn joins_websocket(&self, record: &[u8]) -> bool {
-        let between = match self.requests.state {
-            State::Head => self.requests.pending_head().is_empty(),
-            State::Searching => true,
-            State::Body(_) | State::Opaque => false,
-        };
         let possible = match self.protocol {
             Protocol::Undecided => true,
             _ => self.pending.back().is_some_and(|pending| pending.upgrade.is_some()),
         };
-        between && possible && websocket::begins(record)
+        possible && self.requests.is_between() && websocket::begins(record)
     }
 
     fn join_websocket(&mut self, at: u64, limits: &Limits, out: &mut Vec<Event>) {
@@ -352,21 +345,6 @@ impl Http1 {
         self.responses.end_message(at, End::Undecodable(Fault::Lost), State::Opaque, limits, out);
         self.requests.end_message(at, End::Undecodable(Fault::Lost), State::Opaque, limits, out);
         self.websocket = Some(Box::new(WebSocket::joined(request, self.next_stream, limits)));
-    }
-
-    fn is_http2(&mut self, input: &[u8]) -> bool {
-        let held = self.requests.pending_head();
-        let mut start = [0; 24];
-        let mut length = 0;
-        for (slot, byte) in start.iter_mut().zip(held.iter().chain(input)) {
-            *slot = *byte;
-            length += 1;
-        }
-        let preface = detect::http2_preface(&start[..length]) == Likeness::Yes;
-        if preface {
-            self.give_up(Protocol::Http2);
-        }
-        preface
     }
 
     fn search_in_vain(&mut self, bytes: usize, limits: &Limits) {

@@ -288,21 +288,26 @@ impl Responses {
         self.end_all(at, End::Truncated, out);
     }
 
-    fn client_data(&mut self, at: u64, data: Bytes, limits: &Limits, out: &mut Vec<Event>) {
-        if matches!(self.writing, Writing::Passed | Writing::Nothing) {
-            return;
-        }
+    fn client_data(&mut self, at: u64, mut data: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+        let (first_byte_at, held) = match &mut self.writing {
+            Writing::Passed | Writing::Nothing => return,
+            Writing::Request(stream) => {
+                let stream = *stream;
+                self.request_scanner.push(&data, &mut self.request_told);
+                return out.push(Event::RequestBody { at, stream, piece: Piece::Bytes(data) });
+            }
+            Writing::Undecided { first_byte_at, held } => (*first_byte_at, held),
+        };
+        // What stands behind the cap decides nothing, however the message is cut.
+        let room = limits.held_message_bytes.saturating_sub(held.len());
+        let more = data.split_off(room.min(data.len()));
         self.request_scanner.push(&data, &mut self.request_told);
-        if let Writing::Request(stream) = self.writing {
-            return out.push(Event::RequestBody { at, stream, piece: Piece::Bytes(data) });
-        }
-        let Writing::Undecided { first_byte_at, held } = &mut self.writing else { return };
         let kind = match self.request_told.kind {
-            None if held.len() + data.len() <= limits.held_message_bytes => return held.extend_from_slice(&data),
+            None if more.is_empty() => return held.extend_from_slice(&data),
             None => Kind::Create,
             Some(kind) => kind,
         };
-        let (first_byte_at, held) = (*first_byte_at, std::mem::take(held).freeze());
+        let held = std::mem::take(held).freeze();
         if kind != Kind::Create {
             self.writing = Writing::Passed;
             return match kind {
@@ -311,10 +316,11 @@ impl Responses {
                 _ => {}
             };
         }
+        self.request_scanner.push(&more, &mut self.request_told);
         self.subject = Subject::Responses;
         let stream = self.begin(at, first_byte_at, None, limits, out);
         self.writing = Writing::Request(stream);
-        let pieces = [held, data].into_iter().filter(|piece| !piece.is_empty());
+        let pieces = [held, data, more].into_iter().filter(|piece| !piece.is_empty());
         out.extend(pieces.map(|piece| Event::RequestBody { at, stream, piece: Piece::Bytes(piece) }));
     }
 

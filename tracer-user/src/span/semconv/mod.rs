@@ -63,6 +63,27 @@ names! {
     Core TOOL_NAME = "gen_ai.tool.name";
     Core TOOL_CALL_ID = "gen_ai.tool.call.id";
 
+    Core PROMPT_NAME = "gen_ai.prompt.name";
+    Core DATA_SOURCE_ID = "gen_ai.data_source.id";
+    /// Documents asked for.
+    Newer RETRIEVAL_TOP_K = "gen_ai.retrieval.top_k";
+
+    Core MCP_METHOD_NAME = "mcp.method.name";
+    Core MCP_PROTOCOL_VERSION = "mcp.protocol.version";
+    Core MCP_SESSION_ID = "mcp.session.id";
+    Core MCP_RESOURCE_URI = "mcp.resource.uri";
+    Core JSONRPC_REQUEST_ID = "jsonrpc.request.id";
+    /// Code of a JSON-RPC error.
+    Core RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+
+    Core DB_SYSTEM_NAME = "db.system.name";
+    Core DB_OPERATION_NAME = "db.operation.name";
+    Core DB_COLLECTION_NAME = "db.collection.name";
+    Core DB_NAMESPACE = "db.namespace";
+    /// Documents returned.
+    Core DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    Core DB_RESPONSE_STATUS_CODE = "db.response.status_code";
+
     Core OPENAI_API_TYPE = "openai.api.type";
     Core OPENAI_REQUEST_SERVICE_TIER = "openai.request.service_tier";
     Core OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
@@ -71,6 +92,8 @@ names! {
     Core SERVER_ADDRESS = "server.address";
     Core SERVER_PORT = "server.port";
     Core HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    Core NETWORK_TRANSPORT = "network.transport";
+    Core NETWORK_PROTOCOL_NAME = "network.protocol.name";
     Core NETWORK_PROTOCOL_VERSION = "network.protocol.version";
     Core ERROR_TYPE = "error.type";
 
@@ -81,6 +104,8 @@ names! {
     Own COST_CACHE_WRITE = "llmtap.cost.cache_write";
     /// `provider`, `table`, `override` or `list_price`.
     Own COST_SOURCE = "llmtap.cost.source";
+    /// ISO 4217 code; absent when costs are in USD.
+    Own COST_CURRENCY = "llmtap.cost.currency";
     Own PRICE_VERSION = "llmtap.price.version";
     /// Seconds from the first to the last request byte.
     Own TIME_UPLOAD = "llmtap.time.upload";

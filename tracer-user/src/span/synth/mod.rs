@@ -9,14 +9,17 @@ use super::{
     semconv,
 };
 use crate::{
-    agent::{CallRef, ToolRun, Turn},
-    capture::Process,
+    agent::{CallRef, Place, ToolRun, Turn},
+    capture::{Connection, Process},
+    exchange::ExchangeId,
     llm::{
         LlmCall,
         call::{Completeness, RateLimit, TraceParent},
     },
     price::Cost,
 };
+
+mod hops;
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -44,10 +47,9 @@ impl Synth {
         self.resources.process(process);
     }
 
-    /// The span of one call. `turn` is the first call of the agent turn that it belongs to.
-    pub fn call(&mut self, call: &LlmCall, turn: Option<&CallRef>, cost: Option<&Cost>) -> SpanRecord {
-        let own_trace = turn.map_or((&call.connection, call.id), |first| (&first.connection, first.id));
-        let context = self.context(call.trace_parent.as_ref(), turn, own_trace);
+    /// The span of one call. `place` is where in an agent's work it belongs.
+    pub fn call(&mut self, call: &LlmCall, place: Option<&Place>, cost: Option<&Cost>) -> SpanRecord {
+        let context = self.placed(call.trace_parent.as_ref(), place, (&call.connection, call.id));
         let name = match &call.request.model {
             Some(model) => Cow::Owned(format!("{} {model}", call.operation.as_str())),
             None => Cow::Borrowed(call.operation.as_str()),
@@ -72,9 +74,7 @@ impl Synth {
     /// The span of one tool's run: what the traced program did between the answer that asks and the request that tells.
     pub fn tool(&mut self, run: &ToolRun) -> SpanRecord {
         let asked_by = &run.asked_by;
-        let turn = run.turn.as_ref();
-        let own_trace = turn.map_or((&asked_by.connection, asked_by.id), |first| (&first.connection, first.id));
-        let context = self.context(asked_by.trace_parent.as_ref(), turn, own_trace);
+        let context = self.tool_context(asked_by, run.turn.as_ref());
         let mut attributes = Attributes::default();
         attributes.set(semconv::OPERATION_NAME, "execute_tool");
         attributes.set(semconv::TOOL_NAME, run.name.clone());
@@ -121,12 +121,40 @@ impl Synth {
         }
     }
 
+    /// Where the span of what a process did hangs: under its own `traceparent`, else in its place, else alone.
+    fn placed(
+        &self,
+        trace_parent: Option<&TraceParent>,
+        place: Option<&Place>,
+        own: (&Arc<Connection>, ExchangeId),
+    ) -> Context {
+        match place {
+            Some(Place::Tool { asked_by, turn, number, .. }) if trace_parent.is_none() => {
+                let span_id = self.ids.span(&asked_by.connection, asked_by.id, Purpose::Tool(*number));
+                let parent = Some(Parent { span_id, remote: false });
+                Context { parent, ..self.tool_context(asked_by, turn.as_ref()) }
+            }
+            // A turn that begins under a `traceparent` has no root of ours: all of it hangs there.
+            Some(Place::Turn(first)) => {
+                let rooted = first.trace_parent.is_none().then_some(first);
+                let trace_parent = trace_parent.or(first.trace_parent.as_ref());
+                self.context(trace_parent, rooted, (&first.connection, first.id))
+            }
+            _ => self.context(trace_parent, None, own),
+        }
+    }
+
+    fn tool_context(&self, asked_by: &CallRef, turn: Option<&CallRef>) -> Context {
+        let own_trace = turn.map_or((&asked_by.connection, asked_by.id), |first| (&first.connection, first.id));
+        self.context(asked_by.trace_parent.as_ref(), turn, own_trace)
+    }
+
     /// Where a span hangs: under the request's own `traceparent`, else under the root of its turn, else alone.
     fn context(
         &self,
         trace_parent: Option<&TraceParent>,
         turn: Option<&CallRef>,
-        (connection, call): (&Arc<crate::capture::Connection>, crate::exchange::ExchangeId),
+        (connection, call): (&Arc<Connection>, ExchangeId),
     ) -> Context {
         if let Some(parent) = trace_parent {
             return Context {
@@ -296,6 +324,7 @@ fn cost(attributes: &mut Attributes, cost: &Cost, alias: bool) {
     attributes.number(semconv::COST_CACHE_READ, cost.cache_read);
     attributes.number(semconv::COST_CACHE_WRITE, cost.cache_write);
     attributes.set(semconv::COST_SOURCE, cost.source.as_str());
+    attributes.maybe(semconv::COST_CURRENCY, cost.currency.map(|currency| currency.as_str().to_owned()));
     attributes.maybe(semconv::PRICE_VERSION, cost.version.clone());
 }
 
@@ -315,20 +344,28 @@ fn times(attributes: &mut Attributes, call: &LlmCall) {
 }
 
 fn provenance(attributes: &mut Attributes, call: &LlmCall) {
-    let completeness = match call.completeness {
+    completeness(attributes, call.completeness, call.lost_bytes);
+    attributes.maybe(semconv::ATTEMPT, call.attempt);
+    attributes.maybe(semconv::ABORTED, call.aborted.then_some(true));
+    connection(attributes, &call.connection, call.id);
+}
+
+fn completeness(attributes: &mut Attributes, completeness: Completeness, lost_bytes: Option<u64>) {
+    let text = match completeness {
         Completeness::Full => "full",
         Completeness::Partial => "partial",
         Completeness::HeadersOnly => "headers_only",
     };
-    attributes.set(semconv::COMPLETENESS, completeness);
-    if call.completeness != Completeness::Full {
-        attributes.maybe(semconv::LOST_BYTES, call.lost_bytes);
+    attributes.set(semconv::COMPLETENESS, text);
+    if completeness != Completeness::Full {
+        attributes.maybe(semconv::LOST_BYTES, lost_bytes);
     }
-    attributes.maybe(semconv::ATTEMPT, call.attempt);
-    attributes.maybe(semconv::ABORTED, call.aborted.then_some(true));
-    attributes.set(semconv::CONNECTION_ID, Arc::clone(&call.connection.id));
-    attributes.set(semconv::EXCHANGE_INDEX, call.id.index);
-    attributes.maybe(semconv::TLS_LIBRARY, call.connection.tls.clone());
+}
+
+fn connection(attributes: &mut Attributes, connection: &Connection, id: ExchangeId) {
+    attributes.set(semconv::CONNECTION_ID, Arc::clone(&connection.id));
+    attributes.set(semconv::EXCHANGE_INDEX, id.index);
+    attributes.maybe(semconv::TLS_LIBRARY, connection.tls.clone());
 }
 
 #[cfg(test)]

@@ -157,8 +157,8 @@ fn a_turn_is_one_trace() {
     let first_ref = CallRef { id: first.id, connection: Arc::clone(&first.connection), trace_parent: None };
     let mut second = full_call();
     second.id = ExchangeId { index: 4, ..second.id };
-    let first = synth.call(&first, Some(&first_ref), None);
-    let second = synth.call(&second, Some(&first_ref), None);
+    let first = synth.call(&first, Some(&Place::Turn(first_ref.clone())), None);
+    let second = synth.call(&second, Some(&Place::Turn(first_ref.clone())), None);
     let tool = synth.tool(&ToolRun {
         asked_by: first_ref.clone(),
         turn: Some(first_ref.clone()),

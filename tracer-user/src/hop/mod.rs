@@ -1,0 +1,79 @@
+//! Hop: one step of an agent's work as seen on the wire, of whatever kind. Three readers look at each exchange side by
+//! side: model calls (`llm`), requests of the Model Context Protocol (`mcp`), queries of vector stores (`retrieval`).
+
+use crate::{
+    exchange::Event,
+    llm::{self, Calls, LlmCall},
+    mcp::{self, could_be_mcp},
+    proto::RequestHead,
+    retrieval::{self, Queries, Retrieval, could_be_retrieval},
+};
+
+/// What the readers tell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hop {
+    Model(Box<LlmCall>),
+    Mcp(mcp::Request),
+    Retrieval(Retrieval),
+}
+
+/// Whether a request's bodies are worth reading, as its head tells. It misses none, and most other traffic is refused
+/// here.
+pub fn could_be_hop(head: &RequestHead) -> bool {
+    llm::could_be_model_call(head) || could_be_mcp(head) || could_be_retrieval(head)
+}
+
+/// The readers, each with its open exchanges.
+pub struct Hops {
+    calls: Calls,
+    requests: mcp::Requests,
+    queries: Queries,
+    // Kept so that their memory is used again.
+    called: Vec<LlmCall>,
+    requested: Vec<mcp::Request>,
+    queried: Vec<Retrieval>,
+}
+
+impl Hops {
+    pub fn new(calls: Calls) -> Self {
+        Self {
+            calls,
+            requests: mcp::Requests::new(mcp::Limits::default()),
+            queries: Queries::new(retrieval::Limits::default()),
+            called: Vec::new(),
+            requested: Vec::new(),
+            queried: Vec::new(),
+        }
+    }
+
+    /// Takes the next event. Returns whether it shows that its connection carries such traffic: a model call by its
+    /// head, all else by what its bodies say.
+    pub fn push(&mut self, event: &Event, out: &mut Vec<Hop>) -> bool {
+        self.calls.push(event, &mut self.called);
+        let mcp = self.requests.push(event, &mut self.requested);
+        let retrieval = self.queries.push(event, &mut self.queried);
+        self.hand_over(out);
+        let call = match event {
+            Event::Request { head, .. } => head.as_ref().is_none_or(|head| llm::could_be_model_call(head)),
+            _ => false,
+        };
+        call || mcp || retrieval
+    }
+
+    /// Ends what is still open.
+    pub fn finish(&mut self, out: &mut Vec<Hop>) {
+        self.calls.finish(&mut self.called);
+        self.requests.finish(&mut self.requested);
+        self.queries.finish(&mut self.queried);
+        self.hand_over(out);
+    }
+
+    fn hand_over(&mut self, out: &mut Vec<Hop>) {
+        out.extend(self.called.drain(..).map(|call| Hop::Model(Box::new(call))));
+        out.extend(self.requested.drain(..).map(Hop::Mcp));
+        out.extend(self.queried.drain(..).map(Hop::Retrieval));
+    }
+}
+
+#[cfg(test)]
+mod tests;
