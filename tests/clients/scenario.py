@@ -15,6 +15,17 @@ def wait():
     sys.stdin.readline()
 
 
+def refused(call, kind, status):
+    """The call must fail with an error of this kind and, by whatever name the SDK has for it, this status."""
+    try:
+        call()
+    except kind as error:
+        told = next(getattr(error, name) for name in ("status_code", "code") if hasattr(error, name))
+        assert told == status, error
+    else:
+        raise AssertionError("no error")
+
+
 WEATHER = {"name": "weather", "arguments": {"city": "Köln", "days": 3}}
 CLOCK = {"name": "clock", "arguments": {"zone": "Europe/Berlin"}}
 

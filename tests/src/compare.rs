@@ -183,6 +183,10 @@ fn check(call: &Truth, span: &Span, differences: &mut Vec<Difference>) {
     if span.boolean("gen_ai.request.stream").unwrap_or(false) != call.stream {
         differences.push(difference(call, "stream", call.stream, span.boolean("gen_ai.request.stream")));
     }
+    let attempt = call.retry.map(|retry| u64::from(retry) + 1);
+    if span.integer("llmtap.attempt") != attempt {
+        differences.push(difference(call, "attempt", attempt, span.integer("llmtap.attempt")));
+    }
     check_outcome(call, span, differences);
 
     // One clock, and the span starts before the mock has the request: handshake and network lie outside.

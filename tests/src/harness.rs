@@ -109,7 +109,11 @@ impl Bench {
         let folder = tempfile::Builder::new().prefix("llmtap-test-").tempdir()?;
         // Clients may run as another user.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
-        let mock = MockProvider::start(&Options { authority_file: Some(folder.path().join("ca.pem")), ..options })?;
+        let mock = MockProvider::start(&Options {
+            authority_file: Some(folder.path().join("ca.pem")),
+            server_file: Some(folder.path().join("server.pem")),
+            ..options
+        })?;
         Ok(Self { mock, folder, _alone: alone })
     }
 
@@ -134,8 +138,12 @@ impl Bench {
         command
             .env("OPENAI_BASE_URL", format!("{url}/v1"))
             .env("ANTHROPIC_BASE_URL", &url)
+            .env("OLLAMA_HOST", &url)
+            .env("MOCK_URL", &url)
             .env("OPENAI_API_KEY", SECRET)
             .env("ANTHROPIC_API_KEY", SECRET)
+            // LiteLLM would fetch prices from elsewhere.
+            .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
             .env("PYTHONDONTWRITEBYTECODE", "1")
     }
 
@@ -157,7 +165,7 @@ impl Bench {
     pub fn script(&self, script: &str, scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
         let path = clients().join(script).display().to_string();
         let mut line = match script.rsplit_once('.') {
-            Some(("litellm", "py")) => vec![Python::LiteLlm.prepared()?.display().to_string(), path],
+            Some(("litellm_client", "py")) => vec![Python::LiteLlm.prepared()?.display().to_string(), path],
             Some((_, "py")) => vec![Python::Clients.prepared()?.display().to_string(), path],
             Some((_, "mjs")) => match script.strip_prefix("node/") {
                 Some(script) => {

@@ -100,6 +100,7 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mock = MockProvider::start(&Options {
         listen: arguments.listen,
         authority_file: arguments.ca_file.clone(),
+        server_file: None,
         log: arguments.log,
         plaintext: arguments.plaintext,
         http2: arguments.http2,

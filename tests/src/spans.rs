@@ -51,7 +51,8 @@ impl Span {
 
     /// A span that stands for something seen on the wire, not one made up around it.
     pub fn is_call(&self) -> bool {
-        !matches!(self.text("gen_ai.operation.name"), Some("invoke_agent" | "execute_tool"))
+        !matches!(self.text("gen_ai.operation.name"), Some("invoke_agent" | "execute_tool" | "retrieval"))
+            && self.text("mcp.method.name").is_none()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Names of credentials: their values are dropped where they are first named, before any other stage sees them. Both
 //! the decoders and the recorder ask here.
 
+use std::ops::Range;
+
 /// Header fields, in lower case, whose values are credentials.
 const HEADERS: &[&str] = &[
     "authorization",
@@ -52,6 +54,22 @@ pub fn is_credential_header(name: &str) -> bool {
 
 pub fn is_credential_parameter(name: &str) -> bool {
     PARAMETERS.iter().any(|credential| name.eq_ignore_ascii_case(credential))
+}
+
+/// Where in a query the values of credentials stand.
+pub fn credential_values(query: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut values = Vec::new();
+    for parameter in query.split('&') {
+        let end = start + parameter.len();
+        if let Some((name, value)) = parameter.split_once('=')
+            && is_credential_parameter(name)
+        {
+            values.push(end - value.len()..end);
+        }
+        start = end + 1;
+    }
+    values
 }
 
 /// The query without the parameters that are credentials.

@@ -11,7 +11,7 @@ use crate::{
     exchange::{self, Exchanges},
     flow::{self, Flows},
     hop::{Hop, Hops, could_be_hop},
-    llm::Calls,
+    llm::{self, Calls},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -22,11 +22,15 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
     pub connections: u64,
-    /// Connections whose protocol is not decoded: HTTP/2, or not HTTP.
-    pub http2: u64,
+    /// Connections that carry what is not decoded: gRPC, or an upgrade from HTTP/1.1 to HTTP/2.
+    pub grpc: u64,
+    pub upgraded: u64,
+    /// Not HTTP.
     pub not_http: u64,
     /// WebSockets of realtime APIs (audio in both directions), which are not decoded.
     pub realtime: u64,
+    /// HTTP/2 streams that were not followed because too many were open.
+    pub refused_streams: u64,
     /// Bytes of plaintext.
     pub bytes: u64,
     /// Bytes known to be missing.
@@ -38,6 +42,35 @@ pub struct Seen {
     pub exchanges: u64,
     /// Model calls.
     pub calls: u64,
+    /// Calls that were not followed because too many were open.
+    pub refused_calls: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub dropped_values: u64,
+}
+
+impl Seen {
+    /// Counts what a connection that ends carried and nobody decoded, and says it once.
+    fn untold(&mut self, connection: &proto::Connection) {
+        let counters = connection.http2_counters();
+        if counters.grpc > 0 {
+            if self.grpc == 0 {
+                tracing::warn!("a connection carries gRPC, which is not traced");
+            }
+            self.grpc += 1;
+        }
+        if connection.is_upgraded() {
+            if self.upgraded == 0 {
+                tracing::warn!("a connection was upgraded from HTTP/1.1 to h2c, which is not traced");
+            }
+            self.upgraded += 1;
+        }
+        if counters.refused_streams > 0 {
+            if self.refused_streams == 0 {
+                tracing::warn!("a connection has more streams open at once than are followed");
+            }
+            self.refused_streams += counters.refused_streams;
+        }
+    }
 }
 
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
@@ -127,6 +160,9 @@ impl Pipeline {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        let llm::Counts { refused, dropped_values } = self.hops.counts();
+        self.seen.refused_calls = refused;
+        self.seen.dropped_values = dropped_values;
         let counters = self.flows.counters();
         self.seen.bytes = counters.bytes;
         self.seen.lost_bytes = counters.lost_bytes;
@@ -161,6 +197,9 @@ impl Pipeline {
                 flow::Event::Bytes { at, key, direction, bytes } => {
                     let Some(protocol) = self.protocols.get_mut(&key) else { continue };
                     protocol.push(at, direction, bytes, &mut self.decoded);
+                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, protocol.protocol()) {
+                        recorder.speaks_http2(key);
+                    }
                     for event in self.decoded.drain(..) {
                         self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                         self.exchanges.push(key, event, &mut self.exchanged);
@@ -187,11 +226,11 @@ impl Pipeline {
                         _ => self.exchanges.abandon(key, at, &mut self.exchanged),
                     }
                     match protocol.protocol() {
-                        Protocol::Http2 => self.seen.http2 += 1,
                         Protocol::Other => self.seen.not_http += 1,
                         Protocol::Realtime => self.seen.realtime += 1,
-                        Protocol::Http1 | Protocol::WebSocket | Protocol::Undecided => {}
+                        Protocol::Http1 | Protocol::Http2 | Protocol::WebSocket | Protocol::Undecided => {}
                     }
+                    self.seen.untold(&protocol);
                 }
             }
         }

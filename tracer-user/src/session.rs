@@ -22,7 +22,7 @@ use crate::{
     export::{
         Jsonl, Otlp,
         otlp::{Resolve, WhenFull},
-        pretty::{self, Pretty, Summary, UntracedProcess, loss_line, wants_color},
+        pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
     },
     live::held::Held,
     llm::{self, Calls},
@@ -150,6 +150,12 @@ impl Session {
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
         self.held.release()?;
+        // `pretty` says it below its total.
+        if self.view != config::Output::Pretty
+            && let Some(line) = unpriced_line(&summary)
+        {
+            eprintln!("{line}");
+        }
         if let Some(line) = loss_line(&summary) {
             eprintln!("{line}");
         }
@@ -172,7 +178,9 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .sum::<u64>()
             .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
-        connections_untraced: seen.http2 + seen.realtime + seen.evicted_connections,
+        calls_refused: seen.refused_calls,
+        values_dropped: seen.dropped_values,
+        connections_untraced: seen.grpc + seen.upgraded + seen.realtime + seen.evicted_connections,
         processes: totals.processes,
         connections: seen.connections,
         exchanges: seen.exchanges,

@@ -141,10 +141,12 @@ fn note(
             exchange.chunked = head.headers.get("transfer-encoding") == Some("chunked");
         }
         exchange::Event::ResponsePiece { piece, .. } => match piece {
-            Piece::Bytes(bytes) | Piece::Line(bytes) | Piece::Sse { data: bytes, .. } => {
-                exchange.bytes.extend_from_slice(bytes);
-            }
-            Piece::Comment => {}
+            Piece::Bytes(bytes)
+            | Piece::Line(bytes)
+            | Piece::Element(bytes)
+            | Piece::Sse { data: bytes, .. }
+            | Piece::Message { data: bytes, .. } => exchange.bytes.extend_from_slice(bytes),
+            Piece::Comment | Piece::Part(_) => {}
         },
         exchange::Event::End { outcome, .. } => {
             let previous = exchange.ended.replace(*outcome);

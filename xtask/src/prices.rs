@@ -84,6 +84,12 @@ const MODES: [&str; 9] = [
 /// 1,000: OpenAI and Anthropic, pricing pages, November 2026.
 const FEES: [(&str, Rate, f64); 2] = [("anthropic", Rate::WebSearch, 10.0), ("openai", Rate::FileSearch, 2.5)];
 
+/// Figures that LiteLLM has wrong, by the provider's own pages.
+const CORRECTIONS: [(&str, &str, Rate, f64); 2] = [
+    ("openai", "gpt-4o-transcribe", Rate::InputAudio, 6.0),
+    ("openai", "gpt-4o-mini-transcribe", Rate::InputAudio, 3.0),
+];
+
 type Rows = BTreeMap<(String, String), Prices>;
 
 /// `wheels`: a directory that holds the two wheels; without it they are downloaded with pip.
@@ -98,7 +104,10 @@ pub fn run(wheels: Option<PathBuf>) -> Result<()> {
     let mut rows = from_litellm(&lists["litellm"])?;
     let from_litellm = rows.len();
     let differing = merge_genai(&mut rows, &lists["genai"], today)?;
-    for ((provider, _), prices) in &mut rows {
+    for ((provider, model), prices) in &mut rows {
+        for (_, _, rate, price) in CORRECTIONS.iter().filter(|(of, name, ..)| of == provider && name == model) {
+            prices.base.rates[*rate] = Some(*price);
+        }
         for (_, rate, fee) in FEES.iter().filter(|(of, ..)| of == provider) {
             prices.base.rates[*rate].get_or_insert(*fee);
         }

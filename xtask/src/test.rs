@@ -20,13 +20,16 @@ struct Tier {
     targets: &'static [&'static str],
     /// Tests that load probes into the kernel or watch times share the machine badly.
     serial: bool,
+    /// Runs in a network namespace with nothing but loopback, and only when it is named: it takes a large download.
+    alone: bool,
 }
 
-const TIERS: [Tier; 4] = [
-    Tier { name: "unit", targets: &["--lib", "--bins"], serial: false },
-    Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false },
-    Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true },
-    Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true },
+const TIERS: [Tier; 5] = [
+    Tier { name: "unit", targets: &["--lib", "--bins"], serial: false, alone: false },
+    Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false, alone: false },
+    Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true, alone: false },
+    Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true, alone: false },
+    Tier { name: "runtimes", targets: &["--test", "runtimes"], serial: true, alone: true },
 ];
 
 #[derive(Default, Clone, Copy)]
@@ -36,15 +39,19 @@ struct Count {
     skipped: u64,
 }
 
-/// Runs the named tiers, or all.
+/// Runs the named tiers, or all that need no large download.
 pub fn run(names: &[String]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !TIERS.iter().any(|tier| tier.name == **name)) {
         bail!("no tier is called {unknown}; there are {}", TIERS.map(|tier| tier.name).join(", "));
     }
-    let runs = |tier: &str| names.is_empty() || names.iter().any(|name| name == tier);
+    let is_usual = |tier: &str| TIERS.iter().any(|known| known.name == tier && !known.alone);
+    let runs = |tier: &str| names.is_empty() && is_usual(tier) || names.iter().any(|name| name == tier);
     if runs("data") || runs("kernel") {
         // Tests for which a build is missing say that they are skipped, and why.
         fixture::run()?;
+    }
+    if runs("runtimes") {
+        fixture::runtimes()?;
     }
     // The end-to-end tests run the program itself.
     cargo(&[&["build"][..], &PACKAGES, &["--bins"]].concat())?;
@@ -77,7 +84,23 @@ pub fn run(names: &[String]) -> Result<()> {
 /// One `cargo test`. A test that cannot run here prints `skipped: why` and returns: such a line takes it out of the
 /// passed ones.
 fn run_tier(tier: &Tier) -> Result<(Count, bool)> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    if tier.alone {
+        // Built with the network, run without.
+        let build = Command::new(&cargo)
+            .current_dir(setup::root())
+            .args(["test", "--no-run"])
+            .args(PACKAGES)
+            .args(tier.targets)
+            .status()?;
+        if !build.success() {
+            return Ok((Count::default(), false));
+        }
+        command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]).arg(&cargo);
+        command.env("CARGO_NET_OFFLINE", "true");
+    }
     command.current_dir(setup::root()).arg("test").arg("--no-fail-fast").args(PACKAGES).args(tier.targets);
     command.args(["--", "--nocapture"]);
     if tier.serial {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     api::{self, Ask, Service},
+    beside,
     directive::Directive,
     failure,
     http1::Request,
@@ -15,7 +16,8 @@ use super::{
 pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive, Plan) {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let Some(api) = api::at(path).filter(|_| request.method == "POST") else {
-        return (Directive::default(), other(request, path));
+        let plan = beside::answer(request, path, serial).unwrap_or_else(|| other(request, path));
+        return (Directive::default(), plan);
     };
     let azure = path.contains("/openai/deployments/");
     truth.provider = Some(if azure { "azure.ai.openai" } else { api.provider }.to_owned());
@@ -31,7 +33,7 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
             return (Directive::default(), refuse(api.service, serial, &format!("mock directive: {error}"), truth));
         }
     };
-    if directive.fails(truth.retry.unwrap_or(0)) {
+    if directive.fails(truth.retry.unwrap_or(truth.repeated)) {
         let plan = failure::plan(api.service, &directive, serial);
         return (directive, plan);
     }

@@ -27,6 +27,8 @@ const NAMES: [&str; 8] = [
 /// The authority's certificate in PEM, for `SSL_CERT_FILE` and its like, and the server's side of TLS.
 pub struct Identity {
     pub authority_pem: String,
+    /// The server's certificate and key in PEM, for servers that are no mock.
+    pub server_pem: String,
     pub server: Arc<ServerConfig>,
 }
 
@@ -55,6 +57,7 @@ pub fn generate(http2: bool) -> anyhow::Result<Identity> {
     let leaf_key = KeyPair::generate()?;
     let leaf_certificate = leaf.signed_by(&leaf_key, &issuer)?;
 
+    let server_pem = leaf_certificate.pem() + &leaf_key.serialize_pem();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -65,5 +68,5 @@ pub fn generate(http2: bool) -> anyhow::Result<Identity> {
             PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
         )?;
     server.alpn_protocols = if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-    Ok(Identity { authority_pem, server: Arc::new(server) })
+    Ok(Identity { authority_pem, server_pem, server: Arc::new(server) })
 }

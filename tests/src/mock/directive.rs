@@ -33,7 +33,7 @@ text of its body after the word `mock:` (the last message or item that has one c
   id, model         response id and model [made up; the request's model and a date]
   finish_reason     [stop, tool_calls; end_turn, tool_use]
   tool_calls        list of {\"name\", \"arguments\", \"id\"?}; not given again when the last message is a tool result
-  fragments         pieces in which a stream sends each call's arguments [4]
+  fragments         pieces in which a stream sends each call's arguments; 0: with its name, as Mistral does [4]
   input_tokens      whole input, cached parts included [a guess from the size]
   output_tokens     whole output, reasoning included [a guess]
   cached_tokens, cache_write_tokens, reasoning_tokens
@@ -43,7 +43,8 @@ text of its body after the word `mock:` (the last message or item that has one c
   status            an error of this status with the provider's own body and headers [200]
   code              the error's code (OpenAI) or type (Anthropic) [the usual one of the status]
   retry_after       seconds, in the error's `retry-after` header [none]
-  fail_times        fail only while the client's retry count is below this [fail always]
+  fail_times        fail only the first attempts: by the client's retry count, else by how often the same
+                    request came [fail always]
   body              of an error: json, html, empty [json]
   encoding          identity, gzip, br, zstd, deflate, deflate-raw [identity]
   flush             false lets the coder keep events back [true]

@@ -7,6 +7,7 @@
 
 mod answer;
 mod api;
+mod beside;
 mod certificate;
 mod directive;
 mod encoding;

@@ -1,10 +1,12 @@
 //! Accepts connections and answers their requests.
 
 use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -30,6 +32,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Where to write the certificate authority for clients to trust.
     pub authority_file: Option<PathBuf>,
+    /// Where to write the server's certificate and key, for another server that its clients are to trust.
+    pub server_file: Option<PathBuf>,
     /// Where to write the log of exchanges.
     pub log: Option<PathBuf>,
     /// Plain HTTP instead of TLS, as local inference servers have it.
@@ -45,6 +49,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             authority_file: None,
+            server_file: None,
             log: None,
             plaintext: false,
             http2: false,
@@ -69,15 +74,41 @@ pub struct Shared {
     connections: AtomicU64,
     /// Requests read and not yet recorded.
     open: AtomicU64,
+    repetitions: Repetitions,
     /// Makes ids differ from those of an earlier mock.
     epoch: u64,
 }
+
+/// Requests that are to fail some times, for clients that do not say which attempt one is: its hash, and how often it
+/// came.
+#[derive(Default)]
+struct Repetitions(Mutex<HashMap<u64, u32>>);
+
+impl Repetitions {
+    /// How often the same request came before.
+    fn count(&self, request: &Request) -> u32 {
+        if !request.body.windows(FAIL_TIMES.len()).any(|window| window == FAIL_TIMES) {
+            return 0;
+        }
+        let mut hasher = DefaultHasher::new();
+        (request.path(), &request.body).hash(&mut hasher);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(hasher.finish()).or_default();
+        *count += 1;
+        *count - 1
+    }
+}
+
+const FAIL_TIMES: &[u8] = b"fail_times";
 
 impl MockProvider {
     pub fn start(options: &Options) -> anyhow::Result<Self> {
         let identity = certificate::generate(options.http2)?;
         if let Some(path) = &options.authority_file {
             write_public(path, &identity.authority_pem)?;
+        }
+        if let Some(path) = &options.server_file {
+            write_public(path, &identity.server_pem)?;
         }
         let listener =
             TcpListener::bind(options.listen).with_context(|| format!("cannot listen on {}", options.listen))?;
@@ -88,6 +119,7 @@ impl MockProvider {
             exchanges: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             open: AtomicU64::new(0),
+            repetitions: Repetitions::default(),
             epoch: now() / 1000,
         });
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -229,6 +261,7 @@ impl Shared {
         };
         truth.times.request_first = request.first;
         truth.times.request_last = request.last;
+        truth.repeated = self.repetitions.count(request);
         let serial = format!("{:x}{exchange:06x}", self.epoch);
         let (directive, plan) = answer(request, &serial, &mut truth);
         let afterwards = play(reply, request, &directive, plan, &mut truth).await;

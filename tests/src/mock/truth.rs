@@ -84,6 +84,8 @@ pub struct Truth {
     pub stream: bool,
     /// The client's own count of repetitions (`x-stainless-retry-count`).
     pub retry: Option<u32>,
+    /// How often the same request came before, of those that are to fail some times.
+    pub repeated: u32,
     pub status: u16,
     pub response_id: Option<String>,
     pub response_model: Option<String>,

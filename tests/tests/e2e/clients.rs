@@ -6,7 +6,7 @@ use tests::{compare::Report, harness::Bench, mock::Ended};
 use crate::bench;
 
 /// Traces a client script and compares; the script itself must be content, too.
-fn exact(bench: &Bench, script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<Report> {
+pub fn exact(bench: &Bench, script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<Report> {
     let finished = bench.run_traced(&[], &bench.script(script, scenarios)?)?;
     // CMD's stdout stays CMD's alone.
     ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);

@@ -2,10 +2,12 @@
 //!
 //! A test that cannot run on this machine says `skipped: why`; `cargo xtask test` counts those apart.
 
+mod beside;
 mod clients;
 mod command_line;
 mod export;
 mod robustness;
+mod sdks;
 
 /// The bench, or a return from the test with the reason why it cannot run.
 macro_rules! bench {

@@ -98,7 +98,7 @@ pub struct Turn {
     pub provider: Cow<'static, str>,
     /// Nanoseconds since the Unix epoch.
     pub start: u64,
-    /// End of its last call.
+    /// End of its last call, or of what was done in it later.
     pub end: u64,
 }
 
@@ -258,7 +258,7 @@ impl Turns {
             _ => None,
         };
         if let Some((key, tool)) = tool {
-            let turn = self.open.get(&key)?.root().cloned();
+            let turn = self.include(key, deed)?.root().cloned();
             let asked = self.asked.get_mut(&tool)?;
             asked.done = asked.done.max(Some(deed.end));
             return Some(Place::Tool { asked_by: asked.by.clone(), turn, number: asked.number, id: tool.id });
@@ -269,7 +269,15 @@ impl Turns {
             [] if turns.len() == 1 => *turns.first()?,
             _ => return None,
         };
-        self.open.get(&key).map(|open| Place::Turn(open.turn.first.clone()))
+        self.include(key, deed).map(|open| Place::Turn(open.turn.first.clone()))
+    }
+
+    /// A turn lasts as long as what is done in it.
+    fn include(&mut self, key: TurnKey, deed: &Deed<'_>) -> Option<&Open> {
+        let open = self.open.get_mut(&key)?;
+        open.turn.end = open.turn.end.max(deed.end);
+        self.now = self.now.max(deed.end);
+        Some(open)
     }
 
     /// The process has ended or replaced its image: its turns have ended.
@@ -358,7 +366,7 @@ impl Turns {
     }
 
     fn end(&mut self, key: TurnKey, out: &mut Vec<Concluded>) {
-        let Some(mut open) = self.open.remove(&key) else { return };
+        let Some(open) = self.open.remove(&key) else { return };
         let root = open.root().cloned();
         for id in open.tools {
             let tool = ToolKey { process: open.process, id };
@@ -368,7 +376,6 @@ impl Turns {
             }
             // What was done in its run shows that it ran, although nobody was told of its result.
             if let Some(Asked { by, number, name, at, ran: false, done: Some(done), .. }) = self.asked.remove(&tool) {
-                open.turn.end = open.turn.end.max(done);
                 let (turn, id) = (root.clone(), tool.id);
                 out.push(Concluded::Tool(ToolRun { asked_by: by, turn, number, name, id, start: at, end: done }));
             }

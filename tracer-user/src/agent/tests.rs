@@ -151,3 +151,65 @@ fn idle_turns_end() {
     assert_eq!(short(&mut out), ["turn c1/0 0-1", "turn c1/1 2-3"]);
     assert!(turns.open.is_empty() && turns.asked.is_empty());
 }
+
+fn deed(pid: u32, tool: Option<&str>, (start, end): (u64, u64)) -> Deed<'_> {
+    Deed { process: Some(pid), tool, start: T0 + start * SECOND, end: T0 + end * SECOND, has_parent: false }
+}
+
+/// `CALL/TOOL` of a tool's run, `CALL` of a turn.
+fn place(turns: &mut Turns, deed: &Deed<'_>) -> Option<String> {
+    turns.place(deed).map(|place| match place {
+        Place::Turn(first) => first.id.index.to_string(),
+        Place::Tool { asked_by, id, .. } => format!("{}/{id}", asked_by.id.index),
+    })
+}
+
+#[test]
+fn what_a_process_does_has_its_place_where_only_one_can_be_meant() {
+    let (mut turns, mut out) = (Turns::default(), Vec::new());
+    assert_eq!(place(&mut turns, &deed(1, None, (0, 1))), None);
+    turns.push(&call(1, 0, (0, 1), &[], &["a", "b"]), &mut out);
+    // By the tool's name; without one, two runs go on.
+    assert_eq!(place(&mut turns, &deed(1, Some("tool-b"), (2, 3))).as_deref(), Some("0/b"));
+    assert_eq!(place(&mut turns, &deed(1, Some("other"), (2, 3))).as_deref(), Some("0"));
+    assert_eq!(place(&mut turns, &deed(1, None, (2, 3))).as_deref(), Some("0"));
+    // Another process, what began before the turn, and what says itself where it belongs.
+    assert_eq!(place(&mut turns, &deed(2, Some("tool-b"), (2, 3))), None);
+    assert_eq!(place(&mut turns, &Deed { start: T0 - 1, ..deed(1, Some("tool-b"), (0, 1)) }), None);
+    assert_eq!(place(&mut turns, &Deed { has_parent: true, ..deed(1, Some("tool-b"), (2, 3)) }), None);
+    // One result is told: the other run is the only one.
+    turns.push(&call(1, 1, (4, 5), &["a"], &["c"]), &mut out);
+    assert_eq!(place(&mut turns, &deed(1, Some("tool-c"), (6, 7))).as_deref(), Some("1/c"));
+    turns.push(&call(1, 2, (8, 9), &["a", "c"], &["d"]), &mut out);
+    // Another turn begins beside: what has no name belongs to neither for sure.
+    turns.push(&call(1, 3, (8, 9), &[], &["d2"]), &mut out);
+    assert_eq!(place(&mut turns, &deed(1, None, (10, 11))), None);
+    assert_eq!(place(&mut turns, &deed(1, Some("tool-d"), (10, 11))).as_deref(), Some("2/d"));
+}
+
+#[test]
+fn embeddings_are_placed_like_any_other_deed() {
+    let (mut turns, mut out) = (Turns::default(), Vec::new());
+    turns.push(&call(1, 0, (0, 1), &[], &["a"]), &mut out);
+    let embeddings = LlmCall { operation: Operation::Embeddings, ..call(1, 1, (2, 3), &[], &[]) };
+    assert!(matches!(turns.push(&embeddings, &mut out), Some(Place::Tool { number: 0, .. })));
+    assert_eq!(turns.push(&call(1, 2, (2, 3), &[], &[]), &mut out), None);
+}
+
+#[test]
+fn what_was_done_in_a_run_shows_that_it_ran() {
+    let (mut turns, mut out) = (Turns::default(), Vec::new());
+    turns.push(&call(1, 0, (0, 1), &[], &["a", "b"]), &mut out);
+    place(&mut turns, &deed(1, Some("tool-a"), (2, 3)));
+    turns.finish(&mut out);
+    assert_eq!(short(&mut out), ["tool a c1/0 1-3", "turn c1/0 0-3"]);
+}
+
+#[test]
+fn tools_of_mcp_servers_have_longer_names_for_models() {
+    assert!(is_tool("tide", "tide"));
+    assert!(is_tool("mcp__harbour__tide", "tide"));
+    for asked in ["mcp__tide", "mcp____tide", "harbour__tide", "mcp__harbour__low_tide", ""] {
+        assert!(!is_tool(asked, "tide"), "{asked}");
+    }
+}

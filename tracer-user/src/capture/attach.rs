@@ -15,6 +15,7 @@ use tracer_common::{
 };
 
 use super::{
+    cache::Cache,
     locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
     perf::Mapping,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
@@ -109,8 +110,13 @@ enum Outcome {
     Refused(Refusal),
 }
 
+/// Where hooks go in a file, and the return instructions that they need.
+type Found = (Hooks, Result<Vec<u64>, ProgramError>);
+
 /// The probes in one file.
 struct Hook {
+    /// Where they stand was found without symbols.
+    stripped: bool,
     library: String,
     preferred: bool,
     site: u64,
@@ -126,6 +132,7 @@ pub struct Attachments {
     files: HashMap<FileKey, Outcome>,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
+    cache: Cache,
 }
 
 /// A site of a read or write function.
@@ -158,6 +165,7 @@ impl Attachments {
             files: HashMap::new(),
             libraries,
             library_names: Vec::new(),
+            cache: Cache::of_user(),
         };
         if let Some(mode) = forced {
             attachments.mode = mode;
@@ -241,6 +249,22 @@ impl Attachments {
         verdict
     }
 
+    /// Takes away the hooks that were found without symbols in what a process has mapped, for good. The verdict names
+    /// the files.
+    pub fn withdraw(&mut self, pid: u32) -> io::Result<Verdict> {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        let mut verdict = Verdict::default();
+        for mapping in maps.lines().filter_map(|line| mapping(pid, line)) {
+            let key = open(&mapping).and_then(|(file, _)| Some(FileKey::of(&file.metadata().ok()?)));
+            let known = key.and_then(|key| self.files.get_mut(&key));
+            if let Some(outcome) = known.filter(|known| matches!(known, Outcome::Hooked(hook) if hook.stripped)) {
+                *outcome = Outcome::Refused(Refusal::Reason(Reason::Unproven));
+                verdict.add(Path::new(&mapping.path), outcome);
+            }
+        }
+        Ok(verdict)
+    }
+
     /// Hooks a file by its path in our own root.
     pub fn file(&mut self, path: &Path) -> Verdict {
         let mut verdict = Verdict::default();
@@ -289,19 +313,13 @@ impl Attachments {
         }
         let key = FileKey::of(&metadata);
         if !self.files.contains_key(&key) {
-            let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
-            file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-            let outcome = match locate::locate(&bytes) {
-                Ok(hooks) => {
-                    let exits = self.exits(&hooks, &bytes);
-                    drop(bytes);
-                    match exits.and_then(|(hooks, exits)| self.attach(&hooks, exits, path)) {
-                        Ok(hook) => Outcome::Hooked(hook),
-                        // The process may have gone with the path that led to the file: not the file's fault.
-                        Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
-                        Err(error) => Outcome::Refused(Refusal::Attach(error.to_string())),
-                    }
-                }
+            let outcome = match self.search(&mut file, &metadata)? {
+                Ok((hooks, exits)) => match exits.and_then(|exits| self.attach(&hooks, exits, path)) {
+                    Ok(hook) => Outcome::Hooked(hook),
+                    // The process may have gone with the path that led to the file: not the file's fault.
+                    Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
+                    Err(error) => Outcome::Refused(Refusal::Attach(error.to_string())),
+                },
                 Err(reason) if reason.is_tls() => Outcome::Refused(Refusal::Reason(reason)),
                 Err(_) => Outcome::Nothing,
             };
@@ -313,13 +331,30 @@ impl Attachments {
         self.files.get(&key)
     }
 
+    /// Where the file's hooks go, from memory or from the file itself. `None`: it cannot be read.
+    fn search(&self, file: &mut File, metadata: &Metadata) -> Option<Result<Found, Reason>> {
+        if let Some(mut hooks) = self.cache.find(metadata) {
+            let exits = self.exits(&mut hooks, &[]);
+            return Some(Ok((hooks, exits)));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
+        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        Some(locate::locate(&bytes).map(|mut hooks| {
+            // The others are found in much less time than it takes to read a large executable.
+            if hooks.stripped.is_some() {
+                self.cache.keep(metadata, &hooks);
+            }
+            let exits = self.exits(&mut hooks, &bytes);
+            (hooks, exits)
+        }))
+    }
+
     /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
     /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
     /// if they are not seen whole anyway.
-    fn exits(&self, hooks: &Hooks, file: &[u8]) -> Result<(Hooks, Vec<u64>), ProgramError> {
-        let mut hooks = hooks.clone();
+    fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
         if self.mode == AttachMode::Session {
-            return Ok((hooks, Vec::new()));
+            return Ok(Vec::new());
         }
         if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
             hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
@@ -328,12 +363,10 @@ impl Attachments {
         }
         let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
         if let Some(stripped) = &hooks.stripped {
-            let exits = stripped.returns.clone().ok_or_else(unsafe_end)?;
-            return Ok((hooks, exits));
+            return stripped.returns.clone().ok_or_else(unsafe_end);
         }
         let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
-        let exits = returns::of(file, &functions).ok_or_else(unsafe_end)?;
-        Ok((hooks, exits))
+        returns::of(file, &functions).ok_or_else(unsafe_end)
     }
 
     fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
@@ -344,6 +377,7 @@ impl Attachments {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
         let mut hook = Hook {
+            stripped: hooks.stripped.is_some(),
             library: name,
             preferred: hooks.method.is_some(),
             site: first.offset,

@@ -268,6 +268,11 @@ impl Tracer {
         self.attachments.process(pid)
     }
 
+    /// Takes away the hooks in a process's files that stand on no symbol.
+    pub fn withdraw(&mut self, pid: u32) -> io::Result<Verdict> {
+        self.attachments.withdraw(pid)
+    }
+
     /// Hooks a file ahead of time, whoever will map it.
     pub fn attach_file(&mut self, path: &std::path::Path) -> Verdict {
         self.attachments.file(path)

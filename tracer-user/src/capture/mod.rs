@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod btf;
+mod cache;
 pub mod clock;
 pub mod event;
 pub mod format;

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     io::{self, Write},
     sync::Arc,
 };
@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{
     ClosedBy, Connection, ConnectionKey, Direction, Event, Role,
     format::{Header, Record, VERSION},
-    mask::Scanner,
+    mask::{self, Mask},
 };
 
 /// Most bytes that wait for the judgement of one connection. A request head is far smaller.
@@ -48,7 +48,12 @@ struct State {
 
 #[derive(Default)]
 struct Side {
-    scanner: Scanner,
+    mask: Mask,
+    /// Bytes that the mask has not settled yet: their times, and how many of `held` each has.
+    pieces: VecDeque<(u64, usize)>,
+    held: Vec<u8>,
+    /// Offset after the last byte that went to the mask.
+    masked: u64,
     /// Offset after the last byte seen.
     next: u64,
     /// Bytes seen.
@@ -111,6 +116,14 @@ impl<W: Write> Recorder<W> {
         }
     }
 
+    /// The connection speaks HTTP/2, where credentials stand in other places. To be said before it is judged.
+    pub fn speaks_http2(&mut self, key: ConnectionKey) {
+        if let Some(state) = self.connections.get_mut(&key).filter(|state| !state.model_traffic) {
+            state.send.mask = Mask::http2();
+            state.receive.mask = Mask::http2();
+        }
+    }
+
     /// The connection carries model traffic: its bytes are written from its beginning on.
     pub fn model_traffic(&mut self, key: ConnectionKey) -> io::Result<()> {
         let Some(state) = self.connections.get_mut(&key).filter(|state| !state.model_traffic) else {
@@ -130,6 +143,8 @@ impl<W: Write> Recorder<W> {
         for key in keys.into_values() {
             if let Some(state) = self.connections.get_mut(&key) {
                 write_open(&mut self.out, state)?;
+                give_up(&mut self.out, state, Direction::Send, 0)?;
+                give_up(&mut self.out, state, Direction::Receive, 0)?;
             }
         }
         self.out.flush()?;
@@ -166,7 +181,7 @@ impl<W: Write> Recorder<W> {
 
     fn gap(&mut self, key: ConnectionKey, at: u64, direction: Direction, offset: u64, lost: u64) -> io::Result<()> {
         let Some(state) = self.connections.get_mut(&key).filter(|state| state.model_traffic) else { return Ok(()) };
-        state.side(direction).scanner.gap();
+        give_up(&mut self.out, state, direction, lost)?;
         let at = state.clamp(at);
         let id = state.id.clone();
         let record = Record {
@@ -183,6 +198,8 @@ impl<W: Write> Recorder<W> {
         let Some(mut state) = self.connections.remove(&key) else { return Ok(()) };
         self.waiting_bytes -= state.waiting_bytes;
         write_open(&mut self.out, &mut state)?;
+        give_up(&mut self.out, &mut state, Direction::Send, 0)?;
+        give_up(&mut self.out, &mut state, Direction::Receive, 0)?;
         let by = match by {
             Some(ClosedBy::Local) => Some("local"),
             Some(ClosedBy::Peer) => Some("peer"),
@@ -244,12 +261,58 @@ fn write_data(
     bytes: &Bytes,
 ) -> io::Result<()> {
     write_open(out, state)?;
+    let side = state.side(direction);
+    let missing = offset.saturating_sub(side.masked);
+    if missing > 0 {
+        give_up(out, state, direction, missing)?;
+    }
+    let side = state.side(direction);
+    side.masked = offset + bytes.len() as u64;
+    side.pieces.push_back((at, bytes.len()));
+    side.held.extend_from_slice(bytes);
+    let settled = side.mask.mask(&mut side.held);
+    write_settled(out, state, direction, settled)
+}
+
+/// What the mask still waits for does not come: what waits for it is blackened.
+fn give_up(out: &mut impl Write, state: &mut State, direction: Direction, lost: u64) -> io::Result<()> {
+    let side = state.side(direction);
+    mask::blacken(&mut side.held);
+    side.mask.gap(lost);
+    let settled = side.held.len();
+    write_settled(out, state, direction, settled)
+}
+
+/// Writes the first `settled` bytes of those that wait, in the pieces in which they came.
+fn write_settled(out: &mut impl Write, state: &mut State, direction: Direction, settled: usize) -> io::Result<()> {
+    let side = state.side(direction);
+    let mut offset = side.masked - side.held.len() as u64;
+    let mut bytes: Vec<u8> = side.held.drain(..settled).collect();
+    while !bytes.is_empty() {
+        let Some((at, length)) = state.side(direction).pieces.pop_front() else { return Ok(()) };
+        let rest = bytes.split_off(length.min(bytes.len()));
+        if bytes.len() < length {
+            state.side(direction).pieces.push_front((at, length - bytes.len()));
+        }
+        write_piece(out, state, at, direction, offset, &bytes)?;
+        offset += bytes.len() as u64;
+        bytes = rest;
+    }
+    Ok(())
+}
+
+fn write_piece(
+    out: &mut impl Write,
+    state: &mut State,
+    at: u64,
+    direction: Direction,
+    offset: u64,
+    bytes: &[u8],
+) -> io::Result<()> {
     let at = state.clamp(at);
-    let mut bytes = bytes.to_vec();
-    state.side(direction).scanner.mask(&mut bytes);
-    let (text, b64) = match std::str::from_utf8(&bytes) {
+    let (text, b64) = match std::str::from_utf8(bytes) {
         Ok(text) => (Some(Cow::Borrowed(text)), None),
-        Err(_) => (None, Some(Cow::Owned(STANDARD.encode(&bytes)))),
+        Err(_) => (None, Some(Cow::Owned(STANDARD.encode(bytes)))),
     };
     let record = Record {
         conn: Some(Cow::Borrowed(&state.id)),

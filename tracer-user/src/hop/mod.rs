@@ -68,6 +68,11 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// What the reader of model calls left out.
+    pub fn counts(&self) -> llm::Counts {
+        self.calls.counts()
+    }
+
     fn hand_over(&mut self, out: &mut Vec<Hop>) {
         out.extend(self.called.drain(..).map(|call| Hop::Model(Box::new(call))));
         out.extend(self.requested.drain(..).map(Hop::Mcp));

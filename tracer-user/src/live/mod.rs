@@ -3,6 +3,7 @@
 pub mod held;
 mod parser;
 mod privileged;
+mod proof;
 mod select;
 
 use std::{

@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::held::Held;
+use super::{held::Held, proof::Proofs};
 use crate::{
     capture::{
         Event, RingReader,
@@ -37,6 +37,7 @@ pub fn run(
     held: &Held,
 ) -> io::Result<Option<Totals>> {
     let mut events: Vec<Event> = Vec::new();
+    let mut proofs = Proofs::default();
     let mut totals = None;
     let mut last = false;
     loop {
@@ -46,7 +47,11 @@ pub fn run(
         if message && !last {
             last = loop {
                 match channel.receive() {
-                    Ok(Some(ToParser::Process { at, process })) => pipeline.push(Event::Process { at, process })?,
+                    Ok(Some(ToParser::Process { at, process })) => {
+                        let event = Event::Process { at, process };
+                        proofs.push(&event);
+                        pipeline.push(event)?;
+                    }
                     Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
                     Ok(Some(ToParser::CommandEnded)) => held.release()?,
                     Ok(Some(ToParser::Finish(all))) => {
@@ -64,6 +69,10 @@ pub fn run(
             pipeline.tick()?;
         }
         for event in events.drain(..) {
+            if let Some(pid) = proofs.push(&event) {
+                // If it does not go through, its next process tells the same.
+                let _ = channel.send(&ToTracer::Withdraw { pid });
+            }
             pipeline.push(event)?;
         }
         if last && !more {

@@ -302,6 +302,12 @@ impl Half<'_> {
     fn answer(&mut self) {
         while let Ok(Some(message)) = self.channel.receive() {
             match message {
+                ToTracer::Withdraw { pid } => {
+                    // A process that has ended meanwhile leaves the question to the next one.
+                    if let Ok(verdict) = self.tracer.withdraw(pid) {
+                        self.note(Some(pid), &verdict);
+                    }
+                }
                 ToTracer::Resolve { id, host, port } => {
                     let Ok(channel) = self.channel.try_clone() else { continue };
                     let lookups = Arc::clone(&self.lookups);

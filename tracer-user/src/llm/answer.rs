@@ -13,8 +13,6 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     Root,
-    /// An item of a body that is an array that grows: what an event is to a stream.
-    Item,
     /// A container that only answers of this API have.
     Proof,
     /// The type of an event or of the body, see [`Form::kinds`].
@@ -181,8 +179,6 @@ pub struct Answer {
     keep: Keep,
     fits: bool,
     is_object: bool,
-    /// The body is an array that grows: its items are what the events of a stream are.
-    is_array: bool,
     id: Option<String>,
     own_id: Option<String>,
     model: Option<String>,
@@ -235,7 +231,6 @@ impl Answer {
             keep: Keep::new(limits),
             fits: false,
             is_object: false,
-            is_array: false,
             id: None,
             own_id: None,
             model: None,
@@ -542,14 +537,13 @@ impl Sink<Field> for Answer {
 
     fn open(&mut self, field: Field, container: Container) {
         match (field, container) {
-            (F::Root | F::Item, Container::Object) => {
+            (F::Root, Container::Object) => {
                 self.is_object = true;
                 self.choices = 0;
                 if self.form.root_is_call {
                     self.call = Some(CallPart { by_id: true, foreign: true, ..CallPart::default() });
                 }
             }
-            (F::Root, Container::Array) => self.is_array = true,
             (F::Proof, _) => self.fits = true,
             (F::Choice, Container::Object) => {
                 self.choice = Choice::default();
@@ -588,7 +582,6 @@ impl Sink<Field> for Answer {
             F::Choice => self.end_choice(),
             F::Call | F::WholeCall | F::RepeatedCall | F::OldCall => self.end_call(),
             F::Detail(side) => self.end_detail(side),
-            F::Item => self.seen.data = true,
             F::Root if self.form.root_is_call => self.end_call(),
             _ => {}
         }
@@ -614,12 +607,6 @@ impl ResponseReader for Answer {
 
     fn end_event(&mut self) -> Seen {
         Seen { end: self.ends, ..self.seen }
-    }
-
-    fn end_piece(&mut self) -> Seen {
-        // An error is an array of one item, too.
-        let seen = std::mem::take(&mut self.seen);
-        if self.is_array && self.fits { seen } else { Seen::default() }
     }
 
     fn evidence(&self) -> Evidence {

@@ -219,7 +219,13 @@ struct Lost {
 impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
-        // A request has no message framing, whatever its content type says.
+        // A request has no message framing but that of a form, whatever its content type says.
+        if let Piece::Part(part) = piece {
+            self.request_bytes += part.bytes.unwrap_or(0);
+            for candidate in &mut self.candidates {
+                candidate.decoder.request_part(part);
+            }
+        }
         let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
         for candidate in &mut self.candidates {
@@ -241,22 +247,38 @@ impl Open {
         self.last_at = at;
         self.times.first_byte = Some(at);
         self.response_head = Some(head.clone());
+        for candidate in &mut self.candidates {
+            candidate.decoder.response_head(head);
+        }
     }
 
     fn response_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         self.has_response_body = true;
         let mut seen = Seen::default();
-        for candidate in &mut self.candidates {
-            let Candidate { decoder, .. } = candidate;
+        let failed = self.response_head.as_ref().is_some_and(|head| head.status >= 400);
+        for Candidate { dialect, decoder, .. } in &mut self.candidates {
             seen |= match piece {
-                Piece::Bytes(bytes) => decoder.response(bytes),
+                Piece::Bytes(bytes) => {
+                    decoder.response(bytes);
+                    continue;
+                }
                 Piece::Sse { event, data } => decoder.event(event, data),
                 Piece::Line(line) => decoder.event(b"", line),
-                Piece::Comment => Seen::default(),
+                Piece::Message { name, exception: true, .. } => decoder.exception(name),
+                Piece::Message { name, data, .. } => decoder.event(name, data),
+                Piece::Element(element) => {
+                    let seen = decoder.event(b"", element);
+                    // An error is an array of one element, too.
+                    if failed || !dialect.streams_arrays() {
+                        continue;
+                    }
+                    seen
+                }
+                Piece::Comment | Piece::Part(_) => Seen::default(),
             };
+            self.streamed = true;
         }
-        self.streamed |= seen.data || !matches!(piece, Piece::Bytes(_));
         self.terminated |= seen.end;
         if seen.data {
             self.times.first_chunk.get_or_insert(at);
@@ -291,6 +313,9 @@ impl Open {
             return None;
         }
         call.response.streamed = self.streamed;
+        if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
+            call.response.service_tier = facts::service_tier(&head.headers);
+        }
         let whole = self.terminated || response == Ending::Complete;
         let cut = matches!(outcome, Outcome::Cut { .. } | Outcome::Reset { .. }) && !whole;
         call.aborted = cut && self.response_head.is_some();

@@ -7,6 +7,7 @@ use super::{
     json::{Ending, Scalar, Scanner, Shape, Sink},
     repeat::Repeat,
 };
+use crate::proto::{Part, ResponseHead};
 
 /// Caps on what one open call keeps.
 #[derive(Debug, Clone, Copy)]
@@ -107,11 +108,18 @@ pub enum Evidence {
 /// Reads one exchange. It never fails: it tells what it knows.
 pub trait Decoder: Send {
     fn request(&mut self, bytes: &[u8]);
-    /// Bytes of a response body without message framing. What was seen counts only for a body that is a stream by its own
-    /// shape, such as an array that grows.
-    fn response(&mut self, bytes: &[u8]) -> Seen;
-    /// One event or line of a streamed response. `name` is empty when the event has none.
+    /// One part of a request that is a form.
+    fn request_part(&mut self, part: &Part);
+    /// The head of the response. It comes before the body.
+    fn response_head(&mut self, head: &ResponseHead) {
+        let _ = head;
+    }
+    /// Bytes of a response body without message framing.
+    fn response(&mut self, bytes: &[u8]);
+    /// One event, line, message or element of a streamed response. `name` is empty when it has none.
     fn event(&mut self, name: &[u8], data: &[u8]) -> Seen;
+    /// An exception of this name ends the stream.
+    fn exception(&mut self, name: &[u8]) -> Seen;
     /// Bytes are missing here.
     fn lost(&mut self, request: bool);
     /// What the request's body says, as far as it was seen.
@@ -136,6 +144,10 @@ pub trait RequestReader: Sink<Self::Field> + Send {
     type Field: Copy + Send + Sync + 'static;
     /// The places that it wants.
     fn shape(&self) -> &'static Shape<Self::Field>;
+    /// One part of a request that is a form.
+    fn part(&mut self, part: &Part) {
+        let _ = part;
+    }
     fn evidence(&self) -> Evidence;
     fn finish(&mut self, request: &mut Request) -> u64;
 }
@@ -151,9 +163,13 @@ pub trait ResponseReader: Sink<Self::Field> + Send {
     }
     /// What the event that ends now was.
     fn end_event(&mut self) -> Seen;
-    /// What the piece of a body without message framing that ends now was, for a body that is a stream by its own shape.
-    fn end_piece(&mut self) -> Seen {
-        Seen::default()
+    /// The head of the response. It comes before the body.
+    fn head(&mut self, head: &ResponseHead) {
+        let _ = head;
+    }
+    /// The stream ends with an exception of this name.
+    fn exception(&mut self, name: &[u8]) {
+        let _ = name;
     }
     fn evidence(&self) -> Evidence;
     fn finish(&mut self, call: &mut LlmCall) -> u64;
@@ -186,9 +202,22 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         self.request_scanner.push(bytes, &mut self.request);
     }
 
-    fn response(&mut self, bytes: &[u8]) -> Seen {
+    fn request_part(&mut self, part: &Part) {
+        self.request.part(part);
+    }
+
+    fn response_head(&mut self, head: &ResponseHead) {
+        self.response.head(head);
+    }
+
+    fn response(&mut self, bytes: &[u8]) {
         self.response_scanner.push(bytes, &mut self.response);
-        self.response.end_piece()
+    }
+
+    fn exception(&mut self, name: &[u8]) -> Seen {
+        self.has_events = true;
+        self.response.exception(name);
+        Seen { data: true, end: true, news: true, ..Seen::default() }
     }
 
     fn event(&mut self, name: &[u8], data: &[u8]) -> Seen {

@@ -13,6 +13,9 @@ const REQUEST_ID: [&str; 6] =
 /// Time that the service says it worked, in milliseconds. Envoy's is what its upstream took.
 const PROCESSING_MS: [&str; 2] = ["openai-processing-ms", "x-envoy-upstream-service-time"];
 
+/// The tier that served the call, of services whose bodies do not say it.
+const SERVICE_TIER: [&str; 2] = ["x-amzn-bedrock-service-tier", "x-gemini-service-tier"];
+
 pub fn of_response(head: &ResponseHead, response: &mut Response) {
     let headers = &head.headers;
     response.status = Some(head.status);
@@ -21,6 +24,11 @@ pub fn of_response(head: &ResponseHead, response: &mut Response) {
         .iter()
         .find_map(|name| headers.get(name)?.parse().ok().filter(|ms: &f64| ms.is_finite() && *ms >= 0.0));
     response.rate_limits = rate_limits(headers);
+}
+
+/// The tier that served the call, where a header states it.
+pub fn service_tier(headers: &Headers) -> Option<String> {
+    first(headers, &SERVICE_TIER)
 }
 
 /// Cost of the call in USD, where a gateway states it.

@@ -33,6 +33,8 @@ pub struct JsonDialect {
     pub needs_model: bool,
     /// `gen_ai.output.type` where the endpoint decides it.
     pub output_type: Option<&'static str>,
+    /// Whether an array of objects in answer is a stream of them.
+    pub streams_arrays: bool,
     pub response: &'static Form,
 }
 
@@ -55,6 +57,7 @@ impl JsonDialect {
             request,
             needs_model: false,
             output_type: None,
+            streams_arrays: false,
             response,
         }
     }
@@ -79,6 +82,10 @@ impl Dialect for JsonDialect {
 
     fn api_type(&self) -> Option<&'static str> {
         self.api_type
+    }
+
+    fn streams_arrays(&self) -> bool {
+        self.streams_arrays
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

@@ -64,6 +64,11 @@ trait Dialect: Send + Sync {
         false
     }
 
+    /// Whether an array of objects in answer is a stream of them.
+    fn streams_arrays(&self) -> bool {
+        false
+    }
+
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder>;
 }
 

@@ -213,8 +213,9 @@ impl Requests {
                 return false;
             }
             Piece::Sse { event, data } => (event, data),
-            Piece::Line(line) => (b"", line),
-            Piece::Comment => return false,
+            // A batch is an array of messages.
+            Piece::Line(message) | Piece::Element(message) => (b"", message),
+            Piece::Message { .. } | Piece::Part(_) | Piece::Comment => return false,
         };
         let listening = open.kind == Kind::Listening;
         // The older transport's server names the address for the POSTs first.

@@ -123,6 +123,11 @@ pub fn row(key: &str, entry: &Map<String, Value>) -> Result<Option<Row>, String>
             prices.tiers.entry("fast".to_owned()).or_insert(Band { rates: fast(&prices.base.rates), above });
         }
     }
+    // Makers of pictures that bill neither tokens nor what comes out bill by the request for a picture.
+    let rates = &mut prices.base.rates;
+    if rates.is_empty() && mode == "image_generation" {
+        rates[Rate::Image] = entry.get("input_cost_per_image").and_then(number).map(round);
+    }
     forget_same_reasoning(&mut prices);
     if prices.base.rates.is_empty() {
         return Ok(None);

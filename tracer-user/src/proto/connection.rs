@@ -63,6 +63,12 @@ impl Connection {
         }
     }
 
+    /// The peers went on with HTTP/2 in the middle of HTTP/1.1 (`Upgrade: h2c`), which RFC 9113 has given up. It is not
+    /// decoded.
+    pub fn is_upgraded(&self) -> bool {
+        self.http1.is_upgraded()
+    }
+
     /// What was seen of HTTP/2 and is not told.
     pub fn http2_counters(&self) -> Counters {
         self.http2.as_ref().map_or_else(Counters::default, |http2| http2.counters())

@@ -28,10 +28,18 @@ pub struct Limits {
     /// Bytes of one line of NDJSON.
     pub line_bytes: usize,
     /// Bytes of one text message that a server sends over a WebSocket, decompressed.
-    pub message_bytes: usize,
+    pub websocket_message_bytes: usize,
     /// Bytes of a client's message that wait for the member that says what it is. One that is longer and has not said
     /// so counts as a request for a response: nothing else that clients send is that long.
     pub held_message_bytes: usize,
+    /// Bytes of one message of an AWS event stream, headers included.
+    pub message_bytes: usize,
+    /// Bytes of one element of an array of JSON objects.
+    pub element_bytes: usize,
+    /// Bytes of the head of one part of a form.
+    pub part_head_bytes: usize,
+    /// Bytes of one value of a form. What a model is asked with stays below; files are not kept.
+    pub part_value_bytes: usize,
     /// Bytes of both directions, searched for a message start, after which a connection counts as not HTTP.
     pub undecided_bytes: u64,
 }
@@ -52,7 +60,11 @@ impl Default for Limits {
             sse_event_bytes: 16 << 20,
             line_bytes: 16 << 20,
             message_bytes: 16 << 20,
+            websocket_message_bytes: 16 << 20,
             held_message_bytes: 64 << 10,
+            element_bytes: 16 << 20,
+            part_head_bytes: 8 << 10,
+            part_value_bytes: 64 << 10,
             undecided_bytes: 4 << 20,
         }
     }

@@ -1,9 +1,12 @@
 //! Proto: sans-IO protocol decoders. Each takes `push(at, bytes)`, `gap(at, lost)`, `close(at)` and appends events to
 //! the caller's buffer; cutting the input anywhere gives the same events.
 
+mod array;
 mod body;
 mod connection;
 mod detect;
+mod eventstream;
+mod form;
 #[doc(hidden)]
 pub mod fuzz;
 mod http1;
@@ -108,14 +111,40 @@ pub enum Piece {
     Comment,
     /// One line of NDJSON.
     Line(Bytes),
+    /// One message of an AWS event stream: its payload, and the name of its event or of its exception.
+    Message { name: Bytes, data: Bytes, exception: bool },
+    /// One element of an array of JSON objects, which may be a stream of them.
+    Element(Bytes),
+    /// One part of a form.
+    Part(Box<Part>),
+}
+
+/// One part of a multipart form, without what a file holds.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Part {
+    pub name: Bytes,
+    /// As the sender wrote it; only of files.
+    pub file_name: Option<Bytes>,
+    /// `None` of files, of values over [`Limits::part_value_bytes`], and of what is not known whole.
+    pub value: Option<Bytes>,
+    /// Length of the content; `None` when a part of it was lost.
+    pub bytes: Option<u64>,
+}
+
+/// Values can be prompts, and names of files are the user's.
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Part({:?} bytes, file: {})", self.bytes, self.file_name.is_some())
+    }
 }
 
 impl Piece {
     /// What it carries, for a body whose framing does not matter.
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
-            Self::Bytes(bytes) | Self::Line(bytes) | Self::Sse { data: bytes, .. } => Some(bytes),
-            Self::Comment => None,
+            Self::Bytes(bytes) | Self::Line(bytes) | Self::Element(bytes) => Some(bytes),
+            Self::Sse { data, .. } | Self::Message { data, .. } => Some(data),
+            Self::Comment | Self::Part(_) => None,
         }
     }
 }
@@ -127,6 +156,9 @@ impl std::fmt::Debug for Piece {
             Self::Sse { event, data } => write!(f, "Sse({}, {})", event.len(), data.len()),
             Self::Comment => f.write_str("Comment"),
             Self::Line(line) => write!(f, "Line({})", line.len()),
+            Self::Message { name, data, .. } => write!(f, "Message({}, {})", name.len(), data.len()),
+            Self::Element(element) => write!(f, "Element({})", element.len()),
+            Self::Part(part) => part.fmt(f),
         }
     }
 }

@@ -53,7 +53,9 @@ impl Sse {
         }
         while start < bytes.len() {
             let rest = &bytes[start..];
-            let Some(length) = memchr::memchr2(b'\n', b'\r', rest) else {
+            // Every event has a blank line, where no search is needed.
+            let blank = (rest[0] == b'\n').then_some(0);
+            let Some(length) = blank.or_else(|| memchr::memchr2(b'\n', b'\r', rest)) else {
                 self.hold(rest, limits);
                 return;
             };
@@ -155,7 +157,11 @@ impl Sse {
             [] => self.dispatch(sink),
             [b':', ..] => sink(Item::Piece(Piece::Comment)),
             _ => {
-                let colon = memchr::memchr(b':', line);
+                let colon = match line {
+                    [b'd', b'a', b't', b'a', b':', ..] => Some(4),
+                    [b'e', b'v', b'e', b'n', b't', b':', ..] => Some(5),
+                    _ => memchr::memchr(b':', line),
+                };
                 let name = &line[..colon.unwrap_or(line.len())];
                 let value = match colon {
                     None => end,

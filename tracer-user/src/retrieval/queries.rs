@@ -182,7 +182,8 @@ impl Open {
             operation: query.operation,
             collection: query.collection.or(seen.collection).or(seen.graphql.class),
             namespace: query.namespace.or(seen.namespace),
-            top_k: seen.top_k.or(seen.graphql.limit).or(seen.size),
+            // What limits the answer goes before what limits the search.
+            top_k: seen.size.or(seen.top_k).or(seen.graphql.limit),
             returned: seen.rows.filter(|_| answered && error.is_none()),
             status_code,
             error,

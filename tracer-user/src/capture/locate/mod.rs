@@ -18,8 +18,10 @@ mod method;
 mod openssl;
 mod unsupported;
 
+use serde::{Deserialize, Serialize};
+
 /// Where the hooks of one file go. Offsets are those of the file, as uprobes take them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
     /// `openssl 3.0.15`; without the version where the file does not hold it (`libssl` 3 leaves it to `libcrypto`: see
     /// [`version`]).
@@ -47,7 +49,7 @@ pub struct Hooks {
 }
 
 /// What symbols tell elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stripped {
     /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
     /// otherwise.
@@ -56,7 +58,7 @@ pub struct Stripped {
 
 /// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
 /// positive on success, and only then `*done` is the number of bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Method {
     pub read: Site,
     /// Where finished reads pass: with all of these hooked by ordinary probes, `read` needs neither an entry probe nor
@@ -67,7 +69,7 @@ pub struct Method {
 
 /// A place that a read passes when it has ended, with everything that there is to know in registers. The result is in
 /// `eax`; it is positive on success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadReturn {
     /// In the file.
     pub offset: u64,
@@ -82,7 +84,7 @@ pub struct ReadReturn {
 }
 
 /// How to tell an `SSL_peek` from a read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Peek {
     /// It does not pass here.
     Never,
@@ -94,14 +96,14 @@ pub enum Peek {
 }
 
 /// An exported function that reads or writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub function: Function,
     pub site: Site,
 }
 
 /// The exported functions and the meaning of their arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Function {
     /// `int SSL_read(ssl, buf, int len)`: the result is the number of bytes.
     Read,
@@ -117,7 +119,7 @@ pub enum Function {
 
 /// A place for a probe at or shortly after a function's entry, passed once by every call. The stack pointer is that of
 /// the entry, so that a return probe may stand there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// In the file.
     pub offset: u64,
@@ -129,7 +131,7 @@ pub struct Site {
 }
 
 /// Instructions that every kernel since 5.10 emulates under a uprobe on x86-64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Emulated {
     Push,
     Jump,
@@ -138,7 +140,7 @@ pub enum Emulated {
 }
 
 /// A general register of x86-64, or one of those that carry arguments on aarch64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Register {
     Rax,
     Rcx,
@@ -231,6 +233,8 @@ pub enum Reason {
     StrippedOpenSsl,
     #[error("holds BoringSSL without its symbols, in a form that llmtap does not know")]
     StrippedBoringSsl,
+    #[error("was hooked without its symbols, showed nothing that could be plaintext, and is left alone")]
+    Unproven,
     #[error("is an OpenSSL older than 1.1.1")]
     OldOpenSsl,
     #[error("is LibreSSL")]
@@ -253,6 +257,7 @@ impl Reason {
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
+            Self::Unproven => "unproven",
             Self::OldOpenSsl => "openssl_old",
             Self::LibreSsl => "libressl",
             Self::GnuTls => "gnutls",
@@ -268,7 +273,7 @@ impl Reason {
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::StrippedBoringSsl | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+            Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
         }

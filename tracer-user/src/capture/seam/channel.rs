@@ -37,6 +37,8 @@ pub enum ToParser {
 pub enum ToTracer {
     /// It cannot open `/etc/resolv.conf`: please resolve this name.
     Resolve { id: u64, host: String, port: u16 },
+    /// Hooks that stand on no symbol show nothing in this process that could be plaintext: please take them away.
+    Withdraw { pid: u32 },
 }
 
 /// What the kernel side counted, as it stands at the end.

@@ -17,7 +17,7 @@ use std::{
 };
 
 pub use aside::Aside;
-pub use summary::{Summary, UntracedProcess, loss_line};
+pub use summary::{Summary, UntracedProcess, loss_line, unpriced_line};
 
 use self::{columns::Layout, text::Paint, tree::Tree};
 use crate::{llm::LlmCall, price::Cost};

@@ -14,6 +14,10 @@ pub struct Summary {
     pub events_lost: u64,
     /// Spans that no exporter took.
     pub spans_dropped: u64,
+    /// Calls that were not followed because too many were open at the same time.
+    pub calls_refused: u64,
+    /// Values of calls, such as tool names, that a cap left out.
+    pub values_dropped: u64,
     /// Connections that could not be followed.
     pub connections_untraced: u64,
     /// Processes that were traced.
@@ -46,6 +50,8 @@ pub fn loss_line(summary: &Summary) -> Option<String> {
     let losses: Vec<String> = [
         ("events lost", summary.events_lost),
         ("spans dropped", summary.spans_dropped),
+        ("calls refused", summary.calls_refused),
+        ("values dropped", summary.values_dropped),
         ("connections untraced", summary.connections_untraced),
     ]
     .into_iter()
@@ -198,6 +204,11 @@ fn by_model(tree: &Tree, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// A line on stderr that names what had no price; `None` when all had.
+pub fn unpriced_line(summary: &Summary) -> Option<String> {
+    unpriced(&summary.unpriced).map(|words| format!("llmtap: {words}"))
+}
+
 fn unpriced(unpriced: &Unpriced) -> Option<String> {
     if unpriced.calls == 0 {
         return None;
@@ -207,8 +218,12 @@ fn unpriced(unpriced: &Unpriced) -> Option<String> {
     if more > 0 {
         names.push(format!("{more} more"));
     }
-    let of = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
-    Some(format!("{} without a cost: --prices FILE can give the price{of}", text::plural(unpriced.calls, "call")))
+    let (calls, names) = (text::plural(unpriced.calls, "call"), names.join(", "));
+    Some(match unpriced.models.len() {
+        0 => format!("no price for a model without a name ({calls})"),
+        1 => format!("no price for model {names} ({calls}): give one with --prices FILE"),
+        _ => format!("no price for models {names} ({calls}): give them with --prices FILE"),
+    })
 }
 
 /// What to say when a run saw no model call: what was seen, what that means, what to do next.

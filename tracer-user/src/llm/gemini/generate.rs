@@ -15,6 +15,7 @@ use crate::llm::{
 
 pub static GENERATE: JsonDialect = JsonDialect {
     path: path_facts,
+    streams_arrays: true,
     ..JsonDialect::new(
         "gemini",
         "gcp.gemini",
@@ -112,7 +113,9 @@ pub const USAGE: Shape<A> = Shape::container(A::Usage).members(&[
     ("promptTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Input)).members(MODALITY))),
     ("cacheTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Cached)).members(MODALITY))),
     ("candidatesTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Output)).members(MODALITY))),
-    // What priority or flex processing was used, where the service says so.
+    // What priority or flex processing was used: so it stands on Vertex AI, such as `ON_DEMAND_PRIORITY`,
+    ("trafficType", Shape::value(A::ServiceTier)),
+    // and so in the Gemini API.
     ("serviceTier", Shape::value(A::ServiceTier)),
 ]);
 const MEMBERS: &[(&str, Shape<A>)] = &[
@@ -124,6 +127,5 @@ const MEMBERS: &[(&str, Shape<A>)] = &[
     ("error", ERROR),
 ];
 const WRAPPED_ANSWER: &[(&str, Shape<A>)] = &[("response", Shape::through().members(MEMBERS))];
-const ITEM: Shape<A> = Shape::container(A::Item).members(MEMBERS).and(WRAPPED_ANSWER);
-const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).and(WRAPPED_ANSWER).items(&ITEM);
+const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).and(WRAPPED_ANSWER);
 static ANSWER: Form = Form { reasoning: Reasoning::Apart, ..Form::new(&RESPONSE) };

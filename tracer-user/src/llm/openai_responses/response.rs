@@ -20,10 +20,14 @@ pub enum Field {
     Status,
     IncompleteReason,
     Delta,
+    Output,
+    /// An item of an event, and one of a whole response.
     Item,
+    OutputItem,
     ItemType,
     ItemName,
     ItemCallId,
+    ItemAction,
     InputTokens,
     CachedTokens,
     CacheWriteTokens,
@@ -46,11 +50,15 @@ const USAGE: Shape<F> = Shape::through().members(&[
     ("output_tokens", Shape::value(F::OutputTokens)),
     ("output_tokens_details", Shape::through().members(&[("reasoning_tokens", Shape::value(F::ReasoningTokens))])),
 ]);
-const ITEM: Shape<F> = Shape::container(F::Item).members(&[
+const ITEM_MEMBERS: &[(&str, Shape<F>)] = &[
     ("type", Shape::value(F::ItemType)),
     ("name", Shape::value(F::ItemName)),
     ("call_id", Shape::value(F::ItemCallId)),
-]);
+    ("action", Shape::through().members(&[("type", Shape::value(F::ItemAction))])),
+];
+const ITEM: Shape<F> = Shape::container(F::Item).members(ITEM_MEMBERS);
+const OUTPUT_ITEM: Shape<F> = Shape::container(F::OutputItem).members(ITEM_MEMBERS);
+const OUTPUT: Shape<F> = Shape::container(F::Output).items(&OUTPUT_ITEM);
 const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error))
     .members(&[("code", Shape::value(F::Failure(Part::Code))), ("type", Shape::value(F::Failure(Part::Type)))]);
 const INCOMPLETE: Shape<F> = Shape::through().members(&[("reason", Shape::value(F::IncompleteReason))]);
@@ -61,7 +69,7 @@ const WHOLE: Shape<F> = Shape::container(F::Response).members(&[
     ("service_tier", Shape::value(F::ServiceTier)),
     ("status", Shape::value(F::Status)),
     ("incomplete_details", INCOMPLETE),
-    ("output", Shape::through().items(&ITEM)),
+    ("output", OUTPUT),
     ("usage", USAGE),
     ("error", ERROR),
 ]);
@@ -76,7 +84,7 @@ const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("service_tier", Shape::value(F::ServiceTier)),
     ("status", Shape::value(F::Status)),
     ("incomplete_details", INCOMPLETE),
-    ("output", Shape::through().items(&ITEM)),
+    ("output", OUTPUT),
     ("usage", USAGE),
     ("error", ERROR),
     ("code", Shape::value(F::Failure(Part::TopCode))),
@@ -88,6 +96,7 @@ struct Item {
     kind: Option<String>,
     name: Option<String>,
     call_id: Option<String>,
+    action: Option<String>,
 }
 
 pub struct ResponsesResponse {
@@ -135,11 +144,21 @@ impl ResponsesResponse {
         }
     }
 
-    fn end_item(&mut self) {
+    /// `counts` for the items of a whole response: an event may repeat one of them.
+    fn end_item(&mut self, counts: bool) {
         let item = std::mem::take(&mut self.item);
         let kind = item.kind.as_deref().unwrap_or_default();
         self.seen.content |= kind.ends_with("_call");
         self.seen.news = true;
+        if counts {
+            // Of web searches only the search itself has a fee; opening a page and looking for words in it have none.
+            let searched = item.action.as_deref().is_none_or(|action| action == "search");
+            match kind {
+                "web_search_call" if searched => add(&mut self.usage.web_searches),
+                "file_search_call" => add(&mut self.usage.file_searches),
+                _ => {}
+            }
+        }
         // Tools that the service runs itself have types of their own.
         if !matches!(kind, "function_call" | "custom_tool_call") {
             return;
@@ -158,6 +177,10 @@ impl ResponsesResponse {
         let status = self.status.take().filter(|status| !matches!(status.as_str(), "queued" | "in_progress"))?;
         Some(self.incomplete_reason.take().filter(|_| status == "incomplete").unwrap_or(status))
     }
+}
+
+fn add(count: &mut Option<u64>) {
+    *count = Some(count.unwrap_or(0).saturating_add(1));
 }
 
 impl Sink<Field> for ResponsesResponse {
@@ -201,6 +224,7 @@ impl Sink<Field> for ResponsesResponse {
             F::ItemType => self.item.kind = value.str().map(str::to_owned),
             F::ItemName => self.item.name = value.str().map(str::to_owned),
             F::ItemCallId => self.item.call_id = value.str().map(str::to_owned),
+            F::ItemAction => self.item.action = value.str().map(str::to_owned),
             F::InputTokens => self.latest(|usage| &mut usage.input, value),
             F::CachedTokens => self.latest(|usage| &mut usage.cache_read, value),
             F::CacheWriteTokens => self.latest(|usage| &mut usage.cache_write, value),
@@ -217,7 +241,12 @@ impl Sink<Field> for ResponsesResponse {
     fn open(&mut self, field: Field, container: Container) {
         match (field, container) {
             (F::Root, Container::Object) => self.is_object = true,
-            (F::Item, Container::Object) => self.item = Item::default(),
+            (F::Item | F::OutputItem, Container::Object) => self.item = Item::default(),
+            // A stream states the whole response more than once.
+            (F::Output, Container::Array) => {
+                self.usage.web_searches = None;
+                self.usage.file_searches = None;
+            }
             (F::Failure(Part::Error), Container::Object) => {
                 self.failure.begin();
                 self.seen.news = true;
@@ -227,8 +256,10 @@ impl Sink<Field> for ResponsesResponse {
     }
 
     fn close(&mut self, field: Field) {
-        if field == F::Item {
-            self.end_item();
+        match field {
+            F::Item => self.end_item(false),
+            F::OutputItem => self.end_item(true),
+            _ => {}
         }
     }
 }

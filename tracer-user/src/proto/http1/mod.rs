@@ -47,6 +47,7 @@ pub(super) struct Http1 {
     undecided: u64,
     /// What the connection was upgraded to.
     websocket: Option<Box<WebSocket>>,
+    upgraded: bool,
 }
 
 impl Http1 {
@@ -61,7 +62,13 @@ impl Http1 {
             protocol: Protocol::Undecided,
             undecided: 0,
             websocket: None,
+            upgraded: false,
         }
+    }
+
+    /// To HTTP/2: nothing more is decoded.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -270,6 +277,8 @@ impl Http1 {
         }
         let pending = self.pending.pop_front().unwrap_or_else(|| self.unseen_request());
         let Pending { stream, wanted, head_only, connect, upgrade } = pending;
+        self.upgraded |=
+            status == 101 && head.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("h2c"));
         let tunnel = status == 101 || connect && matches!(status, 200..=299);
         let bodiless = head_only || tunnel || matches!(status, 204 | 304);
         let body = wanted.then(|| content_body(&head.headers, &codings, bodiless, limits));

@@ -9,7 +9,7 @@ pub mod frame;
 pub mod fuzz;
 mod head;
 pub mod hpack;
-mod search;
+pub mod search;
 mod side;
 mod stream;
 
@@ -46,6 +46,8 @@ pub struct Http2 {
     wants: fn(&RequestHead) -> bool,
     /// The direction in which requests travel.
     requests: Direction,
+    /// Frames were found in one direction at least.
+    recognised: bool,
     /// The preface, or a header block, proves `requests`.
     proven: bool,
     send: Side,
@@ -64,6 +66,7 @@ impl Http2 {
         Self {
             wants,
             requests,
+            recognised: false,
             proven: false,
             send: Side::new(limits),
             receive: Side::new(limits),
@@ -77,7 +80,7 @@ impl Http2 {
 
     /// Whether the bytes prove that the connection speaks HTTP/2. Until then nothing is told.
     pub fn is_proven(&self) -> bool {
-        self.send.is_found() || self.receive.is_found()
+        self.recognised
     }
 
     pub fn requests(&self) -> Direction {
@@ -90,6 +93,7 @@ impl Http2 {
 
     pub fn push(&mut self, at: u64, direction: Direction, input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
         let Some((mut input, origin)) = self.side(direction).look(input) else { return };
+        self.recognised = true;
         if origin == Origin::Preface {
             self.requests = direction;
             self.proven = true;
@@ -166,11 +170,13 @@ impl Http2 {
         let hpack = &mut self.side(direction).hpack;
         let Some(block) = block else {
             hpack.lose();
+            self.requests_lost |= direction == self.requests;
             return Fields::unknown();
         };
         let mut fields = Fields::default();
         if hpack.decode(&block, |field| fields.push(field)).is_err() {
             fields.lose_rest();
+            self.requests_lost |= direction == self.requests;
         }
         fields
     }

@@ -126,3 +126,9 @@ enum Proof {
     No,
     TooShort,
 }
+
+/// Whether a record begins with a frame, and proves it.
+pub fn begins_frames(record: &[u8]) -> bool {
+    let mut search = Search::after_loss();
+    search.push(record).is_some_and(|found| found.frames.len() == record.len())
+}

@@ -248,16 +248,6 @@ fn too_many_unanswered_requests() {
 }
 
 #[test]
-fn http2_is_recognised_however_it_is_cut() {
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04";
-    for cut in 0..preface.len() {
-        let talk = Talk::new().client(&preface[..cut]).client(&preface[cut..]).client(GET);
-        assert_eq!(talk.protocol(), Protocol::Http2, "cut at {cut}");
-        assert_eq!(talk.told(), Vec::<String>::new());
-    }
-}
-
-#[test]
 fn other_protocols_are_given_up() {
     let limits = Limits { undecided_bytes: 100, ..Limits::default() };
     for record in

@@ -1,7 +1,10 @@
 //! Tests of whole connections: bytes in, events out.
 
 mod bodies;
+mod framings;
 mod gaps;
+mod http2;
+mod http2_peers;
 mod messages;
 mod properties;
 mod websocket;
@@ -10,7 +13,7 @@ use std::io::Write;
 
 use bytes::Bytes;
 
-use super::{Connection, End, Event, Limits, Piece, Protocol, RequestHead};
+use super::{Connection, End, Event, Limits, Part, Piece, Protocol, RequestHead};
 use crate::capture::{ClosedBy, Direction, Role};
 
 pub(super) const CLIENT: Direction = Direction::Send;
@@ -116,6 +119,19 @@ pub(super) fn tell(events: &[Event]) -> Vec<String> {
                 }
                 Piece::Comment => "comment".to_owned(),
                 Piece::Line(line) => format!("line {}", String::from_utf8_lossy(line)),
+                Piece::Element(element) => format!("element {}", String::from_utf8_lossy(element)),
+                Piece::Message { name, data, exception } => {
+                    let kind = if *exception { "exception" } else { "message" };
+                    format!("{kind} [{}] {}", String::from_utf8_lossy(name), String::from_utf8_lossy(data))
+                }
+                Piece::Part(part) => {
+                    let text = |bytes: &Option<Bytes>| {
+                        bytes.as_ref().map_or("-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
+                    };
+                    let Part { name, file_name, value, bytes } = &**part;
+                    let name = String::from_utf8_lossy(name);
+                    format!("part [{name}] file {} value {} {bytes:?}", text(file_name), text(value))
+                }
             },
         };
         open_bytes = None;

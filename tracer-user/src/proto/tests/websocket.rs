@@ -405,7 +405,7 @@ fn other_websockets_are_left_alone() {
 
 #[test]
 fn nothing_grows_beyond_its_cap() {
-    let limits = Limits { message_bytes: 1000, pending_requests: 3, ..Limits::default() };
+    let limits = Limits { websocket_message_bytes: 1000, pending_requests: 3, ..Limits::default() };
     let begin = || Talk::with(limits, |_| true).client(UPGRADE).server(switched(""));
     let begun = || begin().client(sent(CREATE)).server(answered(&created("r1")));
     let long = answered(&delta(&"x".repeat(2000)));

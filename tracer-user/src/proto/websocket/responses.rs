@@ -261,7 +261,7 @@ impl Responses {
             }
             Part::Data(data) => {
                 let Some((_, held)) = &mut self.message else { return };
-                if self.overflow > 0 || held.len() + data.len() > limits.message_bytes {
+                if self.overflow > 0 || held.len() + data.len() > limits.websocket_message_bytes {
                     self.overflow += (held.len() + data.len()) as u64;
                     *held = Held::One(Bytes::new());
                 } else {

@@ -131,7 +131,8 @@ impl Chat<'_> {
             ));
             steps.extend(plan::words(None, &delta(choice, json!({"content": PLACEHOLDER}), None), amounts.tokens));
             for (index, (call, arguments)) in self.calls(&amounts).into_iter().enumerate() {
-                let function = json!({"name": call.name, "arguments": ""});
+                let at_once = self.ask.directive.fragments == 0;
+                let function = json!({"name": call.name, "arguments": if at_once { arguments.as_str() } else { "" }});
                 let first =
                     json!({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": function}]});
                 steps.push(Step::Event {
@@ -139,7 +140,8 @@ impl Chat<'_> {
                     content: true,
                     states: Stated { tool_calls: vec![call], ..Stated::default() },
                 });
-                for piece in plan::fragments(&arguments, self.ask.directive.fragments) {
+                let rest = if at_once { "" } else { &arguments };
+                for piece in plan::fragments(rest, self.ask.directive.fragments) {
                     let next = json!({"tool_calls": [{"index": index, "function": {"arguments": piece}}]});
                     steps.push(Step::content(event(None, &delta(choice, next, None))));
                 }

@@ -28,6 +28,11 @@ pub fn plan(ask: &Ask<'_>) -> Plan {
         .collect();
     let mut body = json!({"object": "list", "data": data, "model": model});
     let mut states = Stated { model: Some(model), ..Stated::default() };
+    // OpenAI gives embeddings no id; Mistral does.
+    if let Some(id) = &ask.directive.id {
+        body["id"] = id.as_str().into();
+        states.id = Some(id.clone());
+    }
     if ask.directive.usage != StateUsage::Never {
         body["usage"] = json!({"prompt_tokens": amounts.input, "total_tokens": amounts.input});
         states.usage = Some(Usage { input: Some(amounts.input), ..Usage::default() });

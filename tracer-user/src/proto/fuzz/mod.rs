@@ -1,16 +1,19 @@
 //! Fuzz bodies of the decoders.
 
+mod framings;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::{
-    Connection, Event, Fault, Limits, Piece,
+    Connection, Event, Fault, Limits, Part, Piece,
     body::{Body, Coding, Item},
     lines::Lines,
     sse::Sse,
 };
 use crate::capture::{ClosedBy, Direction, Role};
+pub use framings::{array, eventstream, form};
 
 /// Small caps, so that short inputs reach them.
 pub(super) const SMALL: Limits = Limits {
@@ -26,8 +29,12 @@ pub(super) const SMALL: Limits = Limits {
     zstd_window_log: 17,
     sse_event_bytes: 256,
     line_bytes: 256,
-    message_bytes: 512,
+    websocket_message_bytes: 512,
     held_message_bytes: 64,
+    message_bytes: 256,
+    element_bytes: 256,
+    part_head_bytes: 128,
+    part_value_bytes: 64,
     undecided_bytes: 4096,
 };
 
@@ -178,10 +185,13 @@ pub fn body(data: &[u8]) {
         6 => &[Coding::Gzip, Coding::Unsupported],
         _ => &[],
     };
-    let content_type = match choice >> 3 & 3 {
+    let content_type = match choice >> 3 & 7 {
         0 => Some("text/event-stream"),
         1 => Some("application/x-ndjson"),
         2 => Some("application/json"),
+        3 => Some("application/vnd.amazon.eventstream"),
+        4 => Some("multipart/form-data; boundary=b"),
+        5 => Some("text/html"),
         _ => None,
     };
     let read = |size: usize| {
@@ -298,6 +308,9 @@ enum Plain {
     Sse(Vec<u8>, Vec<u8>),
     Comment,
     Line(Vec<u8>),
+    Message(Vec<u8>, Vec<u8>, bool),
+    Element(Vec<u8>),
+    Part(Part),
     Dropped,
 }
 
@@ -310,6 +323,11 @@ fn plain(items: Vec<Item>) -> Vec<Plain> {
             Item::Piece(Piece::Line(line)) => Plain::Line(line.to_vec()),
             Item::Piece(Piece::Sse { event, data }) => Plain::Sse(event.to_vec(), data.to_vec()),
             Item::Piece(Piece::Bytes(bytes)) => Plain::Bytes(bytes.to_vec()),
+            Item::Piece(Piece::Message { name, data, exception }) => {
+                Plain::Message(name.to_vec(), data.to_vec(), exception)
+            }
+            Item::Piece(Piece::Element(element)) => Plain::Element(element.to_vec()),
+            Item::Piece(Piece::Part(part)) => Plain::Part(*part),
         };
         match (told.last_mut(), next) {
             (Some(Plain::Bytes(last)), Plain::Bytes(bytes)) => last.extend(bytes),
@@ -321,8 +339,9 @@ fn plain(items: Vec<Item>) -> Vec<Plain> {
 
 fn size(pieces: &[Plain]) -> usize {
     let size = |piece: &Plain| match piece {
-        Plain::Bytes(bytes) | Plain::Line(bytes) => bytes.len(),
-        Plain::Sse(event, data) => event.len() + data.len(),
+        Plain::Bytes(bytes) | Plain::Line(bytes) | Plain::Element(bytes) => bytes.len(),
+        Plain::Sse(event, data) | Plain::Message(event, data, _) => event.len() + data.len(),
+        Plain::Part(part) => part.name.len() + part.value.as_ref().map_or(0, |value| value.len()),
         Plain::Comment | Plain::Dropped => 0,
     };
     pieces.iter().map(size).sum()

@@ -1,12 +1,8 @@
-//! Overwrites credentials in the plaintext of an HTTP/1.x connection, byte for byte, so that offsets and framing stay.
-//!
-//! A line scanner, not a parser: it works on any cut of the stream, after gaps, and on bytes that no decoder
+//! Credentials of HTTP/1.x: a line scanner, not a parser: it works on any cut of the stream, after gaps, and on bytes that no decoder
 //! understands. A line of a body that looks like a credential header is overwritten, too: that errs on the right side.
 
+use super::MASK;
 use crate::credentials::{is_credential_header, is_credential_parameter};
-
-/// What overwrites a secret byte.
-const MASK: u8 = b'*';
 
 /// Longest name or method worth remembering, bytes.
 const MAX_NAME: usize = 32;

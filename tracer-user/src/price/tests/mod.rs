@@ -1,3 +1,5 @@
+mod billing;
+
 use std::sync::Arc;
 
 use super::*;

@@ -1,0 +1,299 @@
+//! Rows from captures: the fixtures of every dialect, brought to the length of real traffic, and a folder of recordings.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use llmtap::{
+    capture::{Connection, Event, replay::Replay},
+    exchange, llm,
+    proto::{Headers, Piece, RequestHead},
+};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::{
+    Result,
+    baseline::Shape,
+    exchanges,
+    workload::{Coded, Coding, Script, StreamPiece, Workload},
+};
+
+/// Events of a stream, bytes of a text, numbers of an embedding: what a fixture is brought to.
+const EVENTS: usize = 300;
+const TEXT: usize = 8 << 10;
+const NUMBERS: usize = 1536;
+
+/// Two rows for each dialect: its fixture of a stream and that of a whole answer, each as long as real ones.
+pub fn dialects() -> Result<Vec<Workload>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let mut workloads = Vec::new();
+    for dialect in llm::dialects() {
+        for (case, what) in [("stream", "stream"), ("plain", "whole answers")] {
+            let path = root.join(dialect).join(case).join("capture.jsonl");
+            if path.exists() {
+                workloads.extend(scaled(&format!("{dialect}, {what}"), Shape::of(dialect), &path)?);
+            }
+        }
+    }
+    Ok(workloads)
+}
+
+/// The first exchange of a capture. `None` when it is not HTTP/1.1 with a JSON body: such a dialect has rows of its own.
+fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
+    let Some(Recorded { connection, head, question, pieces, body, media_type }) = Recorded::read(path)? else {
+        return Ok(None);
+    };
+    let mut script = Script::on(shape, connection);
+    let target = match head.query.as_str() {
+        "" => head.path.clone(),
+        query => format!("{}?{query}", head.path),
+    };
+    let fields = kept_fields(&head);
+    let stream = repeated(pieces);
+    let whole = serde_json::from_slice::<Value>(&body).map(|value| lengthened(value).to_string());
+    for _ in 0..8 {
+        script.ask(&target, &fields, question.clone());
+        match &whole {
+            _ if !stream.is_empty() => {
+                let pieces = stream.iter().map(|(name, json)| match name {
+                    Some(name) => StreamPiece::event(name, json.clone()),
+                    None => StreamPiece::line(json.clone()),
+                });
+                script.stream(&media_type, pieces.collect(), 1, Coding::Plain);
+            }
+            Ok(answer) => script.whole(answer.clone()),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(script.finish(name)))
+}
+
+struct Recorded {
+    connection: Connection,
+    head: RequestHead,
+    question: String,
+    /// Events by name and data; lines have no name.
+    pieces: Vec<(Option<String>, String)>,
+    body: Vec<u8>,
+    media_type: String,
+}
+
+impl Recorded {
+    fn read(path: &Path) -> Result<Option<Self>> {
+        let events = events(path)?;
+        let connection = events.iter().find_map(|event| match event {
+            Event::Open { connection, .. } => Some(Connection::clone(connection)),
+            _ => None,
+        });
+        let (mut head, mut media_type, mut question) = (None, String::new(), Vec::new());
+        let (mut pieces, mut body) = (Vec::new(), Vec::new());
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        exchanges(events, |event| match event {
+            exchange::Event::Request { id, head: Some(found), .. } if id.index == 0 => head = Some(found),
+            exchange::Event::RequestPiece { id, piece: Piece::Bytes(bytes), .. } if id.index == 0 => {
+                question.extend_from_slice(&bytes);
+            }
+            exchange::Event::Response { id, head, .. } if id.index == 0 => {
+                media_type = head.headers.get("content-type").unwrap_or_default().to_owned();
+            }
+            exchange::Event::ResponsePiece { id, piece, .. } if id.index == 0 => match piece {
+                Piece::Bytes(bytes) => body.extend_from_slice(&bytes),
+                Piece::Sse { event, data } => pieces.push((Some(text(&event)), text(&data))),
+                Piece::Message { name, data, .. } => pieces.push((Some(text(&name)), text(&data))),
+                Piece::Line(line) | Piece::Element(line) => pieces.push((None, text(&line))),
+                Piece::Comment | Piece::Part(_) => {}
+            },
+            _ => {}
+        });
+        let (Some(connection), Some(head), Ok(question)) = (connection, head, String::from_utf8(question)) else {
+            return Ok(None);
+        };
+        let head = RequestHead::clone(&head);
+        Ok(Some(Self { connection, head, question, pieces, body, media_type }))
+    }
+}
+
+/// Header lines of the recorded request that the script does not write itself.
+fn kept_fields(head: &RequestHead) -> String {
+    let Headers(fields) = &head.headers;
+    let mut lines = String::new();
+    for (name, value) in fields {
+        let own = ["content-type", "content-length", "transfer-encoding", "authorization", "accept", "user-agent"];
+        if !own.contains(&&**name) {
+            let _ = write!(lines, "{name}: {}\r\n", String::from_utf8_lossy(value));
+        }
+    }
+    lines
+}
+
+/// The stream with those of its pieces that look alike, its text, taken again and again.
+fn repeated(pieces: Vec<(Option<String>, String)>) -> Vec<(Option<String>, String)> {
+    let mut alike: HashMap<String, usize> = HashMap::new();
+    let forms: Vec<String> = pieces.iter().map(|(_, json)| form(json)).collect();
+    for form in &forms {
+        *alike.entry(form.clone()).or_default() += 1;
+    }
+    let most = alike.values().copied().max().unwrap_or(0);
+    let Some(at) = forms.iter().position(|form| alike[form] == most) else { return pieces };
+    let again: Vec<_> = (at..pieces.len()).filter(|other| forms[*other] == forms[at]).collect();
+    let mut all = pieces[..at].to_vec();
+    all.extend(again.iter().cycle().take(EVENTS).map(|other| pieces[*other].clone()));
+    let rest = (at..pieces.len()).filter(|other| forms[*other] != forms[at]);
+    all.extend(rest.map(|other| pieces[other].clone()));
+    all
+}
+
+/// The names in a JSON text, without its values.
+fn form(json: &str) -> String {
+    fn write(value: &Value, out: &mut String) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(name, value)| {
+                out.push_str(name);
+                out.push('{');
+                write(value, out);
+                out.push('}');
+            }),
+            Value::Array(items) => items.iter().for_each(|item| write(item, out)),
+            Value::Null => out.push('0'),
+            Value::String(text) if text.is_empty() => out.push('0'),
+            _ => out.push('1'),
+        }
+    }
+    let mut out = String::new();
+    match serde_json::from_str(json) {
+        Ok(value) => write(&value, &mut out),
+        Err(_) => out.push_str(json),
+    }
+    out
+}
+
+/// The answer with its longest text, or its lists of numbers, as long as real ones.
+fn lengthened(mut answer: Value) -> Value {
+    fn longest(value: &Value) -> usize {
+        match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(longest).max().unwrap_or(0),
+            Value::Object(members) => members.values().map(longest).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    fn stretch(value: &mut Value, length: usize, done: &mut bool) {
+        match value {
+            Value::Array(items) if items.len() > 1 && items.iter().all(Value::is_f64) => {
+                let numbers = items.iter().cloned().cycle().take(NUMBERS).collect();
+                *items = numbers;
+                *done = true;
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| stretch(item, length, done)),
+            Value::Object(members) => members.values_mut().for_each(|member| stretch(member, length, done)),
+            Value::String(text) if text.len() == length && !*done => {
+                let words = format!("{text} \"Words\", and more.\n");
+                *text = words.repeat(TEXT / words.len() + 1);
+                *done = true;
+            }
+            _ => {}
+        }
+    }
+    let length = longest(&answer);
+    stretch(&mut answer, length, &mut false);
+    answer
+}
+
+fn events(path: &Path) -> Result<Vec<Event>> {
+    let mut replay = Replay::new(File::open(path)?)?;
+    let mut events = Vec::new();
+    while replay.next(&mut events)? {}
+    Ok(events)
+}
+
+/// Every capture in a folder as one workload. The baseline undoes the codings of the bodies that have one, in one piece
+/// each, and parses what the bodies hold of JSON, each whole body or event once; bodies that are no JSON cost it nothing.
+pub fn corpus(folder: &Path) -> Result<Workload> {
+    let mut all = Vec::new();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    let mut base = 0;
+    for path in paths.iter().filter(|path| path.to_string_lossy().contains(".capture.jsonl")) {
+        // Keys count from 1 in each file.
+        let mut most = base;
+        for mut event in events(path)? {
+            match &mut event {
+                Event::Open { key, .. }
+                | Event::Data { key, .. }
+                | Event::Gap { key, .. }
+                | Event::Close { key, .. } => {
+                    key.0 += base;
+                    most = most.max(key.0);
+                }
+                Event::Process { .. } => {}
+            }
+            all.push(event);
+        }
+        base = most;
+    }
+    let (mut bodies, mut texts, mut codings) = (HashMap::new(), Vec::new(), HashMap::new());
+    let mut decoded: HashMap<_, Vec<u8>> = HashMap::new();
+    exchanges(all.clone(), |event| {
+        let (id, request, piece) = match event {
+            exchange::Event::Response { id, head, .. } => {
+                let coding = match head.headers.get("content-encoding") {
+                    Some("gzip") => Coding::Gzip,
+                    Some("br") => Coding::Brotli,
+                    Some("zstd") => Coding::Zstd,
+                    _ => return,
+                };
+                codings.insert(id, coding);
+                return;
+            }
+            exchange::Event::RequestPiece { id, piece, .. } => (id, true, piece),
+            exchange::Event::ResponsePiece { id, piece, .. } => (id, false, piece),
+            _ => return,
+        };
+        let bytes = match piece {
+            Piece::Bytes(bytes) => {
+                bodies.entry((id, request)).or_insert_with(Vec::new).extend_from_slice(&bytes);
+                bytes
+            }
+            Piece::Sse { data, .. } | Piece::Message { data, .. } | Piece::Line(data) | Piece::Element(data) => {
+                texts.push(data.to_vec());
+                data
+            }
+            Piece::Comment | Piece::Part(_) => return,
+        };
+        if codings.contains_key(&id) && !request {
+            decoded.entry(id).or_default().extend_from_slice(&bytes);
+        }
+    });
+    texts.extend(bodies.into_values());
+    let json =
+        |text: Vec<u8>| String::from_utf8(text).ok().filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    let texts: Vec<_> = texts.into_iter().filter_map(json).map(|text| (Shape::Any, text)).collect();
+    let coded = decoded.into_iter().filter_map(|(id, body)| coded(*codings.get(&id)?, &body));
+    let (coded, units) = (coded.collect(), texts.len());
+    Ok(Workload { name: "recorded corpus, all dialects".to_owned(), events: all, texts, coded, units })
+}
+
+/// The body as some server may have compressed it.
+fn coded(coding: Coding, body: &[u8]) -> Option<Coded> {
+    let bytes = match coding {
+        Coding::Plain => return None,
+        Coding::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(body).ok()?;
+            encoder.finish().ok()?
+        }
+        Coding::Zstd => zstd::encode_all(body, 3).ok()?,
+        Coding::Brotli => {
+            let mut bytes = Vec::new();
+            brotli::BrotliCompress(&mut &body[..], &mut bytes, &brotli::enc::BrotliEncoderParams::default()).ok()?;
+            bytes
+        }
+    };
+    Some(Coded { coding, pieces: vec![bytes] })
+}

@@ -1,0 +1,350 @@
+//! What is measured: traffic as capture hands it over, and the JSON texts in it.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Read as _, Write},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use llmtap::capture::{ClosedBy, Connection, ConnectionKey, Direction, Event};
+
+use crate::{Result, baseline::Shape};
+
+/// Captured events and what they carry.
+pub struct Workload {
+    pub name: String,
+    pub events: Vec<Event>,
+    /// JSON texts: of requests, of whole answers, of the events of streams.
+    pub texts: Vec<(Shape, String)>,
+    /// Bodies that travel compressed.
+    pub coded: Vec<Coded>,
+    /// Data events of streams, or messages.
+    pub units: usize,
+}
+
+impl Workload {
+    pub fn payload(&self) -> usize {
+        self.texts.iter().map(|(_, text)| text.len()).sum()
+    }
+}
+
+/// A compressed body in the pieces in which it comes.
+pub struct Coded {
+    pub coding: Coding,
+    pub pieces: Vec<Vec<u8>>,
+}
+
+impl Coded {
+    /// Decodes each piece as it comes, as a reader of a stream must.
+    pub fn decode(&self) -> io::Result<usize> {
+        let mut out = Vec::with_capacity(16 << 10);
+        let mut length = 0;
+        let mut take = |out: &mut Vec<u8>| {
+            length += out.len();
+            out.clear();
+        };
+        match self.coding {
+            Coding::Plain => {}
+            Coding::Gzip => {
+                let mut decoder = flate2::write::MultiGzDecoder::new(out);
+                for piece in &self.pieces {
+                    decoder.write_all(piece)?;
+                    decoder.flush()?;
+                    take(decoder.get_mut());
+                }
+            }
+            Coding::Zstd => {
+                let mut decoder = zstd::stream::write::Decoder::new(out)?;
+                for piece in &self.pieces {
+                    decoder.write_all(piece)?;
+                    decoder.flush()?;
+                    take(decoder.get_mut());
+                }
+            }
+            Coding::Brotli => {
+                let all = self.pieces.concat();
+                brotli_decompressor::Decompressor::new(&all[..], 4096).read_to_end(&mut out)?;
+                take(&mut out);
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// The rows that every run has.
+pub fn all() -> Result<Vec<Workload>> {
+    Ok(vec![
+        openai_streams("openai stream, a record an event", 1, Coding::Plain),
+        openai_streams("openai stream, 20 events a record", 20, Coding::Plain),
+        openai_streams("openai stream, gzip", 1, Coding::Gzip),
+        openai_streams("openai stream, zstd", 1, Coding::Zstd),
+        anthropic_streams("anthropic stream, a record an event"),
+        messages("answers of 8 KiB", 50, 2 << 10, 8 << 10),
+        messages("prompts of 1 MiB", 4, 1 << 20, 1 << 10),
+        mixed("mix: 32 KiB prompts, 300-token streams"),
+    ])
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    Plain,
+    Gzip,
+    Zstd,
+    Brotli,
+}
+
+/// Writes exchanges of one connection, one direction after the other, into capture records.
+pub struct Script {
+    shape: Shape,
+    events: Vec<Event>,
+    texts: Vec<(Shape, String)>,
+    coded: Vec<Coded>,
+    units: usize,
+    at: u64,
+    sent: u64,
+    received: u64,
+}
+
+const KEY: ConnectionKey = ConnectionKey(1);
+
+impl Script {
+    pub fn new(shape: Shape) -> Self {
+        Self::on(shape, Connection { id: "bench".into(), ..Connection::default() })
+    }
+
+    pub fn on(shape: Shape, connection: Connection) -> Self {
+        let open = Event::Open { at: 0, key: KEY, connection: Arc::new(connection) };
+        let (texts, coded) = (Vec::new(), Vec::new());
+        Self { shape, events: vec![open], texts, coded, units: 0, at: 0, sent: 0, received: 0 }
+    }
+
+    /// In records of at most 16 KiB, the size of a TLS record.
+    fn push(&mut self, direction: Direction, bytes: &[u8]) {
+        for piece in bytes.chunks(16 << 10) {
+            self.at += 1000;
+            let offset = if direction == Direction::Send { &mut self.sent } else { &mut self.received };
+            let bytes = Bytes::copy_from_slice(piece);
+            self.events.push(Event::Data { at: self.at, key: KEY, direction, offset: *offset, bytes });
+            *offset += piece.len() as u64;
+        }
+    }
+
+    /// A request with this body; `fields` are header lines beside the plain ones.
+    pub fn ask(&mut self, path: &str, fields: &str, body: String) {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nContent-Type: application/json\r\nAccept: application/json\r\nUser-Agent: bench\r\n\
+             Authorization: Bearer none\r\n{fields}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.push(Direction::Send, request.as_bytes());
+        self.texts.push((Shape::Question, body));
+    }
+
+    /// A stream of these pieces, each with the JSON text in it.
+    pub fn stream(&mut self, media_type: &str, pieces: Vec<StreamPiece>, pieces_in_a_record: usize, coding: Coding) {
+        let coded = match coding {
+            Coding::Plain => "",
+            Coding::Gzip => "Content-Encoding: gzip\r\n",
+            Coding::Zstd => "Content-Encoding: zstd\r\n",
+            Coding::Brotli => "Content-Encoding: br\r\n",
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nX-Request-Id: req_1\r\n\
+             Transfer-Encoding: chunked\r\n{coded}\r\n"
+        );
+        self.push(Direction::Receive, head.as_bytes());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).ok();
+        let (mut record, mut body) = (Vec::new(), Vec::new());
+        for (number, StreamPiece { wire, json }) in pieces.into_iter().enumerate() {
+            if json.starts_with(['{', '[']) {
+                self.texts.push((self.shape, json));
+                self.units += 1;
+            }
+            let data = match coding {
+                Coding::Plain | Coding::Brotli => wire.into_bytes(),
+                Coding::Gzip => {
+                    flushed(&mut gzip, wire.as_bytes());
+                    std::mem::take(gzip.get_mut())
+                }
+                Coding::Zstd => zstd.as_mut().map_or_else(Vec::new, |zstd| {
+                    flushed(zstd, wire.as_bytes());
+                    std::mem::take(zstd.get_mut())
+                }),
+            };
+            let mut size = String::new();
+            let _ = write!(size, "{:x}\r\n", data.len());
+            record.extend_from_slice(size.as_bytes());
+            record.extend_from_slice(&data);
+            record.extend_from_slice(b"\r\n");
+            if coding != Coding::Plain {
+                body.push(data);
+            }
+            if (number + 1) % pieces_in_a_record == 0 {
+                self.push(Direction::Receive, &record);
+                record.clear();
+            }
+        }
+        record.extend_from_slice(b"0\r\n\r\n");
+        self.push(Direction::Receive, &record);
+        if !body.is_empty() {
+            self.coded.push(Coded { coding, pieces: body });
+        }
+    }
+
+    pub fn whole(&mut self, answer: String) {
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len());
+        self.push(Direction::Receive, &[head.as_bytes(), answer.as_bytes()].concat());
+        self.texts.push((self.shape, answer));
+        self.units += 1;
+    }
+
+    pub fn finish(mut self, name: &str) -> Workload {
+        self.events.push(Event::Close { at: self.at + 1, key: KEY, by: ClosedBy::Local });
+        let Self { events, texts, coded, units, .. } = self;
+        Workload { name: name.to_owned(), events, texts, coded, units }
+    }
+}
+
+/// One event or line of a stream.
+pub struct StreamPiece {
+    /// As it travels.
+    pub wire: String,
+    pub json: String,
+}
+
+impl StreamPiece {
+    /// A Server-Sent Event; `name` may be empty.
+    pub fn event(name: &str, json: String) -> Self {
+        let name = if name.is_empty() { String::new() } else { format!("event: {name}\n") };
+        Self { wire: format!("{name}data: {json}\n\n"), json }
+    }
+
+    pub fn line(json: String) -> Self {
+        Self { wire: format!("{json}\n"), json }
+    }
+}
+
+/// A vector takes everything.
+fn flushed(encoder: &mut impl Write, data: &[u8]) {
+    let _ = encoder.write_all(data).and_then(|()| encoder.flush());
+}
+
+fn question(stream: bool, length: usize) -> String {
+    let prompt = "Say it again, with \\\"quotes\\\" and line ends.\\n".repeat(length / 48 + 1);
+    let options = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
+    format!(
+        "{{\"model\":\"gpt-5-mini\",\"stream\":{stream}{options},\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}]}}"
+    )
+}
+
+const WORDS: [&str; 10] =
+    [" the", " stream", ",", " again", " \\\"quoted\\\"", " gr\u{f6}\u{df}er", ".\\n\\n", " tokens", "ization", " 42"];
+
+/// As OpenAI's own service writes chunks.
+fn openai_stream(tokens: usize) -> Vec<StreamPiece> {
+    let chunk = |choices: &str, usage: &str| {
+        let chunk = format!(
+            "{{\"id\":\"chatcmpl-CkQx8mB2vN4yTzL7wPqRs9AhUjDfG\",\"object\":\"chat.completion.chunk\",\
+             \"created\":1763700000,\"model\":\"gpt-5-mini-2025-08-07\",\"service_tier\":\"default\",\
+             \"system_fingerprint\":null,\"choices\":[{choices}],\"usage\":{usage},\"obfuscation\":\"aB3dE5fG\"}}"
+        );
+        StreamPiece::event("", chunk)
+    };
+    let delta = |delta: &str, finish: &str| {
+        chunk(&format!("{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}"), "null")
+    };
+    let mut events = vec![delta("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}", "null")];
+    events
+        .extend((0..tokens).map(|token| delta(&format!("{{\"content\":\"{}\"}}", WORDS[token % WORDS.len()]), "null")));
+    events.push(delta("{}", "\"stop\""));
+    events.push(chunk("", "{\"prompt_tokens\":57,\"completion_tokens\":1000,\"total_tokens\":1057}"));
+    events.push(StreamPiece::event("", "[DONE]".to_owned()));
+    events
+}
+
+fn anthropic_stream(tokens: usize) -> Vec<StreamPiece> {
+    let mut events = vec![
+        (
+            "message_start",
+            "{\"type\":\"message_start\",\"message\":{\"id\":\"msg_01\",\"type\":\"message\",\"role\":\"assistant\",\
+             \"model\":\"claude-sonnet-5\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\
+             \"usage\":{\"input_tokens\":57,\"output_tokens\":1}}}"
+                .to_owned(),
+        ),
+        (
+            "content_block_start",
+            "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}"
+                .to_owned(),
+        ),
+    ];
+    events.extend((0..tokens).map(|token| {
+        let word = WORDS[token % WORDS.len()];
+        let delta = format!(
+            "{{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{word}\"}}}}"
+        );
+        ("content_block_delta", delta)
+    }));
+    events.push(("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}".to_owned()));
+    let end = format!(
+        "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}},\
+         \"usage\":{{\"output_tokens\":{tokens}}}}}"
+    );
+    events.push(("message_delta", end));
+    events.push(("message_stop", "{\"type\":\"message_stop\"}".to_owned()));
+    events.into_iter().map(|(name, json)| StreamPiece::event(name, json)).collect()
+}
+
+const CHAT: &str = "/v1/chat/completions";
+const HOST: &str = "Host: api.example.com\r\n";
+const SSE: &str = "text/event-stream; charset=utf-8";
+
+fn openai_streams(name: &str, events_in_a_record: usize, coding: Coding) -> Workload {
+    let mut script = Script::new(Shape::Chat);
+    for _ in 0..4 {
+        script.ask(CHAT, HOST, question(true, 200));
+        script.stream(SSE, openai_stream(1000), events_in_a_record, coding);
+    }
+    script.finish(name)
+}
+
+fn anthropic_streams(name: &str) -> Workload {
+    let mut script = Script::new(Shape::Chat);
+    for _ in 0..4 {
+        script.ask("/v1/messages", HOST, question(true, 200).replace("gpt-5-mini", "claude-sonnet-5"));
+        script.stream(SSE, anthropic_stream(1000), 1, Coding::Plain);
+    }
+    script.finish(name)
+}
+
+fn messages(name: &str, count: usize, question_length: usize, answer_length: usize) -> Workload {
+    let mut script = Script::new(Shape::Chat);
+    for _ in 0..count {
+        script.ask(CHAT, HOST, question(false, question_length));
+        let text = "Words, \\\"quoted\\\" ones too.\\n".repeat(answer_length / 30 + 1);
+        script.whole(format!(
+            "{{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1763700000,\
+             \"model\":\"gpt-5-mini-2025-08-07\",\"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\
+             \"content\":\"{text}\"}},\"finish_reason\":\"stop\"}}],\
+             \"usage\":{{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}}}"
+        ));
+    }
+    script.finish(name)
+}
+
+/// What agents do: long prompts, short streams.
+fn mixed(name: &str) -> Workload {
+    let mut script = Script::new(Shape::Chat);
+    for turn in 0..8 {
+        if turn % 2 == 0 {
+            script.ask(CHAT, HOST, question(true, 32 << 10));
+            script.stream(SSE, openai_stream(300), 1, Coding::Plain);
+        } else {
+            script.ask("/v1/messages", HOST, question(true, 32 << 10).replace("gpt-5-mini", "claude-sonnet-5"));
+            script.stream(SSE, anthropic_stream(300), 1, Coding::Plain);
+        }
+    }
+    script.finish(name)
+}
