@@ -58,6 +58,12 @@ impl Seen {
             }
             self.grpc += 1;
         }
+        if connection.protocol() == Protocol::Realtime {
+            if self.realtime == 0 {
+                tracing::warn!("a WebSocket carries a realtime API, which is not traced");
+            }
+            self.realtime += 1;
+        }
         if connection.is_upgraded() {
             if self.upgraded == 0 {
                 tracing::warn!("a connection was upgraded from HTTP/1.1 to h2c, which is not traced");
@@ -225,11 +231,7 @@ impl Pipeline {
                         flow::Event::Close { by, .. } => self.exchanges.close(key, at, by, &mut self.exchanged),
                         _ => self.exchanges.abandon(key, at, &mut self.exchanged),
                     }
-                    match protocol.protocol() {
-                        Protocol::Other => self.seen.not_http += 1,
-                        Protocol::Realtime => self.seen.realtime += 1,
-                        Protocol::Http1 | Protocol::Http2 | Protocol::WebSocket | Protocol::Undecided => {}
-                    }
+                    self.seen.not_http += u64::from(protocol.protocol() == Protocol::Other);
                     self.seen.untold(&protocol);
                 }
             }

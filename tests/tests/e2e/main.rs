@@ -8,6 +8,7 @@ mod command_line;
 mod export;
 mod robustness;
 mod sdks;
+mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.
 macro_rules! bench {
