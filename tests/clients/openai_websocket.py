@@ -2,15 +2,12 @@
 """The OpenAI SDK's Responses over a WebSocket: openai_websocket.py [SCENARIO[=COUNT]…]"""
 
 import asyncio
-import os
-import ssl
 
 import openai
 
 from scenario import CLOCK, WEATHER, chosen, prompt
 
 client = openai.OpenAI(max_retries=0)
-TRUST = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
 TEXT = {"tokens": 30, "interval_us": 1500, "ttft_us": 10000}
 TOOLS = [
     {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}, "strict": False}
@@ -18,9 +15,10 @@ TOOLS = [
 ]
 
 
-def connect(query=None, **options):
+def connect(query=None, compression="deflate"):
+    """Compressed as Codex does it; the SDK's own default is not to."""
     return client.responses.connect(
-        extra_query=query or {}, websocket_connection_options={"ssl_context": TRUST, **options}
+        extra_query=query or {}, websocket_connection_options={"compression": compression}, max_retries=0
     )
 
 
@@ -121,8 +119,7 @@ def concurrent(count=20):
     asynchronous = openai.AsyncOpenAI(max_retries=0)
 
     async def one(number):
-        options = {"ssl_context": TRUST}
-        async with asynchronous.responses.connect(websocket_connection_options=options) as connection:
+        async with asynchronous.responses.connect(max_retries=0) as connection:
             for _ in range(2):
                 await connection.response.create(model="gpt-5", input=prompt(**{**TEXT, "tokens": 20 + number}))
                 async for event in connection:
