@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use llmtap::capture::{ClosedBy, Connection, ConnectionKey, Direction, Event};
 
-use crate::{Result, baseline::Shape};
+use crate::{Result, baseline::Shape, websocket};
 
 /// Captured events and what they carry.
 pub struct Workload {
@@ -77,6 +77,7 @@ pub fn all() -> Result<Vec<Workload>> {
         openai_streams("openai stream, gzip", 1, Coding::Gzip),
         openai_streams("openai stream, zstd", 1, Coding::Zstd),
         anthropic_streams("anthropic stream, a record an event"),
+        websocket::responses("responses stream, a websocket"),
         messages("answers of 8 KiB", 50, 2 << 10, 8 << 10),
         messages("prompts of 1 MiB", 4, 1 << 20, 1 << 10),
         mixed("mix: 32 KiB prompts, 300-token streams"),
@@ -117,7 +118,7 @@ impl Script {
     }
 
     /// In records of at most 16 KiB, the size of a TLS record.
-    fn push(&mut self, direction: Direction, bytes: &[u8]) {
+    pub fn push(&mut self, direction: Direction, bytes: &[u8]) {
         for piece in bytes.chunks(16 << 10) {
             self.at += 1000;
             let offset = if direction == Direction::Send { &mut self.sent } else { &mut self.received };
@@ -125,6 +126,17 @@ impl Script {
             self.events.push(Event::Data { at: self.at, key: KEY, direction, offset: *offset, bytes });
             *offset += piece.len() as u64;
         }
+    }
+
+    /// A JSON text that was pushed and is no unit of its own.
+    pub fn text(&mut self, shape: Shape, json: String) {
+        self.texts.push((shape, json));
+    }
+
+    /// An event that was pushed.
+    pub fn unit(&mut self, json: String) {
+        self.texts.push((self.shape, json));
+        self.units += 1;
     }
 
     /// A request with this body; `fields` are header lines beside the plain ones.
@@ -251,6 +263,11 @@ fn question(stream: bool, length: usize) -> String {
 
 const WORDS: [&str; 10] =
     [" the", " stream", ",", " again", " \\\"quoted\\\"", " gr\u{f6}\u{df}er", ".\\n\\n", " tokens", "ization", " 42"];
+
+/// What models say, without end.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().cycle()
+}
 
 /// As OpenAI's own service writes chunks.
 fn openai_stream(tokens: usize) -> Vec<StreamPiece> {

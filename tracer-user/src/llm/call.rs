@@ -55,6 +55,8 @@ pub struct Request {
     pub output_type: Option<&'static str>,
     pub previous_response_id: Option<String>,
     pub conversation_id: Option<String>,
+    /// The answer is not waited for: it is retrieved later.
+    pub background: bool,
     pub embedding_dimensions: Option<u64>,
     /// Number of messages in the conversation as sent.
     pub messages: Option<u64>,

@@ -113,6 +113,7 @@ pub fn full_call() -> LlmCall {
             output_type: Some("json"),
             previous_response_id: text("resp_0"),
             conversation_id: text("conv_1"),
+            background: false,
             embedding_dimensions: None,
             messages: Some(3),
             tools: Some(2),

@@ -135,6 +135,12 @@ fn bodies_of_other_traffic_are_not_asked_for() {
         ("POST", ""),
         ("POST", "/v1/traces"),
         ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/v1/messages/batches"),
+        ("POST", "/v1/responses/input_tokens"),
+        ("POST", "/v1/responses/resp_1234567/cancel"),
+        ("GET", "/v1/responses/resp_1234567/input_items"),
+        ("POST", "/v1internal:countTokens"),
+        ("POST", "/v1internal:loadCodeAssist"),
         ("POST", "/v1/threads/t/messages"),
         ("POST", "/upload"),
     ] {

@@ -159,6 +159,13 @@ impl Exchange {
         self
     }
 
+    /// Ends it, without reading it.
+    pub fn ending(mut self) -> Self {
+        let (id, at) = (self.id, self.next());
+        self.events.push(exchange::Event::End { id, at, outcome: Outcome::Complete });
+        self
+    }
+
     /// Ends it; none or one call.
     pub fn end(self, outcome: Outcome) -> Option<LlmCall> {
         self.end_with(outcome, Options::default())
