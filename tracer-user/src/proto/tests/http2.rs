@@ -333,7 +333,7 @@ fn nonsense_ends_no_more_than_it_must() {
     let talk = begun()
         .client(head(1, HEAD | END, &post("/a")))
         .client(frame(9, HEAD, 5, b"no block is open"))
-        .client(b"and no frames at all come for a while".to_vec())
+        .client(b"and no frames at all come for a while")
         .client(head(7, HEAD | END, &post("/b")))
         .server([head(1, HEAD | END, OK), head(7, HEAD | END, OK)].concat());
     assert_eq!(talk.told(), ["0> POST /a", "0> end", "1> POST /b", "1> end", "0< 200", "0< end", "1< 200", "1< end"]);

@@ -77,18 +77,18 @@ fn conversation() -> Records {
                         body.flow_control().release_capacity(length).unwrap();
                     }
                     let mut head = http::Response::builder().header("content-type", "text/event-stream");
-                    if number % 3 == 0 {
+                    if number.is_multiple_of(3) {
                         head = head.header("content-encoding", "gzip");
                     }
                     let mut stream = respond.send_response(head.body(()).unwrap(), false).unwrap();
                     let mut gzip = Encoder::new("gzip");
                     for event in events(number) {
                         let event = format!("data: {event}\n\n").into_bytes();
-                        let event = if number % 3 == 0 { gzip.flush(&event) } else { event };
+                        let event = if number.is_multiple_of(3) { gzip.flush(&event) } else { event };
                         stream.send_data(event.into(), false).unwrap();
                         tokio::task::yield_now().await;
                     }
-                    let rest = if number % 3 == 0 { gzip.finish() } else { Vec::new() };
+                    let rest = if number.is_multiple_of(3) { gzip.finish() } else { Vec::new() };
                     stream.send_data(rest.into(), true).unwrap();
                 });
             }

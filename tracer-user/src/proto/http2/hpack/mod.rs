@@ -56,7 +56,7 @@ impl Decoder {
 
     fn read(&mut self, block: &[u8], mut sink: impl FnMut(Field)) -> Result<(), Invalid> {
         let mut reader = Reader::new(block);
-        while let Some(representation) = reader.next()? {
+        while let Some(representation) = reader.read()? {
             match representation {
                 Representation::TableSize(size) => self.dynamic.resize(size),
                 Representation::Indexed(index) => {

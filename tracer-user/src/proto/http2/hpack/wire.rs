@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         Self { block, at: 0 }
     }
 
-    pub fn next(&mut self) -> Result<Option<Representation>, Invalid> {
+    pub fn read(&mut self) -> Result<Option<Representation>, Invalid> {
         let Some(first) = self.block.get(self.at).copied() else { return Ok(None) };
         let representation = match first {
             0x80.. => Representation::Indexed(self.integer(7)?),
