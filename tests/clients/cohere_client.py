@@ -5,12 +5,15 @@ import asyncio
 import os
 
 import cohere
+import httpx
 from cohere.core.api_error import ApiError
 
 from scenario import CLOCK, WEATHER, chosen, prompt, refused
 
 URL = os.environ["MOCK_URL"]
 client = cohere.ClientV2(api_key="none", base_url=URL)
+# An error without any name is told apart from other traffic on such a path by the host alone.
+named = cohere.ClientV2(api_key="none", base_url=URL, httpx_client=httpx.Client(headers={"host": "api.cohere.com"}))
 MODEL = "command-a-03-2025"
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
@@ -69,9 +72,9 @@ def embeddings():
 def errors():
     for status in (400, 401, 429, 500):
         text = prompt(status=status)
-        refused(lambda: client.chat(model=MODEL, messages=user(text), request_options=ONCE), ApiError, status)
+        refused(lambda: named.chat(model=MODEL, messages=user(text), request_options=ONCE), ApiError, status)
         refused(
-            lambda: list(client.chat_stream(model=MODEL, messages=user(text), request_options=ONCE)), ApiError, status
+            lambda: list(named.chat_stream(model=MODEL, messages=user(text), request_options=ONCE)), ApiError, status
         )
 
 

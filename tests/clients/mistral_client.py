@@ -5,12 +5,18 @@ import asyncio
 import json
 import os
 
+import httpx2
 from mistralai.client import Mistral
 from mistralai.client.errors import MistralError
 
 from scenario import CLOCK, WEATHER, chosen, prompt, refused
 
-client = Mistral(api_key="none", server_url=os.environ["MOCK_URL"])
+# Mistral speaks OpenAI's API: its host is what tells it apart.
+HOST = {"host": "api.mistral.ai"}
+client = Mistral(
+    api_key="none", server_url=os.environ["MOCK_URL"], client=httpx2.Client(headers=HOST),
+    async_client=httpx2.AsyncClient(headers=HOST),
+)
 MODEL = "mistral-large-latest"
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}

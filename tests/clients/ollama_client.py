@@ -8,6 +8,8 @@ import ollama
 from scenario import CLOCK, WEATHER, chosen, prompt, refused
 
 client = ollama.Client()
+# An error without a name is told apart from other traffic on such a path by the port alone.
+named = ollama.Client(headers={"Host": "localhost:11434"})
 MODEL = "qwen3:8b"
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
@@ -53,10 +55,10 @@ def embeddings():
 def errors():
     for status in (400, 404, 503):
         text = prompt(status=status)
-        refused(lambda: client.chat(model=MODEL, messages=user(text)), ollama.ResponseError, status)
-        refused(lambda: list(client.chat(model=MODEL, messages=user(text), stream=True)), ollama.ResponseError, status)
+        refused(lambda: named.chat(model=MODEL, messages=user(text)), ollama.ResponseError, status)
+        refused(lambda: list(named.chat(model=MODEL, messages=user(text), stream=True)), ollama.ResponseError, status)
     try:
-        list(client.chat(model=MODEL, messages=user(prompt(tokens=10, end="error", after=4)), stream=True))
+        list(named.chat(model=MODEL, messages=user(prompt(tokens=10, end="error", after=4)), stream=True))
         raise AssertionError("no error")
     except ollama.ResponseError:
         pass

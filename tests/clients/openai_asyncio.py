@@ -67,11 +67,22 @@ async def cancel(client):
     await plain(client)
 
 
-SCENARIOS = {f.__name__: f for f in (plain, stream, tools, concurrent, concurrent_close, full_speed, cancel)}
+async def reset(client):
+    """The server gives a stream up in the middle."""
+    try:
+        await one_stream(client, "gpt-5", tokens=40, interval_us=1000, end="reset")
+    except Exception:
+        pass
+    else:
+        raise AssertionError("the stream did not break off")
+    await plain(client)
 
 
-async def main():
-    async with openai.AsyncOpenAI(max_retries=0) as client:
+SCENARIOS = {f.__name__: f for f in (plain, stream, tools, concurrent, concurrent_close, full_speed, cancel, reset)}
+
+
+async def main(http_client=None):
+    async with openai.AsyncOpenAI(max_retries=0, http_client=http_client) as client:
         for scenario, count in chosen(SCENARIOS, ["plain", "stream", "tools"]):
             for _ in range(count):
                 await scenario(client)

@@ -165,7 +165,9 @@ impl Bench {
     pub fn script(&self, script: &str, scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
         let path = clients().join(script).display().to_string();
         let mut line = match script.rsplit_once('.') {
-            Some(("litellm_client", "py")) => vec![Python::LiteLlm.prepared()?.display().to_string(), path],
+            Some((name, "py")) if name.starts_with("litellm") => {
+                vec![Python::LiteLlm.prepared()?.display().to_string(), path]
+            }
             Some((_, "py")) => vec![Python::Clients.prepared()?.display().to_string(), path],
             Some((_, "mjs")) => match script.strip_prefix("node/") {
                 Some(script) => {

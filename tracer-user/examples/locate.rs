@@ -1,50 +1,76 @@
-//! What the search for hooks finds in given files, as a table.
+//! Where hooks would go in executables and libraries, as a table.
+//!
+//! `locate FILE…`. Where a file `NAME.full` with symbols stands beside `NAME.bin`, which has none, each place is compared
+//! with them: right, wrong or missed. `NAME` of another form, or alone, is only told of.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, ops::Range, path::PathBuf, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use llmtap::capture::locate::{self, Function, Hooks, Site};
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
-/// Prints a row a file. Searching is timed apart from reading.
+/// The function, and the names of those that serve as well.
+const FUNCTIONS: [(&str, &[&str]); 5] = [
+    ("read", &["SSL_read"]),
+    ("write", &["SSL_write"]),
+    ("free", &["SSL_free", "_ZN6ssl_stD2Ev", "_ZN6ssl_stD1Ev"]),
+    ("shutdown", &["SSL_shutdown"]),
+    ("host name", &["SSL_set_tlsext_host_name"]),
+];
+
 fn main() -> Result<()> {
     let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    println!("| file | MB | ms | library | read | write | free | shutdown | host name | returns |");
+    if files.is_empty() {
+        bail!("usage: locate FILE…");
+    }
+    println!("| file | MB | ms | library | {} | returns |", FUNCTIONS.map(|(name, _)| name).join(" | "));
     println!("|---|--:|--:|---|---|---|---|---|---|--:|");
+    let mut wrong = 0;
     for path in &files {
         let bytes = fs::read(path).with_context(|| path.display().to_string())?;
         let start = Instant::now();
         let found = locate::locate(&bytes);
-        let took = start.elapsed();
+        let took = start.elapsed().as_millis();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        println!("| {name} | {} | {} | {} |", bytes.len() / 1_000_000, milliseconds(took), cells(&found));
+        let cells = match &found {
+            Ok(hooks) => row(hooks, fs::read(path.with_extension("full")).ok().as_deref(), &mut wrong),
+            Err(reason) => reason.code().to_owned(),
+        };
+        println!("| {name} | {} | {took} | {cells} |", bytes.len() / 1_000_000);
+    }
+    if wrong > 0 {
+        bail!("{wrong} places are wrong");
     }
     Ok(())
 }
 
-fn milliseconds(time: Duration) -> u128 {
-    time.as_millis()
+fn row(hooks: &Hooks, full: Option<&[u8]>, wrong: &mut u32) -> String {
+    let exported = |function| hooks.exported.iter().find(|one| one.function == function).map(|one| one.site);
+    let sites: [Option<Site>; 5] =
+        [exported(Function::Read), exported(Function::Write), hooks.free, hooks.shutdown, hooks.host_name];
+    let mut cells = vec![hooks.library.clone()];
+    for ((_, names), site) in FUNCTIONS.iter().zip(sites) {
+        cells.push(match (site, full) {
+            (None, Some(_)) => "missed".to_owned(),
+            (None, None) => "–".to_owned(),
+            (Some(site), None) => format!("{:#x}", site.offset),
+            (Some(site), Some(full)) => {
+                let right = names.iter().filter_map(|name| range(full, name)).any(|at| at.contains(&site.offset));
+                *wrong += u32::from(!right);
+                format!("{:#x} {}", site.offset, if right { "right" } else { "WRONG" })
+            }
+        });
+    }
+    let returns = hooks.stripped.as_ref().map(|stripped| stripped.returns.as_ref().map_or(0, Vec::len));
+    cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
+    cells.join(" | ")
 }
 
-fn cells(found: &Result<Hooks, locate::Reason>) -> String {
-    let hooks = match found {
-        Ok(hooks) => hooks,
-        Err(reason) => return reason.code().to_owned(),
-    };
-    let place = |site: Option<Site>| site.map_or_else(|| "–".to_owned(), |site| format!("{:#x}", site.offset));
-    let exported = |function| place(hooks.exported.iter().find(|one| one.function == function).map(|one| one.site));
-    let returns = hooks.stripped.as_ref().map(|stripped| stripped.returns.as_ref().map_or(0, Vec::len));
-    [
-        hooks.library.clone(),
-        exported(Function::Read),
-        exported(Function::Write),
-        place(hooks.free),
-        place(hooks.shutdown),
-        place(hooks.host_name),
-        returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()),
-    ]
-    .join(" | ")
+/// The file offsets that a function takes up.
+fn range(full: &[u8], name: &str) -> Option<Range<u64>> {
+    let file = object::File::parse(full).ok()?;
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name))?;
+    let segment = file.segments().find(|s| (s.address()..s.address() + s.size()).contains(&symbol.address()))?;
+    let start = segment.file_range().0 + (symbol.address() - segment.address());
+    Some(start..start + symbol.size().max(1))
 }

@@ -18,6 +18,8 @@ const HEADERS: &[&str] = &[
     "x-access-token",
     "ocp-apim-subscription-key",
     "x-goog-iam-authorization-token",
+    // Clients that cannot set header fields of a WebSocket name their key as a subprotocol.
+    "sec-websocket-protocol",
 ];
 
 /// Ends of names that vendors give to credentials of their own (`helicone-auth`, `cf-aig-authorization`, …).

@@ -9,6 +9,7 @@ pub type Body = fn(&[u8]);
 pub const TARGETS: &[(&str, Body)] = &[
     ("flow", flow::fuzz::flow),
     ("http1", proto::fuzz::http1),
+    ("websocket", proto::fuzz::websocket),
     ("http2", proto::http2::fuzz::http2),
     ("hpack", proto::http2::fuzz::hpack),
     ("body", proto::fuzz::body),

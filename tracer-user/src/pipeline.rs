@@ -27,6 +27,8 @@ pub struct Seen {
     pub upgraded: u64,
     /// Not HTTP.
     pub not_http: u64,
+    /// WebSockets of realtime APIs (audio in both directions), which are not decoded.
+    pub realtime: u64,
     /// HTTP/2 streams that were not followed because too many were open.
     pub refused_streams: u64,
     /// Bytes of plaintext.
@@ -55,6 +57,12 @@ impl Seen {
                 tracing::warn!("a connection carries gRPC, which is not traced");
             }
             self.grpc += 1;
+        }
+        if connection.protocol() == Protocol::Realtime {
+            if self.realtime == 0 {
+                tracing::warn!("a WebSocket carries a realtime API, which is not traced");
+            }
+            self.realtime += 1;
         }
         if connection.is_upgraded() {
             if self.upgraded == 0 {
@@ -223,10 +231,7 @@ impl Pipeline {
                         flow::Event::Close { by, .. } => self.exchanges.close(key, at, by, &mut self.exchanged),
                         _ => self.exchanges.abandon(key, at, &mut self.exchanged),
                     }
-                    match protocol.protocol() {
-                        Protocol::Other => self.seen.not_http += 1,
-                        Protocol::Http1 | Protocol::Http2 | Protocol::Undecided => {}
-                    }
+                    self.seen.not_http += u64::from(protocol.protocol() == Protocol::Other);
                     self.seen.untold(&protocol);
                 }
             }

@@ -183,7 +183,7 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
         spans_dropped,
         calls_refused: seen.refused_calls,
         values_dropped: seen.dropped_values,
-        connections_untraced: seen.grpc + seen.upgraded + seen.evicted_connections,
+        connections_untraced: seen.grpc + seen.upgraded + seen.realtime + seen.evicted_connections,
         processes: totals.processes,
         connections: seen.connections,
         exchanges: seen.exchanges,

@@ -14,6 +14,7 @@ use llmtap::{
     capture::{Connection, ConnectionKey, Role, replay::Replay},
     exchange::{self, Exchanges, Outcome},
     flow::{self, Flows},
+    llm::{self, Calls, call::Completeness},
     proto::{self, Piece},
 };
 use serde_json::Value;
@@ -31,29 +32,74 @@ struct Seen {
 
 #[test]
 fn every_recorded_exchange_pairs() {
-    let folder = std::env::var_os("LLMTAP_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"), PathBuf::from);
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: no corpus");
-        return;
-    };
-    let mut captures: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    captures.retain(|path| path.to_string_lossy().ends_with(".capture.jsonl.zst"));
-    captures.sort();
-    assert!(!captures.is_empty());
-    let mut exchanges = 0;
-    for capture in captures {
-        let expected = capture.to_string_lossy().replace(".capture.jsonl.zst", ".expected.jsonl");
-        exchanges += compare(&run(&capture), Path::new(&expected));
-    }
+    let Some(captures) = captures() else { return };
+    let exchanges: usize = captures.iter().map(|capture| compare(&run(capture), &expected(capture))).sum();
     println!("{exchanges} exchanges paired");
 }
 
-fn compare(seen: &BTreeMap<(String, u32), Seen>, expected: &Path) -> usize {
+/// The recordings, if there are any.
+fn captures() -> Option<Vec<PathBuf>> {
+    let Some(folder) = std::env::var_os("LLMTAP_CORPUS") else {
+        println!("skipped: no recordings (LLMTAP_CORPUS names their folder)");
+        return None;
+    };
+    let mut captures: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    captures.retain(|path| path.to_string_lossy().ends_with(".capture.jsonl.zst"));
+    captures.sort();
+    assert!(!captures.is_empty());
+    Some(captures)
+}
+
+/// What a recording's exchanges are.
+fn expected(capture: &Path) -> Vec<Value> {
+    let expected = capture.to_string_lossy().replace(".capture.jsonl.zst", ".expected.jsonl");
     let rows = std::fs::read_to_string(expected).unwrap();
-    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What HTTP/2 can leave of an exchange whose capture began in the middle: the bodies alone. They must say what they
+/// are, or nothing: no other traffic may look like a call.
+#[test]
+fn bodies_alone_are_never_taken_for_something_else() {
+    let Some(captures) = captures() else { return };
+    let (mut told, mut models) = (0, 0);
+    for capture in captures {
+        let expected = expected(&capture);
+        let row = |connection: &str, index: u32| {
+            expected.iter().find(|row| row["conn"] == connection && row["index"] == index).unwrap()
+        };
+        models += expected.iter().filter(|row| row["is_llm"] == true).count();
+        for unseen in ["request", "response", "both"] {
+            let mut calls = Calls::new(llm::Limits::default(), llm::Options::default());
+            let mut found = Vec::new();
+            exchanges(&capture, |_, event| match event {
+                exchange::Event::Request { id, at, connection, .. } => {
+                    calls.push(&exchange::Event::Request { id, at, connection, head: None }, &mut found);
+                }
+                exchange::Event::RequestPiece { .. } if unseen == "response" => {}
+                exchange::Event::Response { .. } if unseen != "request" => {}
+                event => calls.push(&event, &mut found),
+            });
+            for call in &found {
+                let row = row(&call.connection.id, call.id.index);
+                let at = format!("{} {}: {} {:?}", row["conn"], row["path"], call.provider, call.operation);
+                assert_ne!(row["is_llm"], false, "{at}");
+                if row["is_llm"] == true {
+                    assert_eq!(row["operation"], call.operation.as_str(), "{at}");
+                }
+                assert_eq!(call.completeness, Completeness::Partial, "{at}");
+            }
+            told += found.len();
+            println!("{}: without {unseen} heads {} calls", capture.display(), found.len());
+        }
+    }
+    println!("{told} calls of bodies alone, of {models} recorded ones in three ways");
+    assert!(told > 0);
+}
+
+fn compare(seen: &BTreeMap<(String, u32), Seen>, rows: &[Value]) -> usize {
     assert_eq!(seen.len(), rows.len(), "number of exchanges");
-    for row in &rows {
+    for row in rows {
         let id = (row["conn"].as_str().unwrap().to_owned(), row["index"].as_u64().unwrap() as u32);
         let exchange = seen.get(&id).unwrap_or_else(|| panic!("no exchange {id:?}"));
         let at = format!("{id:?}");
@@ -72,11 +118,17 @@ fn compare(seen: &BTreeMap<(String, u32), Seen>, expected: &Path) -> usize {
 }
 
 fn run(capture: &Path) -> BTreeMap<(String, u32), Seen> {
+    let mut seen = BTreeMap::new();
+    exchanges(capture, |connection, event| note(&mut seen, connection, &event));
+    seen
+}
+
+/// Gives every event of every exchange, with the name of its connection.
+fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
     let mut capture = Replay::new(std::fs::File::open(capture).unwrap()).unwrap();
     let mut flows = Flows::new(flow::Limits::default());
     let mut decoders: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)> = HashMap::new();
     let mut exchanges = Exchanges::new();
-    let mut seen = BTreeMap::new();
     let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
     let mut captured = Vec::new();
     while capture.next(&mut captured).unwrap() {
@@ -109,18 +161,13 @@ fn run(capture: &Path) -> BTreeMap<(String, u32), Seen> {
                 exchanges.push(key, event, &mut paired);
             }
             for event in paired.drain(..) {
-                note(&mut seen, &decoders, event);
+                each(&decoders[&key].0.id, event);
             }
         }
     }
-    seen
 }
 
-fn note(
-    seen: &mut BTreeMap<(String, u32), Seen>,
-    decoders: &HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)>,
-    event: exchange::Event,
-) {
+fn note(seen: &mut BTreeMap<(String, u32), Seen>, connection: &str, event: &exchange::Event) {
     let (exchange::Event::Request { id, .. }
     | exchange::Event::RequestPiece { id, .. }
     | exchange::Event::RequestEnd { id, .. }
@@ -128,8 +175,8 @@ fn note(
     | exchange::Event::ResponsePiece { id, .. }
     | exchange::Event::Lost { id, .. }
     | exchange::Event::End { id, .. }) = event;
-    let exchange = seen.entry((decoders[&id.connection].0.id.to_string(), id.index)).or_default();
-    match &event {
+    let exchange = seen.entry((connection.to_owned(), id.index)).or_default();
+    match event {
         exchange::Event::Request { head, .. } => {
             let head = head.as_ref().expect("nothing is lost in these recordings");
             exchange.method = head.method.clone();

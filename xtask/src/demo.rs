@@ -25,7 +25,7 @@ pub fn run() -> Result<()> {
     ensure!(built.success(), "the build failed; its output above says why");
     let binaries = target().join("debug");
 
-    step(2, "preparing the Python SDKs in a virtual environment under target/ (half a minute the first time)");
+    step(2, "preparing the Python SDKs in a virtual environment under target/ (some 20 seconds the first time)");
     let python = setup::output(Command::new(binaries.join("mock-provider")).arg("prepare-demo"))?;
 
     step(3, "starting the mock provider");

@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask help` says each in one line.
 
 mod bench;
+mod corpus;
 mod demo;
 mod fixture;
 mod fuzz;
@@ -35,6 +36,8 @@ enum Task {
         /// Only these parts: hooks, client, replay, memory
         parts: Vec<String>,
     },
+    /// Replay a folder of recordings and compare every span with what is expected of it
+    Corpus(corpus::Arguments),
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
     Fixture,
     /// Fuzz the decoders
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Demo => setup::run().and_then(|()| demo::run()),
         Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
+        Task::Corpus(arguments) => setup::run().and_then(|()| corpus::run(arguments)),
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),

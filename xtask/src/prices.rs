@@ -84,10 +84,15 @@ const MODES: [&str; 9] = [
 /// 1,000: OpenAI and Anthropic, pricing pages, November 2026.
 const FEES: [(&str, Rate, f64); 2] = [("anthropic", Rate::WebSearch, 10.0), ("openai", Rate::FileSearch, 2.5)];
 
-/// Figures that LiteLLM has wrong, by the provider's own pages.
-const CORRECTIONS: [(&str, &str, Rate, f64); 2] = [
+/// Figures that the lists have wrong or give for another case, by the providers' own pages.
+const CORRECTIONS: [(&str, &str, Rate, f64); 6] = [
     ("openai", "gpt-4o-transcribe", Rate::InputAudio, 6.0),
     ("openai", "gpt-4o-mini-transcribe", Rate::InputAudio, 3.0),
+    // By the size of the search's context; this is the smallest, which holds when a request does not say.
+    ("perplexity", "sonar", Rate::Request, 5.0),
+    ("perplexity", "sonar-pro", Rate::Request, 6.0),
+    ("perplexity", "sonar-reasoning", Rate::Request, 5.0),
+    ("perplexity", "sonar-reasoning-pro", Rate::Request, 6.0),
 ];
 
 type Rows = BTreeMap<(String, String), Prices>;

@@ -32,6 +32,9 @@ const TIERS: [Tier; 5] = [
     Tier { name: "runtimes", targets: &["--test", "runtimes"], serial: true, alone: true },
 ];
 
+/// Where the recordings that `LLMTAP_CORPUS` names may lie, beside the checkout: they are not part of it.
+const RECORDINGS: &str = "../shared/corpus";
+
 #[derive(Default, Clone, Copy)]
 struct Count {
     passed: u64,
@@ -46,7 +49,7 @@ pub fn run(names: &[String]) -> Result<()> {
     }
     let is_usual = |tier: &str| TIERS.iter().any(|known| known.name == tier && !known.alone);
     let runs = |tier: &str| names.is_empty() && is_usual(tier) || names.iter().any(|name| name == tier);
-    if runs("data") || runs("kernel") {
+    if runs("data") || runs("kernel") || runs("e2e") {
         // Tests for which a build is missing say that they are skipped, and why.
         fixture::run()?;
     }
@@ -105,6 +108,9 @@ fn run_tier(tier: &Tier) -> Result<(Count, bool)> {
     command.args(["--", "--nocapture"]);
     if tier.serial {
         command.arg("--test-threads=1");
+    }
+    if let (None, Ok(recordings)) = (env::var_os("LLMTAP_CORPUS"), setup::root().join(RECORDINGS).canonicalize()) {
+        command.env("LLMTAP_CORPUS", recordings);
     }
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut count = Count::default();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    api::{self, Ask, Service},
+    api::{self, Api, Ask, Service},
     beside,
     directive::Directive,
     failure,
@@ -19,8 +19,7 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
         let plan = beside::answer(request, path, serial).unwrap_or_else(|| other(request, path));
         return (Directive::default(), plan);
     };
-    let azure = path.contains("/openai/deployments/");
-    truth.provider = Some(if azure { "azure.ai.openai" } else { api.provider }.to_owned());
+    truth.provider = Some(provider(api, path, truth.host.as_deref()).to_owned());
     truth.operation = Some(api.operation.to_owned());
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
         return (Directive::default(), refuse(api.service, serial, "the body is not JSON", truth));
@@ -51,6 +50,19 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
         serial,
     });
     (directive, plan)
+}
+
+/// Clients that are told to send a service's own name as the host speak to that service, as far as anyone can tell.
+const HOSTS: &[(&str, &str)] =
+    &[("api.mistral.ai", "mistral_ai"), ("api.cohere.com", "cohere"), ("aiplatform.googleapis.com", "gcp.vertex_ai")];
+
+fn provider(api: &Api, path: &str, host: Option<&str>) -> &'static str {
+    let named = HOSTS.iter().find(|(name, _)| host == Some(name));
+    match named {
+        Some((_, provider)) => provider,
+        None if path.contains("/openai/deployments/") => "azure.ai.openai",
+        None => api.provider,
+    }
 }
 
 /// The provider's own 400, with a reason of ours on stderr and in a header.

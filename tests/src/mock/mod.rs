@@ -19,6 +19,7 @@ mod play;
 mod reply;
 mod serve;
 mod truth;
+mod websocket;
 
 pub use directive::{Directive, HELP};
 pub use serve::{MockProvider, Options};

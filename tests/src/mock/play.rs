@@ -36,7 +36,7 @@ pub async fn play(
     truth: &mut Truth,
 ) -> Afterwards {
     reply.split(directive.split);
-    truth.status = plan.status;
+    truth.status = reply.stated_status(plan.status);
     truth.encoding = directive.encoding.header().map(str::to_owned);
     let mut player = Player {
         reply,

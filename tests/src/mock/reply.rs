@@ -43,6 +43,11 @@ pub trait Reply: Send {
     /// Ends the response early, as `end` says; `stall` is how long to fall silent for.
     fn break_off(&mut self, end: End, stall: Duration) -> impl Future<Output = (Ended, Afterwards)> + Send;
 
+    /// The HTTP status that the client sees of a response that would have this one.
+    fn stated_status(&self, planned: u16) -> u16 {
+        planned
+    }
+
     /// Bytes a write, or of a frame; 0 for no limit.
     fn split(&mut self, bytes: usize);
 

@@ -24,6 +24,7 @@ use super::{
     play::play,
     reply::{Afterwards, Reply},
     truth::{Log, Truth, now},
+    websocket,
 };
 
 #[derive(Debug, Clone)]
@@ -214,6 +215,13 @@ async fn converse(mut wire: impl Wire, peer: SocketAddr, connection: u64, shared
             Ok(Some(request)) => request,
             Ok(None) | Err(_) => return http1::close(&mut wire).await,
         };
+        if websocket::is_wanted(&request) {
+            let afterwards = websocket::converse(&mut wire, &mut inbound, &request, peer, connection, shared).await;
+            if afterwards == Afterwards::Close {
+                http1::close(&mut wire).await;
+            }
+            return;
+        }
         shared.begin();
         let mut reply = http1::ResponseWriter::new(&mut wire, &mut inbound);
         let afterwards = shared.exchange(&mut reply, &request, peer, connection, index).await;

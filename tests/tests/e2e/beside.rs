@@ -59,7 +59,7 @@ fn mcp_sdk_without_sessions() -> anyhow::Result<()> {
             ("tools/list", None),
             ("tools/call weather", None),
             ("tools/call fails", Some("tool_error")),
-            ("tools/call nothing", Some("-32602")),
+            ("tools/call nothing", Some("tool_error")),
         ],
     )?;
     let call = spans.iter().find(|span| span.name == "tools/call weather").context("no call")?;
@@ -83,7 +83,7 @@ fn mcp_sdk_with_sessions() -> anyhow::Result<()> {
                 ("tools/list", None),
                 ("tools/call weather", None),
                 ("tools/call fails", Some("tool_error")),
-                ("tools/call nothing", Some("-32602")),
+                ("tools/call nothing", Some("tool_error")),
             ],
         )?;
         let sessions: Vec<_> = spans.iter().map(|span| span.text("mcp.session.id")).collect();
@@ -105,7 +105,7 @@ fn mcp_sdk_over_two_channels() -> anyhow::Result<()> {
             ("tools/list", None),
             ("tools/call weather", None),
             ("tools/call fails", Some("tool_error")),
-            ("tools/call nothing", Some("-32602")),
+            ("tools/call nothing", Some("tool_error")),
         ],
     )
 }

@@ -6,8 +6,10 @@ mod beside;
 mod clients;
 mod command_line;
 mod export;
+mod http2;
 mod robustness;
 mod sdks;
+mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.
 macro_rules! bench {

@@ -1,7 +1,7 @@
 //! The SDKs of other APIs than chat, and of other providers: every call exactly one span, every field exact.
 
 use anyhow::ensure;
-use tests::{environment, mock::Ended};
+use tests::{compare, environment, mock::Ended, spans::Span};
 
 use crate::{bench, clients::exact};
 
@@ -105,6 +105,39 @@ fn ollama() -> anyhow::Result<()> {
 fn litellm_library() -> anyhow::Result<()> {
     let bench = bench!();
     exact(&bench, "litellm_client.py", &["plain", "stream", "tools", "errors", "asynchronous"], 24)?;
+    Ok(())
+}
+
+/// Client to proxy and proxy to provider, both over TLS: two spans for each call, each with what its own hop said.
+#[test]
+fn litellm_proxy() -> anyhow::Result<()> {
+    let bench = bench!();
+    let finished = bench.run_traced(&[], &bench.script("litellm_proxy.py", &[])?)?;
+    ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
+    let mut truth = bench.truth();
+    truth.retain(|truth| truth.provider.is_some());
+    ensure!(truth.len() == 6, "{} calls reached the mock, not 6", truth.len());
+    truth.sort_by_key(|truth| truth.times.request_first);
+    let port = u64::from(bench.mock.address().port());
+    let calls = bench.spans()?.into_iter().filter(Span::is_call);
+    let (to_mock, mut to_proxy): (Vec<_>, Vec<_>) = calls.partition(|span| span.integer("server.port") == Some(port));
+    let report = compare::compare(&truth, &to_mock);
+    ensure!(report.exact(), "proxy to provider:\n{report}");
+
+    to_proxy.sort_by_key(|span| span.start);
+    ensure!(to_proxy.len() == truth.len(), "{} calls to the proxy, not {}", to_proxy.len(), truth.len());
+    for (span, truth) in to_proxy.iter().zip(&truth) {
+        let model = if truth.provider.as_deref() == Some("openai") { "team-gpt" } else { "team-claude" };
+        let names: Vec<_> = truth.tool_calls.iter().map(|call| call.name.as_str()).collect();
+        ensure!(span.text("gen_ai.provider.name") == Some("litellm"), "{span:?}");
+        ensure!(span.text("gen_ai.request.model") == Some(model), "{span:?}");
+        ensure!(span.boolean("gen_ai.request.stream").unwrap_or(false) == truth.stream, "{span:?}");
+        ensure!(span.integer("gen_ai.usage.input_tokens") == truth.usage.input, "{span:?}");
+        ensure!(span.integer("gen_ai.usage.output_tokens") == truth.usage.output, "{span:?}");
+        ensure!(span.list("llmtap.tool_calls.names") == names, "{span:?}");
+        let pids = [span, &to_mock[0]].map(|span| span.resource.get("process.pid").cloned());
+        ensure!(pids[0].is_some() && pids[0] != pids[1], "one process for both hops: {pids:?}");
+    }
     Ok(())
 }
 

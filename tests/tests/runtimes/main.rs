@@ -102,7 +102,7 @@ fn bun_fetch() -> anyhow::Result<()> {
     run(&Program { executable: "bun/bin/bun", arguments, calls: 24, settle: nothing })
 }
 
-/// The last release whose BoringSSL was built with unwinding tables, position-independent.
+/// A release of other build settings: an argument less in error reports, and the copy inside `SSL_read` conditional.
 #[test]
 fn older_bun_fetch() -> anyhow::Result<()> {
     let arguments = &["CLIENTS/fetch.mjs"];

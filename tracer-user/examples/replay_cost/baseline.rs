@@ -107,7 +107,8 @@ struct Answer<T> {
 struct Choice<T> {
     index: u32,
     #[serde(alias = "delta")]
-    message: Delta<T>,
+    message: Option<Delta<T>>,
+    text: Option<T>,
     finish_reason: Option<T>,
 }
 

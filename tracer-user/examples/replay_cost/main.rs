@@ -13,6 +13,7 @@
 
 mod baseline;
 mod recorded;
+mod websocket;
 mod workload;
 
 use std::{

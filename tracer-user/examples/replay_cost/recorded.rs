@@ -24,6 +24,9 @@ use crate::{
     workload::{Coded, Coding, Script, StreamPiece, Workload},
 };
 
+/// Streams and whole answers on one connection.
+const STREAMS: usize = 8;
+const ANSWERS: usize = 50;
 /// Events of a stream, bytes of a text, numbers of an embedding: what a fixture is brought to.
 const EVENTS: usize = 300;
 const TEXT: usize = 8 << 10;
@@ -57,7 +60,7 @@ fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
     let fields = kept_fields(&head);
     let stream = repeated(pieces);
     let whole = serde_json::from_slice::<Value>(&body).map(|value| lengthened(value).to_string());
-    for _ in 0..8 {
+    for _ in 0..if stream.is_empty() { ANSWERS } else { STREAMS } {
         script.ask(&target, &fields, question.clone());
         match &whole {
             _ if !stream.is_empty() => {
@@ -276,7 +279,7 @@ pub fn corpus(folder: &Path) -> Result<Workload> {
     let texts: Vec<_> = texts.into_iter().filter_map(json).map(|text| (Shape::Any, text)).collect();
     let coded = decoded.into_iter().filter_map(|(id, body)| coded(*codings.get(&id)?, &body));
     let (coded, units) = (coded.collect(), texts.len());
-    Ok(Workload { name: "recorded corpus, all dialects".to_owned(), events: all, texts, coded, units })
+    Ok(Workload::new("recorded corpus, all dialects", all, texts, coded, units))
 }
 
 /// The body as some server may have compressed it.
@@ -295,5 +298,5 @@ fn coded(coding: Coding, body: &[u8]) -> Option<Coded> {
             bytes
         }
     };
-    Some(Coded { coding, pieces: vec![bytes] })
+    Some(Coded { coding, bytes })
 }

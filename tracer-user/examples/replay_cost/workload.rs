@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use llmtap::capture::{ClosedBy, Connection, ConnectionKey, Direction, Event};
 
-use crate::{Result, baseline::Shape};
+use crate::{Result, baseline::Shape, websocket};
 
 /// Captured events and what they carry.
 pub struct Workload {
@@ -24,51 +24,48 @@ pub struct Workload {
 }
 
 impl Workload {
+    pub fn new(name: &str, events: Vec<Event>, texts: Vec<(Shape, String)>, coded: Vec<Coded>, units: usize) -> Self {
+        Self { name: name.to_owned(), events: adjoined(events), texts, coded, units }
+    }
+
     pub fn payload(&self) -> usize {
         self.texts.iter().map(|(_, text)| text.len()).sum()
     }
 }
 
-/// A compressed body in the pieces in which it comes.
+/// The records one behind the other in memory, as they lie in the ring that the kernel fills.
+fn adjoined(mut events: Vec<Event>) -> Vec<Event> {
+    let mut all = Vec::new();
+    for event in &events {
+        if let Event::Data { bytes, .. } = event {
+            all.extend_from_slice(bytes);
+        }
+    }
+    let mut all = Bytes::from(all);
+    for event in &mut events {
+        if let Event::Data { bytes, .. } = event {
+            *bytes = all.split_to(bytes.len());
+        }
+    }
+    events
+}
+
+/// A compressed body.
 pub struct Coded {
     pub coding: Coding,
-    pub pieces: Vec<Vec<u8>>,
+    pub bytes: Vec<u8>,
 }
 
 impl Coded {
-    /// Decodes each piece as it comes, as a reader of a stream must.
+    /// Decodes the body in one go, which costs less than piece by piece, as a reader of a stream must.
     pub fn decode(&self) -> io::Result<usize> {
         let mut out = Vec::with_capacity(16 << 10);
-        let mut length = 0;
-        let mut take = |out: &mut Vec<u8>| {
-            length += out.len();
-            out.clear();
-        };
         match self.coding {
-            Coding::Plain => {}
-            Coding::Gzip => {
-                let mut decoder = flate2::write::MultiGzDecoder::new(out);
-                for piece in &self.pieces {
-                    decoder.write_all(piece)?;
-                    decoder.flush()?;
-                    take(decoder.get_mut());
-                }
-            }
-            Coding::Zstd => {
-                let mut decoder = zstd::stream::write::Decoder::new(out)?;
-                for piece in &self.pieces {
-                    decoder.write_all(piece)?;
-                    decoder.flush()?;
-                    take(decoder.get_mut());
-                }
-            }
-            Coding::Brotli => {
-                let all = self.pieces.concat();
-                brotli_decompressor::Decompressor::new(&all[..], 4096).read_to_end(&mut out)?;
-                take(&mut out);
-            }
+            Coding::Plain => Ok(0),
+            Coding::Gzip => flate2::read::MultiGzDecoder::new(&self.bytes[..]).read_to_end(&mut out),
+            Coding::Zstd => zstd::stream::read::Decoder::new(&self.bytes[..])?.read_to_end(&mut out),
+            Coding::Brotli => brotli_decompressor::Decompressor::new(&self.bytes[..], 4096).read_to_end(&mut out),
         }
-        Ok(length)
     }
 }
 
@@ -80,6 +77,7 @@ pub fn all() -> Result<Vec<Workload>> {
         openai_streams("openai stream, gzip", 1, Coding::Gzip),
         openai_streams("openai stream, zstd", 1, Coding::Zstd),
         anthropic_streams("anthropic stream, a record an event"),
+        websocket::responses("responses stream, a websocket"),
         messages("answers of 8 KiB", 50, 2 << 10, 8 << 10),
         messages("prompts of 1 MiB", 4, 1 << 20, 1 << 10),
         mixed("mix: 32 KiB prompts, 300-token streams"),
@@ -120,7 +118,7 @@ impl Script {
     }
 
     /// In records of at most 16 KiB, the size of a TLS record.
-    fn push(&mut self, direction: Direction, bytes: &[u8]) {
+    pub fn push(&mut self, direction: Direction, bytes: &[u8]) {
         for piece in bytes.chunks(16 << 10) {
             self.at += 1000;
             let offset = if direction == Direction::Send { &mut self.sent } else { &mut self.received };
@@ -128,6 +126,17 @@ impl Script {
             self.events.push(Event::Data { at: self.at, key: KEY, direction, offset: *offset, bytes });
             *offset += piece.len() as u64;
         }
+    }
+
+    /// A JSON text that was pushed and is no unit of its own.
+    pub fn text(&mut self, shape: Shape, json: String) {
+        self.texts.push((shape, json));
+    }
+
+    /// An event that was pushed.
+    pub fn unit(&mut self, json: String) {
+        self.texts.push((self.shape, json));
+        self.units += 1;
     }
 
     /// A request with this body; `fields` are header lines beside the plain ones.
@@ -158,7 +167,8 @@ impl Script {
         let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 3).ok();
         let (mut record, mut body) = (Vec::new(), Vec::new());
         for (number, StreamPiece { wire, json }) in pieces.into_iter().enumerate() {
-            if json.starts_with(['{', '[']) {
+            // `[DONE]` is no JSON.
+            if json.starts_with('{') || json.starts_with("[{") {
                 self.texts.push((self.shape, json));
                 self.units += 1;
             }
@@ -179,17 +189,28 @@ impl Script {
             record.extend_from_slice(&data);
             record.extend_from_slice(b"\r\n");
             if coding != Coding::Plain {
-                body.push(data);
+                body.extend_from_slice(&data);
             }
             if (number + 1) % pieces_in_a_record == 0 {
                 self.push(Direction::Receive, &record);
                 record.clear();
             }
         }
+        let end = match coding {
+            Coding::Plain | Coding::Brotli => Vec::new(),
+            Coding::Gzip => gzip.finish().unwrap_or_default(),
+            Coding::Zstd => zstd.and_then(|zstd| zstd.finish().ok()).unwrap_or_default(),
+        };
+        if !end.is_empty() {
+            record.extend_from_slice(format!("{:x}\r\n", end.len()).as_bytes());
+            record.extend_from_slice(&end);
+            record.extend_from_slice(b"\r\n");
+            body.extend_from_slice(&end);
+        }
         record.extend_from_slice(b"0\r\n\r\n");
         self.push(Direction::Receive, &record);
         if !body.is_empty() {
-            self.coded.push(Coded { coding, pieces: body });
+            self.coded.push(Coded { coding, bytes: body });
         }
     }
 
@@ -204,7 +225,7 @@ impl Script {
     pub fn finish(mut self, name: &str) -> Workload {
         self.events.push(Event::Close { at: self.at + 1, key: KEY, by: ClosedBy::Local });
         let Self { events, texts, coded, units, .. } = self;
-        Workload { name: name.to_owned(), events, texts, coded, units }
+        Workload::new(name, events, texts, coded, units)
     }
 }
 
@@ -242,6 +263,11 @@ fn question(stream: bool, length: usize) -> String {
 
 const WORDS: [&str; 10] =
     [" the", " stream", ",", " again", " \\\"quoted\\\"", " gr\u{f6}\u{df}er", ".\\n\\n", " tokens", "ization", " 42"];
+
+/// What models say, without end.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    WORDS.into_iter().cycle()
+}
 
 /// As OpenAI's own service writes chunks.
 fn openai_stream(tokens: usize) -> Vec<StreamPiece> {

@@ -9,6 +9,7 @@ pub mod format;
 pub mod libraries;
 pub mod load;
 pub mod locate;
+mod mapped;
 pub mod mask;
 pub mod perf;
 pub mod process;

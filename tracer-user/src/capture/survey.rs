@@ -7,13 +7,35 @@ use std::{
 };
 
 use super::{
-    attach::{FileKey, MAX_FILE, mapping, open, versioned},
-    locate::{self, Reason},
+    attach::{MAX_FILE, versioned},
+    locate::{self, Hooks, Reason},
+    mapped::{FileKey, mapping, open},
     perf::Mapping,
 };
 
-/// The library and whether its method table was proven (hooks at full speed), or why it gets no hooks.
-pub type TlsVerdict = Result<(String, bool), Reason>;
+/// The library and where its hooks would stand, or why it gets none.
+pub type TlsVerdict = Result<(String, Placement), Reason>;
+
+/// Where hooks stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// In the functions of the method table, at full speed.
+    Method,
+    /// At the exported functions.
+    Exported,
+    /// At functions that no symbol names, found by what they do.
+    Found,
+}
+
+impl Placement {
+    fn of(hooks: &Hooks) -> Self {
+        match (&hooks.stripped, &hooks.method) {
+            (Some(_), _) => Self::Found,
+            (None, Some(_)) => Self::Method,
+            (None, None) => Self::Exported,
+        }
+    }
+}
 
 /// One file with TLS code that a process has mapped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +78,7 @@ impl Survey {
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), hooks.method.is_some()))),
+            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), Placement::of(&hooks)))),
             Err(reason) if reason.is_tls() => Some(Err(reason)),
             Err(_) => None,
         };

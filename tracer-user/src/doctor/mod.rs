@@ -10,7 +10,7 @@ pub use table::print;
 
 use crate::capture::{
     process,
-    survey::{Survey, TlsFile},
+    survey::{Placement, Survey, TlsFile},
 };
 
 /// All that `llmtap doctor` tells.
@@ -34,7 +34,8 @@ pub struct ProcessVerdict {
     pub library: Option<String>,
     /// Whether llmtap sees what the process says.
     pub traced: bool,
-    /// A short stable name: `ok`, `ok_exported` (hooked at the exported functions, which costs the process more), or why not.
+    /// A short stable name: `ok`, `ok_exported` (hooked at the exported functions, which costs the process more), `ok_found` (hooked at functions
+    /// that no symbol names), or why not.
     pub reason: &'static str,
     /// The same in words.
     pub explanation: String,
@@ -67,14 +68,23 @@ fn verdicts(pid: u32, mut files: Vec<TlsFile>) -> Vec<ProcessVerdict> {
     let name =
         process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string());
     let verdict = |file: TlsFile| match file.verdict {
-        Ok((library, proven)) => ProcessVerdict {
+        Ok((library, placement)) => ProcessVerdict {
             pid,
             name: name.clone(),
             file: file.path,
             library: Some(library),
             traced: true,
-            reason: if proven { "ok" } else { "ok_exported" },
-            explanation: if proven { "hooked" } else { "hooked at its exported functions" }.into(),
+            reason: match placement {
+                Placement::Method => "ok",
+                Placement::Exported => "ok_exported",
+                Placement::Found => "ok_found",
+            },
+            explanation: match placement {
+                Placement::Method => "hooked",
+                Placement::Exported => "hooked at its exported functions",
+                Placement::Found => "hooked at functions found without symbols",
+            }
+            .into(),
             fix: None,
         },
         Err(reason) => ProcessVerdict {

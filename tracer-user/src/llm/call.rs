@@ -55,6 +55,8 @@ pub struct Request {
     pub output_type: Option<&'static str>,
     pub previous_response_id: Option<String>,
     pub conversation_id: Option<String>,
+    /// The answer is not waited for: it is retrieved later.
+    pub background: bool,
     pub embedding_dimensions: Option<u64>,
     /// Number of messages in the conversation as sent.
     pub messages: Option<u64>,
@@ -64,7 +66,9 @@ pub struct Request {
     pub system_prompt_hash: Option<String>,
     /// Ids of the tool calls whose results this request carries.
     pub tool_results: Vec<String>,
-    /// Body size in bytes, content-decoded.
+    /// Guardrail that the request names (`aws.bedrock.guardrail.id`).
+    pub guardrail_id: Option<String>,
+    /// Body size in bytes, content-decoded; of a form, of its parts' contents.
     pub body_bytes: u64,
 }
 

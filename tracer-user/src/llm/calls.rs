@@ -4,7 +4,9 @@ use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc
 
 use super::{
     ALL, Claim, Dialect, LlmCall,
+    background::{Background, retrieved},
     call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
+    could_be_model_call,
     decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
     json::Ending,
@@ -22,12 +24,14 @@ use crate::{
 pub struct Limits {
     /// Exchanges that are followed at the same time.
     pub open_calls: usize,
+    /// Responses in the background that are waited for.
+    pub background_calls: usize,
     pub call: CallLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_calls: 4096, call: CallLimits::default() }
+        Self { open_calls: 4096, background_calls: 256, call: CallLimits::default() }
     }
 }
 
@@ -44,12 +48,13 @@ pub struct Calls {
     limits: Limits,
     options: Options,
     open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<KeyHasher>>,
+    background: Background,
     counts: Counts,
 }
 
 impl Calls {
     pub fn new(limits: Limits, options: Options) -> Self {
-        Self { limits, options, open: HashMap::default(), counts: Counts::default() }
+        Self { limits, options, open: HashMap::default(), background: Background::default(), counts: Counts::default() }
     }
 
     pub fn counts(&self) -> Counts {
@@ -63,7 +68,10 @@ impl Calls {
 
     pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) {
         match event {
-            Event::Request { id, at, connection, head } => self.begin(*id, *at, connection, head.as_ref()),
+            Event::Request { id, at, connection, head } => {
+                self.background.expire(*at, calls);
+                self.begin(*id, *at, connection, head.as_ref());
+            }
             Event::RequestPiece { id, at, piece } => self.on(id, |open| open.request_piece(*at, piece)),
             Event::RequestEnd { id, at, end } => self.on(id, |open| open.request_end(*at, *end)),
             Event::Response { id, at, head } => self.on(id, |open| open.response(*at, head)),
@@ -85,18 +93,27 @@ impl Calls {
             let at = open.last_at;
             self.end(id, *open, at, Outcome::Unfinished, calls);
         }
+        self.background.finish(calls);
     }
 
     fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
         let unseen = Arc::default();
         let head = head.unwrap_or(&unseen);
-        let is_post = head.method == "POST" || head.method.is_empty();
-        if !is_post || (connection.role == Role::Server && !self.options.server_side) {
+        let could_be = could_be_model_call(head) || head.method.is_empty();
+        if !could_be || (connection.role == Role::Server && !self.options.server_side) {
             return;
         }
         let target = Target::new(head, connection, &self.options);
+        let websocket = head.is_websocket();
+        // What is asked for with GET was asked of the model before.
+        let retrieves = head.method == "GET" && !websocket;
+        let awaited = || retrieved(&head.path).is_some_and(|id| self.background.awaits(target.host.as_deref(), id));
+        if retrieves && !awaited() {
+            return;
+        }
         let candidates: Vec<_> = ALL
             .iter()
+            .filter(|dialect| !websocket || dialect.over_websocket())
             .filter_map(|dialect| {
                 // Without its path only the bodies can say what a request is.
                 let claim = match head.path.is_empty() {
@@ -117,6 +134,7 @@ impl Calls {
             return;
         }
         let open = Open {
+            retrieves,
             connection: connection.clone(),
             provider: target.provider().map(|name| match target.service {
                 Some(service) if service.provider == name => Cow::Borrowed(service.provider),
@@ -149,9 +167,13 @@ impl Calls {
     }
 
     fn end(&mut self, id: ExchangeId, open: Open, at: u64, outcome: Outcome, calls: &mut Vec<LlmCall>) {
-        if let Some((call, dropped)) = open.end(id, at, outcome) {
-            self.counts.dropped_values += dropped;
-            calls.push(call);
+        let retrieves = open.retrieves;
+        let Some((call, dropped)) = open.end(id, at, outcome) else { return };
+        self.counts.dropped_values += dropped;
+        if retrieves {
+            self.background.retrieved(call, calls);
+        } else {
+            self.background.hold(call, self.limits.background_calls, calls);
         }
     }
 }
@@ -163,6 +185,8 @@ struct Candidate {
 }
 
 struct Open {
+    /// It is no call itself: it asks for the result of an earlier one.
+    retrieves: bool,
     connection: Arc<Connection>,
     head: Arc<RequestHead>,
     response_head: Option<Arc<ResponseHead>>,
@@ -292,6 +316,8 @@ impl Open {
             facts::usage(&head.headers, &mut call.usage);
         }
         call.response.streamed = self.streamed;
+        let guardrail = || facts::guardrail(&self.head.headers);
+        call.request.guardrail_id = call.request.guardrail_id.take().or_else(guardrail);
         if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
             call.response.service_tier = facts::service_tier(&head.headers);
         }

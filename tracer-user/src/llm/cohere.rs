@@ -120,6 +120,7 @@ const CHAT_RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[
     ("type", Shape::value(A::Kind)),
     ("event_type", Shape::value(A::Kind)),
     ("finish_reason", Shape::value(A::FinishReason)),
+    ("is_finished", Shape::value(A::Done)),
     ("text", Shape::presence(A::Content)),
     ("message", MESSAGE),
     ("tool_calls", TOOL_CALL.items(&TOOL_CALL)),
@@ -145,8 +146,13 @@ static CHAT_ANSWER: Form = Form {
     ..Form::new(&CHAT_RESPONSE)
 };
 const GENERATION: Shape<A> = Shape::container(A::Choice).members(&[("finish_reason", Shape::value(A::FinishReason))]);
-const GENERATE_RESPONSE: Shape<A> =
-    Shape::container(A::Root).members(COMMON).and(&[("generations", Shape::container(A::Proof).items(&GENERATION))]);
+const GENERATE_RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[
+    ("generations", Shape::container(A::Proof).items(&GENERATION)),
+    // Events of a stream.
+    ("text", Shape::presence(A::Content)),
+    ("is_finished", Shape::value(A::Done)),
+    ("finish_reason", Shape::value(A::FinishReason)),
+]);
 static GENERATE_ANSWER: Form = Form::new(&GENERATE_RESPONSE);
 const EMBED_RESPONSE: Shape<A> =
     Shape::container(A::Root).members(COMMON).and(&[("embeddings", Shape::container(A::Proof))]);

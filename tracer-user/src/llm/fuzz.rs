@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One path of each dialect.
-const PATHS: [&str; 28] = [
+const PATHS: [&str; 32] = [
     "/v1/chat/completions",
     "/v1/chat",
     "/v1/messages",
@@ -42,6 +42,10 @@ const PATHS: [&str; 28] = [
     "/generate",
     "/completion",
     "/api/v1/chat",
+    "/model/m/converse-stream",
+    "/model/m/invoke",
+    "/model/amazon.nova-x/invoke-with-response-stream",
+    "/model/amazon.titan-x/invoke",
 ];
 
 /// The first byte chooses the dialect, the second the cuts, the third whether the response has events, one a line.
@@ -82,7 +86,11 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
         // Events come whole, however the body was cut.
         let body = response.concat();
         for line in body.split(|byte| *byte == b'\n') {
-            let piece = Piece::Sse { event: Bytes::new(), data: bytes(line) };
+            // What Bedrock streams has names.
+            let piece = match line.strip_prefix(b"!") {
+                Some(name) => Piece::Message { name: bytes(name), data: Bytes::new(), exception: true },
+                None => Piece::Sse { event: Bytes::new(), data: bytes(line) },
+            };
             calls.push(&Event::ResponsePiece { id, at: 4, piece }, &mut found);
         }
     } else {
@@ -92,8 +100,7 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
     }
     calls.push(&Event::End { id, at: 5, outcome: Outcome::Complete }, &mut found);
     let call = found.pop()?;
-    // How many pieces an array came in decides how many of its items came at once.
-    Some(LlmCall { chunks: super::call::Chunks::default(), ..call })
+    Some(call)
 }
 
 #[cfg(test)]
@@ -103,7 +110,7 @@ mod tests {
     use super::*;
 
     fn json() -> impl Strategy<Value = Vec<u8>> {
-        const WORDS: [&str; 40] = [
+        const WORDS: [&str; 47] = [
             "{",
             "}",
             "[",
@@ -144,6 +151,13 @@ mod tests {
             "\\ud83d",
             "\"finish_reason\":",
             "é",
+            "!throttlingException",
+            "{\"bytes\":\"eyJnZW5lcmF0aW9uIjoiYSJ9\"}",
+            "\"contentBlockDelta\":{\"delta\":",
+            "\"toolUse\":{\"toolUseId\":",
+            "\"stopReason\":",
+            "\"results\":[{\"tokenCount\":",
+            "\"embedding\":[",
         ];
         prop::collection::vec(prop::sample::select(&WORDS[..]), 0..60).prop_map(|words| words.concat().into_bytes())
     }

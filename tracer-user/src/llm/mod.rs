@@ -5,6 +5,10 @@
 
 mod answer;
 mod anthropic;
+mod background;
+mod bedrock;
+mod bedrock_converse;
+mod bedrock_invoke;
 pub mod call;
 mod calls;
 mod cohere;
@@ -62,6 +66,11 @@ trait Dialect: Send + Sync {
         None
     }
 
+    /// Whether it is spoken over WebSockets, too.
+    fn over_websocket(&self) -> bool {
+        false
+    }
+
     /// Whether an array of objects in answer is a stream of them.
     fn streams_arrays(&self) -> bool {
         false
@@ -98,6 +107,8 @@ static ALL: &[&dyn Dialect] = &[
     &gemini::GENERATE,
     &gemini::EMBED,
     &gemini::INTERACTIONS,
+    &bedrock_converse::BedrockConverse,
+    &bedrock_invoke::BedrockInvoke,
     &cohere::CHAT,
     &cohere::GENERATE,
     &cohere::EMBED,
@@ -118,7 +129,12 @@ static ALL: &[&dyn Dialect] = &[
 /// Whether a request's bodies are worth reading: by its method and path it could be a model call. It misses none, and
 /// the path of most other traffic is refused here.
 pub fn could_be_model_call(head: &RequestHead) -> bool {
-    head.method == "POST" && ALL.iter().any(|dialect| dialect.claim(head, None) != Claim::None)
+    match head.method.as_str() {
+        "POST" => ALL.iter().any(|dialect| dialect.claim(head, None) != Claim::None),
+        "GET" if background::retrieved(&head.path).is_some() => true,
+        // What a WebSocket carries, its messages tell.
+        _ => head.is_websocket(),
+    }
 }
 
 /// Names of all dialects, in the order in which they are asked.

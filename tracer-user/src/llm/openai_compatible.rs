@@ -60,7 +60,18 @@ pub static SERVICES: &[Service] = &[
     ),
     service(
         "aws.bedrock",
-        &["bedrock-runtime.*.amazonaws.com", "bedrock-runtime-fips.*.amazonaws.com", "bedrock-mantle.*.api.aws"],
+        &[
+            "bedrock-runtime.*.amazonaws.com",
+            "bedrock-runtime-fips.*.amazonaws.com",
+            "bedrock-runtime.*.api.aws",
+            "bedrock-runtime-fips.*.api.aws",
+            "bedrock-runtime.*.amazonaws.com.cn",
+            "bedrock-mantle.*.api.aws",
+            // Interface endpoints of a private network.
+            "*.bedrock-runtime.*.vpce.amazonaws.com",
+            "*.bedrock-runtime-fips.*.vpce.amazonaws.com",
+            "*.bedrock-mantle.*.vpce.amazonaws.com",
+        ],
     ),
     service(
         "gcp.vertex_ai",
@@ -184,9 +195,14 @@ fn host_fits(pattern: &str, host: &str) -> bool {
     }
     match pattern.split_once('*') {
         None => pattern == host,
-        Some((before, after)) => {
-            host.len() > before.len() + after.len() && host.starts_with(before) && host.ends_with(after)
-        }
+        Some((before, after)) => host.strip_prefix(before).is_some_and(|rest| {
+            // A star stands for one character at least. After the last one only the end can fit.
+            let ends = rest.char_indices().skip(1).map(|(at, _)| at).chain([rest.len()]);
+            match after.contains('*') {
+                true => ends.into_iter().any(|end| host_fits(after, &rest[end..])),
+                false => rest.len() > after.len() && rest.ends_with(after),
+            }
+        }),
     }
 }
 
@@ -207,6 +223,10 @@ mod tests {
         assert_eq!(provider("res.services.ai.azure.com", "/openai/v1/responses"), Some("azure.ai.openai"));
         assert_eq!(provider("res.services.ai.azure.com", "/models/chat/completions"), Some("azure.ai.inference"));
         assert_eq!(provider("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse"), Some("aws.bedrock"));
+        for host in ["vpce-1-a.bedrock-runtime.eu-west-1.vpce.amazonaws.com", "bedrock-runtime.eu-west-1.api.aws"] {
+            assert_eq!(provider(host, "/model/m/invoke"), Some("aws.bedrock"), "{host}");
+        }
+        assert_eq!(provider(".bedrock-runtime.eu-west-1.vpce.amazonaws.com", ""), None);
         assert_eq!(provider("us-central1-aiplatform.googleapis.com", "/v1"), Some("gcp.vertex_ai"));
     }
 

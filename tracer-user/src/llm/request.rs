@@ -57,6 +57,9 @@ pub enum Field {
     Dimensions,
     PreviousResponse,
     Conversation,
+    Background,
+    /// The type of a message that says itself what it asks for, as over a WebSocket.
+    Announcement,
 }
 
 use Field as F;
@@ -100,6 +103,7 @@ pub struct Draft {
     needs_model: bool,
     is_object: bool,
     has_prompt: bool,
+    is_announced: bool,
     max_tokens_newer: Option<u64>,
     tool_results: VecDeque<String>,
     entry: Entry,
@@ -122,6 +126,7 @@ impl Draft {
             needs_model: false,
             is_object: false,
             has_prompt: false,
+            is_announced: false,
             max_tokens_newer: None,
             tool_results: VecDeque::new(),
             entry: Entry::default(),
@@ -245,6 +250,8 @@ impl Sink<Field> for Draft {
             }
             F::Dimensions => request.embedding_dimensions = value.count(),
             F::PreviousResponse => keep.first(&mut request.previous_response_id, value),
+            F::Background => request.background = value.bool() == Some(true),
+            F::Announcement => self.is_announced = value.str() == Some("response.create"),
             F::Conversation => keep.first(&mut request.conversation_id, value),
             _ => {}
         }
@@ -342,7 +349,10 @@ impl RequestReader for Draft {
 
     fn evidence(&self) -> Evidence {
         let has_model = !self.needs_model || self.request.model.is_some();
-        match (self.is_object, self.has_prompt && has_model) {
+        // What goes on from an earlier response may have nothing to add.
+        let continues = self.request.model.is_some() || self.request.previous_response_id.is_some();
+        let has_prompt = self.has_prompt || (self.is_announced && continues);
+        match (self.is_object, has_prompt && has_model) {
             (true, true) => Evidence::Fits,
             (true, false) => Evidence::Contradicts,
             (false, _) => Evidence::None,

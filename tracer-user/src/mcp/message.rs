@@ -128,11 +128,19 @@ impl Messages {
 
     /// One event of a stream: a body of its own.
     pub fn event(&mut self, data: &[u8]) -> Vec<Message> {
-        let ending = self.scanner.document(data, &mut self.read);
         self.read.keep = Keep::new(self.read.limits);
+        self.element(data);
+        self.take()
+    }
+
+    /// One message of a batch.
+    pub fn element(&mut self, data: &[u8]) {
+        let before = self.read.messages.len();
+        let ending = self.scanner.document(data, &mut self.read);
         self.read.current = None;
-        let messages = std::mem::take(&mut self.read.messages);
-        if ending == Ending::Complete { messages } else { Vec::new() }
+        if ending != Ending::Complete {
+            self.read.messages.truncate(before);
+        }
     }
 
     pub fn gap(&mut self) {

@@ -111,7 +111,10 @@ impl Requests {
                 if let (Some(open), Some(bytes)) = (self.open.get_mut(id), piece.bytes()) {
                     open.track.last_at = *at;
                     open.track.has_request_body = true;
-                    open.sent.push(bytes);
+                    match piece {
+                        Piece::Element(element) => open.sent.element(element),
+                        _ => open.sent.push(bytes),
+                    }
                 }
                 false
             }

@@ -17,7 +17,11 @@ pub enum Protocol {
     Undecided,
     Http1,
     Http2,
-    /// Not HTTP. Its bytes are skipped.
+    /// Upgraded to a WebSocket that carries a model API.
+    WebSocket,
+    /// Upgraded to a WebSocket that carries a realtime API (audio in and out); not decoded.
+    Realtime,
+    /// Neither HTTP nor a WebSocket that carries a known API. Its bytes are skipped.
     Other,
 }
 
@@ -81,7 +85,9 @@ impl Connection {
                     _ => self.http2 = None,
                 }
             }
-            Protocol::Http1 | Protocol::Other => self.push_http1(at, direction, bytes, out),
+            Protocol::Http1 | Protocol::WebSocket | Protocol::Realtime | Protocol::Other => {
+                self.push_http1(at, direction, bytes, out);
+            }
         }
     }
 

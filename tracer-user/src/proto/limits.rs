@@ -27,6 +27,11 @@ pub struct Limits {
     pub sse_event_bytes: usize,
     /// Bytes of one line of NDJSON.
     pub line_bytes: usize,
+    /// Bytes of one text message that a server sends over a WebSocket, decompressed.
+    pub websocket_message_bytes: usize,
+    /// Bytes of a client's message that wait for the member that says what it is. One that is longer and has not said
+    /// so counts as a request for a response: nothing else that clients send is that long.
+    pub held_message_bytes: usize,
     /// Bytes of one message of an AWS event stream, headers included.
     pub message_bytes: usize,
     /// Bytes of one element of an array of JSON objects.
@@ -55,6 +60,8 @@ impl Default for Limits {
             sse_event_bytes: 16 << 20,
             line_bytes: 16 << 20,
             message_bytes: 16 << 20,
+            websocket_message_bytes: 16 << 20,
+            held_message_bytes: 64 << 10,
             element_bytes: 16 << 20,
             part_head_bytes: 8 << 10,
             part_value_bytes: 64 << 10,

@@ -15,6 +15,7 @@ mod limits;
 mod lines;
 mod message;
 mod sse;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -80,6 +81,14 @@ pub struct RequestHead {
     pub headers: Headers,
     /// Some fields are unknown: they refer to earlier header blocks that were not captured (HTTP/2).
     pub partial: bool,
+}
+
+impl RequestHead {
+    /// Whether this asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/2 (RFC 8441) they are not decoded.
+    pub fn is_websocket(&self) -> bool {
+        let upgrade = || self.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
+        self.method == "GET" && self.version != Version::Http2 && upgrade()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

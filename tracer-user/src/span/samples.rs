@@ -113,11 +113,13 @@ pub fn full_call() -> LlmCall {
             output_type: Some("json"),
             previous_response_id: text("resp_0"),
             conversation_id: text("conv_1"),
+            background: false,
             embedding_dimensions: None,
             messages: Some(3),
             tools: Some(2),
             system_prompt_hash: text("0123456789abcdef"),
             tool_results: Vec::new(),
+            guardrail_id: text("gr-1"),
             body_bytes: 512,
         },
         response: Response {

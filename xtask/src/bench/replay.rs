@@ -36,13 +36,7 @@ pub fn run(places: &Places) -> Result<Vec<Goal>> {
         );
         let against = number(line, "against_owned");
         let what = format!("replay, {name}: speed over serde_json");
-        // Decompression is no part of the baseline.
-        let compressed = name.contains("gzip") || name.contains("zstd");
-        if name.contains("stream,") && !compressed {
-            goals.push(Goal::at_least(what, against, 2.0, ">= 2"));
-        } else if !compressed {
-            goals.push(Goal::at_least(what, against, 1.0, ">= 1"));
-        }
+        goals.push(Goal::at_least(what, against, 2.0, ">= 2"));
     }
     Ok(goals)
 }

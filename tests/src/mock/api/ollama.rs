@@ -109,8 +109,14 @@ fn answer(ask: &Ask<'_>, answers_tool: bool, carry: &Carry) -> Plan {
         };
     }
     let mut steps = Vec::new();
-    steps.extend(plan::split_words(&format!("{}\n", line("", PLACEHOLDER, Vec::new())), amounts.thinking));
-    steps.extend(plan::split_words(&format!("{}\n", line(PLACEHOLDER, "", Vec::new())), amounts.tokens));
+    for (thought, count) in [(true, amounts.thinking), (false, amounts.tokens)] {
+        let of = |word| if thought { line("", word, Vec::new()) } else { line(word, "", Vec::new()) };
+        if count > 0 {
+            // Every line names the model.
+            steps.push(Step::Event { text: format!("{}\n", of("Well,")), content: true, states: named.clone() });
+            steps.extend(plan::split_words(&format!("{}\n", of(PLACEHOLDER)), count - 1));
+        }
+    }
     if !calls.is_empty() {
         let states = Stated { tool_calls, ..named };
         steps.push(Step::Event { text: format!("{}\n", line("", "", calls)), content: true, states });

@@ -305,8 +305,10 @@ pub fn fuzz(data: &[u8]) {
     if let Ok(hooks) = locate(data) {
         let sites = hooks.exported.iter().map(|entry| entry.site);
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
-        for site in sites {
-            assert!(site.offset < data.len() as u64, "a site lies inside the file");
+        let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
+        let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
+        for offset in sites.map(|site| site.offset).chain(returns.copied()) {
+            assert!(offset < data.len() as u64, "a site lies inside the file");
         }
     }
     let _ = version(data);

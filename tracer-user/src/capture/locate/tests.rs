@@ -247,3 +247,53 @@ proptest! {
         quick(&data);
     }
 }
+
+/// The functions that were not found. A wrong one is the end of the test.
+fn missed(library: &Library, what: &str) -> Vec<&'static str> {
+    let hooks = locate(&library.stripped).unwrap_or_else(|reason| panic!("{what}: {reason}"));
+    assert_eq!(hooks.library, "boringssl");
+    let exported = |function| hooks.exported.iter().find(|entry| entry.function == function).map(|entry| entry.site);
+    let mut missed = Vec::new();
+    for (name, site) in [
+        ("SSL_read", exported(Function::Read)),
+        ("SSL_write", exported(Function::Write)),
+        ("SSL_free", hooks.free),
+        ("SSL_shutdown", hooks.shutdown),
+        ("SSL_set_tlsext_host_name", hooks.host_name),
+    ] {
+        match site {
+            Some(site) => library.check_site(name, &site),
+            None => missed.push(name),
+        }
+    }
+    let returns = hooks.stripped.and_then(|stripped| stripped.returns).unwrap_or_default();
+    assert!(returns.len() >= 2, "{what}: {returns:x?}");
+    let inside = ["SSL_read", "SSL_write"].map(|name| library.range(name).unwrap());
+    for offset in returns {
+        assert!(inside.iter().any(|range| range.contains(&offset)), "{what}: {offset:x}");
+        assert_eq!(library.bytes(offset)[0], 0xc3, "{what}: {offset:x}");
+    }
+    missed
+}
+
+#[test]
+fn functions_without_symbols_are_found_by_what_they_do() {
+    const KINDS: [&[&str]; 3] = [
+        &["-shared", "-fPIC", "-fvisibility=hidden"],
+        &["-static", "-nostdlib", "-no-pie", "-fno-pic", "-Wl,-e,talk", "-Wl,--unresolved-symbols=ignore-all"],
+        &["-pie", "-fPIE", "-nostdlib", "-Wl,-e,talk", "-Wl,--unresolved-symbols=ignore-all"],
+    ];
+    for kind in KINDS {
+        for unwinding in ["-fasynchronous-unwind-tables", "-fno-asynchronous-unwind-tables"] {
+            for (level, peek) in [("-O1", "-DSEPARATE_PEEK"), ("-O2", "-DSEPARATE_PEEK"), ("-O2", "-g"), ("-O3", "-g")]
+            {
+                let flags = [kind, &[level, unwinding, peek]].concat();
+                let library = library!("reports.c", flags.clone());
+                let missed = missed(&library, &format!("{flags:?}"));
+                // There, without a table, nothing tells where a function that makes no frame begins.
+                let excused: &[&str] = if level == "-O1" { &["SSL_free"] } else { &[] };
+                assert!(missed.iter().all(|name| excused.contains(name)), "{flags:?}: {missed:?}");
+            }
+        }
+    }
+}

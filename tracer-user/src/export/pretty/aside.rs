@@ -67,10 +67,12 @@ impl<'a> Aside<'a> {
             (None, Completeness::Full) => State::Done,
             (None, _) => State::Partial,
         };
+        // An answer on another connection may come before the exchange's own status.
+        let unstated = if state == State::Done { "answered" } else { "no answer seen" };
         let words = match (status, error) {
             // A kind that only repeats the status says nothing.
             (Some(status), Some(error)) if status != error => format!("{status} {error}"),
-            (status, error) => status.or(error).unwrap_or_else(|| "no answer seen".to_owned()),
+            (status, error) => status.or(error).unwrap_or_else(|| unstated.to_owned()),
         };
         let tool_call = match place {
             Some(Place::Tool { id, .. }) => Some(id.as_str()),

@@ -104,7 +104,7 @@ pub fn totals(tree: &Tree, summary: &Summary, width: usize, paint: Paint) -> Vec
 
 /// The total of one model's calls, in as many lines as it needs.
 fn sentence(totals: &Totals, width: usize, paint: Paint) -> Vec<String> {
-    let mut parts = vec![totals.calls_text()];
+    let mut parts: Vec<String> = (totals.calls > 0).then(|| totals.calls_text()).into_iter().collect();
     if let Some(input) = totals.input {
         let cached = totals.cached.filter(|cached| *cached > 0);
         let cached = cached.map(|cached| format!(" ({} cached)", text::grouped(cached))).unwrap_or_default();

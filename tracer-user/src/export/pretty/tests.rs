@@ -480,3 +480,59 @@ fn colours_only_where_they_are_wanted() {
     assert!(!wants_color(true, None, Some("dumb")));
     assert!(!render(&day(), &summary(), at(120, false)).contains('\u{1b}'));
 }
+
+#[test]
+fn other_hops_stand_beside_the_calls_and_in_the_run_of_their_tool() {
+    let hit = |start: u64, status: u16| crate::carrier::Carrier {
+        id: ExchangeId { connection: ConnectionKey(2), index: 0 },
+        connection: Arc::new(Connection::default()),
+        server_address: None,
+        server_port: None,
+        protocol_version: "1.1",
+        status: Some(status),
+        start: T0 + start * MS,
+        end: T0 + (start + 30) * MS,
+        completeness: Completeness::Full,
+        lost_bytes: None,
+        trace_parent: None,
+    };
+    let call_ref = |call: &LlmCall| crate::agent::CallRef {
+        id: call.id,
+        connection: Arc::clone(&call.connection),
+        trace_parent: None,
+    };
+    let first = asks(call("gpt-5", 0, 100), &[("tide_table", "a"), ("clock", "b")]);
+    let place = crate::agent::Place::Tool { asked_by: call_ref(&first), turn: None, number: 0, id: "a".to_owned() };
+    let request = crate::mcp::Request {
+        carrier: hit(110, 200),
+        number: 0,
+        method: "tools/call".to_owned(),
+        id: None,
+        tool: Some("tide_table\u{1b}[2J".to_owned()),
+        prompt: None,
+        resource: None,
+        protocol_version: None,
+        session_id: None,
+        error_code: None,
+        error: Some(CallError { kind: "tool_error".into() }),
+    };
+    let retrieval = crate::retrieval::Retrieval {
+        carrier: hit(150, 200),
+        store: "qdrant",
+        operation: "query",
+        collection: Some("rivers".to_owned()),
+        namespace: None,
+        top_k: Some(3),
+        returned: Some(3),
+        status_code: None,
+        error: None,
+    };
+    let mut pretty = Pretty::new(Vec::new(), Options { width: Some(100), ..Options::default() });
+    let agent = process("agent.py", 7);
+    pretty.call(&used(first, 20, None, 5), None, None, &agent).unwrap();
+    pretty.aside(&Aside::mcp(&request, Some(&place)), &agent).unwrap();
+    pretty.aside(&Aside::retrieval(&retrieval, None), &agent).unwrap();
+    pretty.call(&carries(used(call("gpt-5", 300, 100), 40, None, 6), &["a", "b"]), None, None, &agent).unwrap();
+    pretty.finish(&Summary::default()).unwrap();
+    insta::assert_snapshot!(String::from_utf8(pretty.into_inner()).unwrap());
+}

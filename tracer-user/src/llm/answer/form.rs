@@ -22,6 +22,8 @@ pub enum Field {
     ChoiceIndex,
     /// Of the choice that is being read, else of the only one.
     FinishReason,
+    /// The same of a choice under another name, which goes behind.
+    FinishReasonToo,
     /// Why there is no choice at all.
     BlockReason,
     /// The state of the answer; once it is over, that is why it ended.

@@ -20,6 +20,7 @@ use Field as F;
 struct Choice {
     index: Option<u64>,
     finish_reason: Option<String>,
+    finish_reason_too: Option<String>,
     calls: Vec<CallPart>,
 }
 
@@ -252,11 +253,11 @@ impl Answer {
     }
 
     fn end_choice(&mut self) {
-        let Choice { index, finish_reason, calls } = std::mem::take(&mut self.choice);
+        let Choice { index, finish_reason, finish_reason_too, calls } = std::mem::take(&mut self.choice);
         self.in_choice = false;
         let choice = index.unwrap_or(self.choices);
         self.choices += 1;
-        if let Some(reason) = finish_reason {
+        if let Some(reason) = finish_reason.or(finish_reason_too) {
             self.add_reason(choice, &reason);
         }
         for part in calls {
@@ -364,6 +365,7 @@ impl Sink<Field> for Answer {
             F::Fingerprint => self.first(|all| &mut all.fingerprint, value),
             F::ChoiceIndex => self.choice.index = value.count(),
             F::FinishReason => self.finish_reason(value),
+            F::FinishReasonToo => self.choice.finish_reason_too = value.str().map(str::to_owned),
             F::Status if !matches!(value.str(), Some("created" | "queued" | "in_progress")) => {
                 self.finish_reason(value)
             }

@@ -6,6 +6,9 @@
 mod request;
 mod response;
 
+pub use request::REQUEST;
+pub use response::AnthropicResponse;
+
 use super::{
     Claim, Dialect,
     call::Operation,
@@ -14,8 +17,6 @@ use super::{
     request::Draft,
 };
 use crate::proto::RequestHead;
-use request::REQUEST;
-use response::AnthropicResponse;
 
 /// One of the API's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

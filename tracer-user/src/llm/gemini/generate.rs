@@ -67,7 +67,7 @@ const FUNCTIONS: Shape<F> = Shape::container(F::Tools).items(&Shape::container(F
 const TOOL: Shape<F> =
     Shape::through().members(&[("functionDeclarations", FUNCTIONS), ("function_declarations", FUNCTIONS)]);
 
-const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
+const ASKED: &[(&str, Shape<F>)] = &[
     ("contents", Shape::container(F::Messages).items(&CONTENT)),
     ("systemInstruction", SYSTEM),
     ("system_instruction", SYSTEM),
@@ -75,7 +75,10 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("generation_config", CONFIG),
     // One object may stand there without a list around it.
     ("tools", Shape::container(F::Tools).members(&[("functionDeclarations", FUNCTIONS)]).items(&TOOL)),
-]);
+];
+const WRAPPED: Shape<F> = Shape::through().members(ASKED);
+const REQUEST: Shape<F> =
+    Shape::container(F::Root).members(ASKED).and(&[("model", Shape::value(F::Model)), ("request", WRAPPED)]);
 
 const DATA: Shape<A> = Shape::through().members(&[("data", Shape::presence(A::Content))]);
 const ANSWER_PART: Shape<A> = Shape::through().members(&[
@@ -123,5 +126,6 @@ const MEMBERS: &[(&str, Shape<A>)] = &[
     ("promptFeedback", Shape::through().members(&[("blockReason", Shape::value(A::BlockReason))])),
     ("error", ERROR),
 ];
-const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS);
+const WRAPPED_ANSWER: &[(&str, Shape<A>)] = &[("response", Shape::through().members(MEMBERS))];
+const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).and(WRAPPED_ANSWER);
 static ANSWER: Form = Form { reasoning: Reasoning::Apart, ..Form::new(&RESPONSE) };

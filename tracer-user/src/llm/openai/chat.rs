@@ -72,6 +72,8 @@ const CHOICE: Shape<A> = Shape::container(A::Choice).members(&[
     ("messages", Shape::through().items(&MESSAGE)),
     ("text", Shape::presence(A::Content)),
     ("finish_reason", Shape::value(A::FinishReason)),
+    // Mistral's and DeepSeek's models on Bedrock; vLLM states a stop token here, beside the finish reason.
+    ("stop_reason", Shape::value(A::FinishReasonToo)),
     ("logprobs", LOGPROBS),
     // Moonshot states the usage of a stream here; OpenRouter an error.
     ("usage", USAGE),

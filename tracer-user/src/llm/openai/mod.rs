@@ -20,16 +20,23 @@ pub use response::{LOGPROBS, LOGPROBS_LIST, MESSAGE, TOP_ERRORS, USAGE};
 use super::{
     Claim,
     json_dialect::PathFacts,
-    recognise::{Target, azure_deployment, databricks_endpoint, ends_with, vertex_model},
+    recognise::{Target, azure_deployment, databricks_endpoint, ends_with, percent_decoded, segments, vertex_model},
 };
 
 /// Deployments and endpoints that a path names.
 fn path_facts(path: &str) -> PathFacts {
-    let model = azure_deployment(path).or_else(|| databricks_endpoint(path));
+    let model = azure_deployment(path).or_else(|| databricks_endpoint(path)).or_else(|| engine(path));
     match vertex_model(path) {
         Some(vertex) => PathFacts { model: Some(vertex.model), stream: Some(vertex.stream) },
         None => PathFacts { model, stream: None },
     }
+}
+
+/// `{e}` of `…/engines/{e}/completions`, which GitHub Copilot still asks for.
+fn engine(path: &str) -> Option<String> {
+    let mut last = segments(path).skip(1);
+    let engine = last.next()?;
+    (last.next()? == "engines").then(|| percent_decoded(engine))
 }
 
 /// The claim of an endpoint by the last segment of its path: the API's own below `/v1`, in Azure's deployments and at

@@ -2,12 +2,15 @@
 //!
 //! - Request and response: <https://platform.openai.com/docs/api-reference/responses>
 //! - Events of a stream: <https://platform.openai.com/docs/api-reference/responses-streaming>
+//! - Over a WebSocket, where `proto` tells the responses apart: <https://developers.openai.com/api/docs/guides/websocket-mode>
+//! - Compaction: <https://platform.openai.com/docs/api-reference/responses/compact>
 
 mod request;
 mod response;
 
 use super::{
     Claim, Dialect,
+    background::retrieved,
     call::Operation,
     decode::{CallLimits, Decoder, JsonDecoder},
     recognise::{Target, ends_with},
@@ -24,10 +27,18 @@ impl Dialect for OpenAiResponses {
         "openai_responses"
     }
 
-    fn claim(&self, head: &RequestHead, _: Option<&Target<'_>>) -> Claim {
-        if ends_with(&head.path, &["v1", "responses"]) || ends_with(&head.path, &["openai", "responses"]) {
+    fn claim(&self, head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
+        let ends = |last: &[&str]| ends_with(&head.path, last);
+        let known = || target.is_some_and(|target| target.is_known());
+        if head.method == "GET" && retrieved(&head.path).is_some() {
             Claim::Sure
-        } else if ends_with(&head.path, &["responses"]) {
+        // Compaction is done by the model, and its tokens are billed.
+        } else if ["v1", "openai", "codex"].iter().any(|api| ends(&[api, "responses"]))
+            || ends(&["responses", "compact"])
+            || (ends(&["responses"]) && known())
+        {
+            Claim::Sure
+        } else if ends(&["responses"]) || head.is_websocket() {
             Claim::ByBody
         } else {
             Claim::None
@@ -46,7 +57,14 @@ impl Dialect for OpenAiResponses {
         Some("responses")
     }
 
-    fn decoder(&self, _: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
-        Box::new(JsonDecoder::new(Draft::new(&REQUEST, limits), ResponsesResponse::new(limits)))
+    fn over_websocket(&self) -> bool {
+        true
+    }
+
+    fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
+        // Over a WebSocket the answer is a stream always: requests need not say so.
+        let stream = target.head.is_websocket().then_some(true);
+        let request = Draft::new(&REQUEST, limits).with_stream(stream);
+        Box::new(JsonDecoder::new(request, ResponsesResponse::new(limits)))
     }
 }

@@ -26,5 +26,7 @@ pub const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("text", Shape::through().members(&[("format", FORMAT)])),
     ("tools", TOOLS),
     ("previous_response_id", Shape::value(F::PreviousResponse)),
+    ("background", Shape::value(F::Background)),
+    ("type", Shape::value(F::Announcement)),
     ("conversation", Shape::value(F::Conversation).members(&[("id", Shape::value(F::Conversation))])),
 ]);

@@ -195,7 +195,7 @@ impl Sink<Field> for ResponsesResponse {
                     self.seen.news = true;
                 }
             }
-            F::Object => self.fits |= value.str() == Some("response"),
+            F::Object => self.fits |= matches!(value.str(), Some("response" | "response.compaction")),
             F::Id if self.id.is_none() => {
                 self.keep.first(&mut self.id, value);
                 self.seen.news = true;
@@ -210,6 +210,8 @@ impl Sink<Field> for ResponsesResponse {
                     self.seen.news = true;
                 }
             }
+            // Over a WebSocket an error can state what its HTTP status would be.
+            F::Status if value.count().is_some() => self.failure.scalar(Part::Code, value),
             F::Status => {
                 self.status = value.str().map(str::to_owned);
                 self.seen.news = true;

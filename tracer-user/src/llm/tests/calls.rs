@@ -135,6 +135,12 @@ fn bodies_of_other_traffic_are_not_asked_for() {
         ("POST", ""),
         ("POST", "/v1/traces"),
         ("POST", "/v1/messages/count_tokens"),
+        ("POST", "/v1/messages/batches"),
+        ("POST", "/v1/responses/input_tokens"),
+        ("POST", "/v1/responses/resp_1234567/cancel"),
+        ("GET", "/v1/responses/resp_1234567/input_items"),
+        ("POST", "/v1internal:countTokens"),
+        ("POST", "/v1internal:loadCodeAssist"),
         ("POST", "/v1/threads/t/messages"),
         ("POST", "/upload"),
     ] {
@@ -322,4 +328,91 @@ fn tool_calls_beyond_the_cap_are_counted() {
     exchange.events.iter().chain([&end]).for_each(|event| calls.push(event, &mut found));
     assert_eq!(found[0].response.tool_calls.len(), limits.call.entries);
     assert_eq!(calls.counts().dropped_values, 5);
+}
+
+#[test]
+fn bodies_without_a_head_say_what_they_are() {
+    let call = Exchange::without_head().request(CHAT).response(200, &[]).body(ANSWER).complete().unwrap();
+    assert_eq!((call.request.model.as_deref(), call.response.model.as_deref()), (Some("m"), Some("m-1")));
+    assert_eq!(call.completeness, Completeness::Partial);
+    let call = Exchange::without_head().request(MESSAGES).response(200, &[]).body(MESSAGE).complete().unwrap();
+    assert_eq!(call.provider, "anthropic");
+    // The answer alone, and the answer without its head.
+    let call = Exchange::without_head().response(200, &[]).body(MESSAGE).complete().unwrap();
+    assert_eq!((call.provider.as_ref(), call.request.model), ("anthropic", None));
+    let call = Exchange::without_head().request(CHAT).body(ANSWER).complete().unwrap();
+    assert_eq!((call.response.status, call.times.first_byte), (None, None));
+}
+
+#[test]
+fn bodies_without_a_head_that_say_nothing_are_no_calls() {
+    for (request, answer) in [
+        (CHAT, r#"{"ok":true}"#),
+        (r#"{"model":"m"}"#, ANSWER),
+        (r#"{"query":"a"}"#, r#"{"choices":["red","blue"]}"#),
+        (r#"{"events":[1,2]}"#, r#"{"id":"1","model":"x100"}"#),
+        ("a=b", "yes"),
+    ] {
+        assert!(
+            Exchange::without_head().request(request).response(200, &[]).body(answer).complete().is_none(),
+            "{request} {answer}"
+        );
+    }
+}
+
+#[test]
+fn bedrock_is_known_by_path_wherever_it_stands() {
+    const CONVERSE: &str = r#"{"messages":[{"role":"user","content":[{"text":"Hi"}]}]}"#;
+    const CONVERSED: &str = r#"{"output":{"message":{"content":[{"text":"Yes"}]}},"stopReason":"end_turn","usage":{}}"#;
+    for (authority, path, request, response) in [
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/model/m/converse", CONVERSE, CONVERSED),
+        ("bedrock-runtime.us-east-1.api.aws", "/model/m/converse", CONVERSE, CONVERSED),
+        ("vpce-1-a.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/m/converse", CONVERSE, CONVERSED),
+        ("localhost:4566", "/model/m/converse", CONVERSE, CONVERSED),
+        ("gateway.example", "/bedrock/model/anthropic.m/invoke", MESSAGES, MESSAGE),
+        ("bedrock-runtime.us-east-1.amazonaws.com", "/openai/v1/chat/completions", CHAT, ANSWER),
+        ("bedrock-mantle.us-east-1.api.aws", "/v1/chat/completions", CHAT, ANSWER),
+        ("bedrock-mantle.us-east-1.api.aws", "/anthropic/v1/messages", MESSAGES, MESSAGE),
+    ] {
+        let call = Exchange::post(authority, path).request(request).response(200, &[]).body(response).complete();
+        let call = call.unwrap_or_else(|| panic!("{authority}{path}"));
+        let known = path.starts_with("/model") || path.contains("/model/") || authority.contains("bedrock");
+        assert_eq!(call.provider, if known { "aws.bedrock" } else { "openai" }, "{authority}{path}");
+    }
+}
+
+#[test]
+fn what_else_bedrock_serves_is_no_call() {
+    for path in [
+        "/model/anthropic.m/count-tokens",
+        "/guardrail/g/version/1/apply",
+        "/guardrail-checks/invoke",
+        "/async-invoke",
+        "/model/cohere.rerank-v3-5:0/invoke",
+        "/model/amazon.nova-sonic-v1:0/invoke-with-bidirectional-stream",
+        "/agents/A/agentAliases/B/sessions/C/text",
+        "/flows/F/aliases/A",
+        "/retrieveAndGenerate",
+    ] {
+        for authority in ["bedrock-runtime.us-east-1.amazonaws.com", "bedrock-agent-runtime.us-east-1.amazonaws.com"] {
+            let exchange = Exchange::post(authority, path).request(MESSAGES).response(200, &[]).body(MESSAGE);
+            assert_eq!(exchange.complete(), None, "{authority}{path}");
+        }
+    }
+    // Another's endpoint of the same form.
+    let other = Exchange::post("app.example", "/model/m/invoke").request(r#"{"inputs":[1]}"#).response(200, &[]);
+    assert_eq!(other.body(r#"{"outputs":[2]}"#).complete(), None);
+}
+
+#[test]
+fn aws_sdks_count_their_attempts_and_gateways_may_unpack_the_stream() {
+    let call = Exchange::post("localhost:8000", "/model/meta.m/invoke-with-response-stream")
+        .with_headers(&[("amz-sdk-request", "attempt=3; max=5")])
+        .request(r#"{"prompt":"Hi"}"#)
+        .response(200, &[("x-amzn-bedrock-invocation-latency", "12")])
+        .sse("", r#"{"generation":"Yes","prompt_token_count":2,"generation_token_count":1,"stop_reason":"stop"}"#)
+        .complete()
+        .unwrap();
+    assert_eq!((call.attempt, call.response.processing_ms), (Some(3), Some(12.0)));
+    assert_eq!((call.usage.input, call.usage.output), (Some(2), Some(1)));
 }

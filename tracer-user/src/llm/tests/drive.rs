@@ -100,6 +100,11 @@ impl Exchange {
         }
     }
 
+    /// An exchange whose request's head was not captured; it has begun.
+    pub fn without_head() -> Self {
+        Self { head: RequestHead::default(), ..Self::post("", "") }.begin()
+    }
+
     pub fn with_headers(mut self, fields: &[(&str, &str)]) -> Self {
         self.head.headers = headers(fields);
         self
@@ -151,6 +156,13 @@ impl Exchange {
     pub fn lost(mut self, request: bool, bytes: Option<u64>) -> Self {
         let (id, at) = (self.id, self.next());
         self.events.push(exchange::Event::Lost { id, at, request, bytes });
+        self
+    }
+
+    /// Ends it, without reading it.
+    pub fn ending(mut self) -> Self {
+        let (id, at) = (self.id, self.next());
+        self.events.push(exchange::Event::End { id, at, outcome: Outcome::Complete });
         self
     }
 

@@ -17,6 +17,8 @@ pub(in super::super) enum Coding {
     Deflate,
     Brotli,
     Zstd,
+    /// Deflate without a wrapper: the messages of a WebSocket. No content coding is called so.
+    RawDeflate,
     Unsupported,
 }
 
@@ -49,7 +51,7 @@ impl Coding {
 }
 
 /// The codings of one body, undone in the reverse order of their application.
-pub(super) struct Decoder {
+pub(in super::super) struct Decoder {
     /// Outermost first.
     stages: Vec<Stage>,
     output: Box<[u8]>,
@@ -59,7 +61,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// `None` when there is nothing to undo.
-    pub(super) fn new(codings: &[Coding], limits: &Limits) -> Result<Option<Self>, Fault> {
+    pub(in super::super) fn new(codings: &[Coding], limits: &Limits) -> Result<Option<Self>, Fault> {
         if codings.is_empty() {
             return Ok(None);
         }
@@ -71,11 +73,32 @@ impl Decoder {
     }
 
     /// Yields everything that `bytes` allow to be decoded.
-    pub(super) fn push(&mut self, bytes: &[u8], limits: &Limits, sink: &mut impl FnMut(Bytes)) -> Result<(), Fault> {
+    pub(in super::super) fn push(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        sink: &mut impl FnMut(Bytes),
+    ) -> Result<(), Fault> {
         self.encoded += bytes.len() as u64;
         let allowance = self.encoded.saturating_mul(limits.expansion_ratio).max(limits.expansion_grace);
         let mut budget = Budget { decoded: &mut self.decoded, most: allowance.min(limits.decoded_bytes) };
         run(&mut self.stages, bytes, &mut self.output, &mut budget, sink)
+    }
+}
+
+impl Decoder {
+    /// The next of several parts begins that have one decoder and each their own caps (RFC 7692: a message). `renew`
+    /// forgets what the parts before it were.
+    pub(in super::super) fn begin_part(&mut self, renew: bool) {
+        (self.encoded, self.decoded) = (0, 0);
+        for stage in &mut self.stages {
+            if let Stage::RawDeflate { inflate, ended } = stage
+                && (renew || *ended)
+            {
+                inflate.reset(false);
+                *ended = false;
+            }
+        }
     }
 }
 
@@ -140,6 +163,10 @@ enum Stage {
         ended: bool,
     },
     Zstd(zstd::stream::raw::Decoder<'static>),
+    RawDeflate {
+        inflate: Decompress,
+        ended: bool,
+    },
 }
 
 impl Stage {
@@ -158,6 +185,7 @@ impl Stage {
                 decoder.set_parameter(DParameter::WindowLogMax(limits.zstd_window_log)).map_err(|_| Fault::Limit)?;
                 Self::Zstd(decoder)
             }
+            Coding::RawDeflate => Self::RawDeflate { inflate: Decompress::new(false), ended: false },
             Coding::Unsupported => return Err(Fault::Unsupported),
         })
     }
@@ -165,9 +193,9 @@ impl Stage {
     fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Fault> {
         match self {
             Self::Gzip(gzip) => gzip.step(input, output),
-            Self::Deflate { ended: true, .. } | Self::Brotli { ended: true, .. } => {
-                Ok(Step { consumed: input.len(), produced: 0 })
-            }
+            Self::Deflate { ended: true, .. }
+            | Self::Brotli { ended: true, .. }
+            | Self::RawDeflate { ended: true, .. } => Ok(Step { consumed: input.len(), produced: 0 }),
             Self::Deflate { start, inflate: None, .. } if start.len() + input.len() < 2 => {
                 start.extend_from_slice(input);
                 Ok(Step { consumed: input.len(), produced: 0 })
@@ -206,6 +234,11 @@ impl Stage {
                     BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {}
                 }
                 Ok(Step { consumed, produced })
+            }
+            Self::RawDeflate { inflate, ended } => {
+                let (step, status) = inflate_step(inflate, input, output)?;
+                *ended = status == Status::StreamEnd;
+                Ok(step)
             }
             Self::Zstd(decoder) => {
                 let mut source = InBuffer::around(input);

@@ -3,11 +3,11 @@
 mod coding;
 mod framing;
 
-pub(super) use coding::Coding;
+pub(super) use coding::{Coding, Decoder};
 
 use bytes::Bytes;
 
-use self::{coding::Decoder, framing::Framing};
+use self::framing::Framing;
 use super::{Fault, Limits, Piece};
 
 /// What a body yields.

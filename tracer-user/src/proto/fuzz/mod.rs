@@ -29,6 +29,8 @@ pub(super) const SMALL: Limits = Limits {
     zstd_window_log: 17,
     sse_event_bytes: 256,
     line_bytes: 256,
+    websocket_message_bytes: 512,
+    held_message_bytes: 64,
     message_bytes: 256,
     element_bytes: 256,
     part_head_bytes: 128,
@@ -72,6 +74,102 @@ pub(super) fn check_order(events: &[Event]) {
         }
     }
     assert!(requests.values().chain(responses.values()).all(|ended| *ended));
+}
+
+/// Both directions behind an upgrade. The first byte chooses the extensions. Of each record the first byte says what it
+/// is, the second how long: bytes of a direction as they are, a text message of a direction that is framed here, a
+/// compressed one, or a loss.
+pub fn websocket(data: &[u8]) {
+    let [choice, data @ ..] = data else { return };
+    let extensions = match choice % 3 {
+        0 => "",
+        1 => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+        _ => "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n",
+    };
+    let path = if choice & 0x80 == 0 { "/v1/responses" } else { "/socket" };
+    let upgrade = format!("GET {path} HTTP/1.1\r\nUpgrade: websocket\r\n\r\n");
+    let accept = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n{extensions}\r\n");
+    let read = |step: usize| {
+        let mut connection = Connection::new(SMALL, Role::Client, |_| true);
+        let (mut events, mut rest, mut sound) = (Vec::new(), data, true);
+        connection.push(0, Direction::Send, Bytes::copy_from_slice(upgrade.as_bytes()), &mut events);
+        connection.push(0, Direction::Receive, Bytes::copy_from_slice(accept.as_bytes()), &mut events);
+        while let [kind, length, more @ ..] = rest {
+            let (record, more) = more.split_at(usize::from(*length).min(more.len()));
+            rest = more;
+            let direction = if kind & 1 == 0 { Direction::Send } else { Direction::Receive };
+            let bytes = match kind >> 1 & 7 {
+                0 => record.to_vec(),
+                1 => framed(0xc1, direction, record),
+                2 => framed(0x01, direction, record),
+                3 => framed(0x80, direction, record),
+                4 => {
+                    sound = false;
+                    connection.gap(1, direction, (record.len() as u64).checked_sub(1), &mut events);
+                    continue;
+                }
+                _ => framed(0x81, direction, record),
+            };
+            // Broken framing is found again at a record's start; where broken compression is noticed depends on the
+            // cuts.
+            sound &= kind >> 1 & 7 > 1;
+            for piece in bytes.chunks(step) {
+                connection.push(1, direction, Bytes::copy_from_slice(piece), &mut events);
+            }
+        }
+        connection.close(2, ClosedBy::Peer, &mut events);
+        check_order(&events);
+        (sound, outline(&events))
+    };
+    let (sound, whole) = read(usize::MAX);
+    let (_, cut) = read(3);
+    if sound {
+        assert_eq!(whole, cut, "cutting changes the events");
+    }
+}
+
+fn framed(first: u8, direction: Direction, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    let masked = direction == Direction::Send;
+    let bit = if masked { 0x80 } else { 0 };
+    match u8::try_from(payload.len()).ok().filter(|length| *length < 126) {
+        Some(length) => bytes.push(bit | length),
+        None => {
+            bytes.push(bit | 126);
+            bytes.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        }
+    }
+    if masked {
+        bytes.extend_from_slice(&[1, 2, 3, 4]);
+        bytes.extend(payload.iter().zip([1, 2, 3, 4].into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    } else {
+        bytes.extend_from_slice(payload);
+    }
+    bytes
+}
+
+/// Kind and stream of each event, neighbouring pieces of a body joined, with the bytes that they carry. How much of a
+/// broken body comes before the fault is noticed depends on the cuts: losses end the comparison.
+fn outline(events: &[Event]) -> Vec<(u8, u32, usize)> {
+    let mut lines: Vec<(u8, u32, usize)> = Vec::new();
+    for event in events {
+        let line = match event {
+            Event::RequestHead { stream, .. } => (0, *stream, 0),
+            Event::RequestBody { stream, piece: Piece::Bytes(bytes), .. } => (1, *stream, bytes.len()),
+            Event::RequestBody { stream, .. } => (1, *stream, 0),
+            Event::RequestEnd { stream, .. } => (2, *stream, 0),
+            Event::ResponseHead { stream, .. } => (3, *stream, 0),
+            Event::ResponseBody { stream, piece: Piece::Sse { data, .. }, .. } => (4, *stream, data.len()),
+            Event::ResponseBody { stream, .. } => (4, *stream, 0),
+            Event::ResponseEnd { stream, .. } => (5, *stream, 0),
+            Event::Lost { .. } => return Vec::new(),
+        };
+        match lines.last_mut() {
+            Some((1, stream, bytes)) if line.0 == 1 && *stream == line.1 => *bytes += line.2,
+            _ => lines.push(line),
+        }
+    }
+    lines
 }
 
 /// Codings and framing of one body: the first byte chooses them, the second how the rest is cut.

@@ -97,6 +97,15 @@ impl Direction {
         matches!(self.state, State::Body(Framing::Hunt(_)))
     }
 
+    /// Between messages, or where a message may begin.
+    pub(super) fn is_between(&self) -> bool {
+        match self.state {
+            State::Head => self.partial.is_empty(),
+            State::Searching => true,
+            State::Body(_) | State::Opaque => false,
+        }
+    }
+
     /// Takes a whole head from the start of `input`, or keeps what there is of it. A head that lies in one record is
     /// not copied.
     pub(super) fn take_head(

@@ -15,8 +15,12 @@ use self::{
     message::{Current, Direction, Progress, Skip, State},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex, body::Body, detect, message::Kind,
+    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex,
+    body::Body,
+    detect,
+    message::Kind,
     sse::Likeness,
+    websocket::{self, Subject, WebSocket},
 };
 
 /// A request whose response has not begun.
@@ -26,6 +30,8 @@ struct Pending {
     /// Its response has no body, whatever the head says.
     head_only: bool,
     connect: bool,
+    /// It asks for a WebSocket that is of interest.
+    upgrade: Option<Arc<RequestHead>>,
 }
 
 pub(super) struct Http1 {
@@ -39,6 +45,8 @@ pub(super) struct Http1 {
     protocol: Protocol,
     /// Bytes searched in vain, while nothing is proven.
     undecided: u64,
+    /// What the connection was upgraded to.
+    websocket: Option<Box<WebSocket>>,
     upgraded: bool,
 }
 
@@ -53,6 +61,7 @@ impl Http1 {
             requests_lost: false,
             protocol: Protocol::Undecided,
             undecided: 0,
+            websocket: None,
             upgraded: false,
         }
     }
@@ -63,17 +72,30 @@ impl Http1 {
     }
 
     pub(super) fn protocol(&self) -> Protocol {
-        self.protocol
+        match self.websocket.as_ref().map(|websocket| websocket.subject()) {
+            None | Some(Subject::Unknown) => self.protocol,
+            Some(Subject::Responses) => Protocol::WebSocket,
+            Some(Subject::Realtime) => Protocol::Realtime,
+            Some(Subject::Other) => Protocol::Other,
+        }
     }
 
     pub(super) fn push_request(&mut self, at: u64, mut input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
         let mut record_start = true;
+        if self.joins_websocket(&input) {
+            self.join_websocket(at, limits, out);
+        }
         if self.requests.is_hunting() && detect::request_line(&input) == Likeness::Yes {
             self.requests.end_message(at, End::Undecodable(Fault::Lost), State::Head, limits, out);
         }
         while !input.is_empty() {
             match &self.requests.state {
-                State::Opaque => return,
+                State::Opaque => {
+                    if let Some(websocket) = &mut self.websocket {
+                        websocket.push_client(at, input, limits, out);
+                    }
+                    return;
+                }
                 State::Searching if !record_start || detect::request_line(&input) == Likeness::No => {
                     return self.search_in_vain(input.len(), limits);
                 }
@@ -111,7 +133,12 @@ impl Http1 {
         }
         while !input.is_empty() {
             match &self.responses.state {
-                State::Opaque => return,
+                State::Opaque => {
+                    if let Some(websocket) = &mut self.websocket {
+                        websocket.push_server(at, input, limits, out);
+                    }
+                    return;
+                }
                 State::Searching if !record_start || detect::status_line(&input) == Likeness::No => {
                     return self.search_in_vain(input.len(), limits);
                 }
@@ -143,6 +170,9 @@ impl Http1 {
     }
 
     pub(super) fn gap_request(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.gap_client(at, lost, limits, out);
+        }
         if matches!(self.requests.state, State::Opaque) {
             return;
         }
@@ -156,6 +186,9 @@ impl Http1 {
     }
 
     pub(super) fn gap_response(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+        if let Some(websocket) = &mut self.websocket {
+            return websocket.gap_server(at, lost, limits, out);
+        }
         if matches!(self.responses.state, State::Opaque) {
             return;
         }
@@ -175,6 +208,9 @@ impl Http1 {
     /// The connection ended. `orderly` is false when it was reset or cut: then a body that lasts until the close is not
     /// known to be whole.
     pub(super) fn close(&mut self, at: u64, orderly: bool, limits: &Limits, out: &mut Vec<Event>) {
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close(at, out);
+        }
         self.requests.end_message(at, End::Truncated, State::Opaque, limits, out);
         if orderly && matches!(self.responses.state, State::Body(message::Framing::UntilClose)) {
             let last = self.responses.last_byte_at;
@@ -204,15 +240,15 @@ impl Http1 {
         let stream = self.next_stream;
         self.next_stream += 1;
         let wanted = (self.wants)(&head);
-        self.pending.push_back(Pending {
-            stream,
-            wanted,
-            head_only: head.method == "HEAD",
-            connect: head.method == "CONNECT",
-        });
+        let (head_only, connect) = (head.method == "HEAD", head.method == "CONNECT");
+        let head = Arc::new(head);
+        // An upgrade is no exchange of interest itself: those come behind it.
+        let upgrade = (wanted && head.is_websocket()).then(|| head.clone());
+        let wanted = wanted && upgrade.is_none();
+        self.pending.push_back(Pending { stream, wanted, head_only, connect, upgrade });
         let body = wanted.then(|| Body::new(head.headers.get("content-type"), &codings, false, limits));
         if wanted {
-            out.push(Event::RequestHead { at, first_byte_at, stream, head: Arc::new(head) });
+            out.push(Event::RequestHead { at, first_byte_at, stream, head });
         }
         self.requests.current = Some(Current { stream, body });
         match length {
@@ -240,12 +276,16 @@ impl Http1 {
             return;
         }
         let pending = self.pending.pop_front().unwrap_or_else(|| self.unseen_request());
-        let Pending { stream, wanted, head_only, connect } = pending;
+        let Pending { stream, wanted, head_only, connect, upgrade } = pending;
         self.upgraded |=
             status == 101 && head.headers.get("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("h2c"));
         let tunnel = status == 101 || connect && matches!(status, 200..=299);
         let bodiless = head_only || tunnel || matches!(status, 204 | 304);
         let body = wanted.then(|| content_body(&head.headers, &codings, bodiless, limits));
+        if let (101, Some(request)) = (status, upgrade) {
+            let websocket = WebSocket::upgraded(request, &head, self.next_stream, limits);
+            self.websocket = Some(Box::new(websocket));
+        }
         if wanted {
             out.push(Event::ResponseHead { at, stream, head: Arc::new(head), first_byte_at });
         }
@@ -272,7 +312,7 @@ impl Http1 {
     fn unseen_request(&mut self) -> Pending {
         let stream = self.next_stream;
         self.next_stream += u32::from(self.requests_lost);
-        Pending { stream, wanted: self.requests_lost, head_only: false, connect: false }
+        Pending { stream, wanted: self.requests_lost, head_only: false, connect: false, upgrade: None }
     }
 
     fn lose_requests(&mut self, at: u64, fault: Fault, limits: &Limits, out: &mut Vec<Event>) {
@@ -297,6 +337,23 @@ impl Http1 {
                 out.push(Event::ResponseEnd { at, stream, end: End::Undecodable(fault) });
             }
         }
+    }
+
+    /// Whether a record of the client shows that the connection was upgraded unseen.
+    fn joins_websocket(&self, record: &[u8]) -> bool {
+        let possible = match self.protocol {
+            Protocol::Undecided => true,
+            _ => self.pending.back().is_some_and(|pending| pending.upgrade.is_some()),
+        };
+        possible && self.requests.is_between() && websocket::begins(record)
+    }
+
+    fn join_websocket(&mut self, at: u64, limits: &Limits, out: &mut Vec<Event>) {
+        let request = self.pending.pop_back().and_then(|pending| pending.upgrade);
+        self.abandon_pending(at, Fault::Lost, out);
+        self.responses.end_message(at, End::Undecodable(Fault::Lost), State::Opaque, limits, out);
+        self.requests.end_message(at, End::Undecodable(Fault::Lost), State::Opaque, limits, out);
+        self.websocket = Some(Box::new(WebSocket::joined(request, self.next_stream, limits)));
     }
 
     fn search_in_vain(&mut self, bytes: usize, limits: &Limits) {

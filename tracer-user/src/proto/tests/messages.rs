@@ -170,11 +170,11 @@ fn a_close_truncates_what_is_not_whole() {
 #[test]
 fn upgrades_and_tunnels_are_opaque() {
     let talk = Talk::new()
-        .client("GET /v1/realtime HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-        .server("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x01\x02")
+        .client("GET /v1/models HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        .server("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n\x01\x02")
         .client(GET)
         .close(ClosedBy::Peer);
-    assert_eq!(talk.told(), ["0> GET /v1/realtime", "0> end", "0< 101", "0< end"]);
+    assert_eq!(talk.told(), ["0> GET /v1/models", "0> end", "0< 101", "0< end"]);
     let talk = Talk::new()
         .client("CONNECT a.example:443 HTTP/1.1\r\n\r\n")
         .server("HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")

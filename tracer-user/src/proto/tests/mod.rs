@@ -7,6 +7,7 @@ mod http2;
 mod http2_peers;
 mod messages;
 mod properties;
+mod websocket;
 
 use std::io::Write;
 

@@ -74,7 +74,7 @@ fn byte_by_byte_gives_the_same() {
 }
 
 /// Cuts every record at the given places.
-fn cut(records: &[(Direction, Vec<u8>)], sizes: &[usize]) -> Vec<(Direction, Vec<u8>)> {
+pub(super) fn cut(records: &[(Direction, Vec<u8>)], sizes: &[usize]) -> Vec<(Direction, Vec<u8>)> {
     let mut sizes = sizes.iter().copied().cycle();
     let mut pieces = Vec::new();
     for (direction, bytes) in records {
@@ -86,6 +86,34 @@ fn cut(records: &[(Direction, Vec<u8>)], sizes: &[usize]) -> Vec<(Direction, Vec
         }
     }
     pieces
+}
+
+/// Loses or changes bytes of some records: each fault is a record's number, a kind of damage, and a byte for it.
+pub(super) fn damaged(mut talk: Talk, records: &[(Direction, Vec<u8>)], faults: &[(usize, u8, u8)]) -> Talk {
+    for (number, (direction, bytes)) in records.iter().enumerate() {
+        let (direction, mut bytes) = (*direction, bytes.clone());
+        for (_, fault, byte) in faults.iter().filter(|(place, ..)| *place == number) {
+            let length = bytes.len();
+            match fault {
+                0 => {
+                    talk = talk.gap(direction, length as u64);
+                    bytes.clear();
+                }
+                1 => {
+                    talk = talk.gap(direction, None);
+                    bytes.clear();
+                }
+                2 => {
+                    if let Some(place) = bytes.get_mut(usize::from(*byte) % length.max(1)) {
+                        *place ^= byte;
+                    }
+                }
+                _ => talk = talk.gap(direction, u64::from(*byte) + 1),
+            }
+        }
+        talk = talk.push(direction, &bytes);
+    }
+    talk
 }
 
 proptest! {
@@ -102,29 +130,7 @@ proptest! {
         sizes in prop::collection::vec(1usize..300, 1..20),
         faults in prop::collection::vec((0usize..200, 0u8..4, any::<u8>()), 0..12),
     ) {
-        let mut talk = Talk::new();
-        for (number, (direction, mut bytes)) in cut(&conversation(), &sizes).into_iter().enumerate() {
-            for (_, fault, byte) in faults.iter().filter(|(place, ..)| *place == number) {
-                let length = bytes.len();
-                match fault {
-                    0 => {
-                        talk = talk.gap(direction, length as u64);
-                        bytes.clear();
-                    }
-                    1 => {
-                        talk = talk.gap(direction, None);
-                        bytes.clear();
-                    }
-                    2 => {
-                        if let Some(place) = bytes.get_mut(usize::from(*byte) % length.max(1)) {
-                            *place ^= byte;
-                        }
-                    }
-                    _ => talk = talk.gap(direction, u64::from(*byte) + 1),
-                }
-            }
-            talk = talk.push(direction, &bytes);
-        }
+        let talk = damaged(Talk::new(), &cut(&conversation(), &sizes), &faults);
         let talk = talk.close(ClosedBy::Peer);
         super::super::fuzz::check_order(&talk.events);
     }

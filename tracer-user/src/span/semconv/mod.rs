@@ -89,6 +89,8 @@ names! {
     Core OPENAI_RESPONSE_SERVICE_TIER = "openai.response.service_tier";
     Core OPENAI_RESPONSE_SYSTEM_FINGERPRINT = "openai.response.system_fingerprint";
 
+    Core AWS_BEDROCK_GUARDRAIL_ID = "aws.bedrock.guardrail.id";
+
     Core SERVER_ADDRESS = "server.address";
     Core SERVER_PORT = "server.port";
     Core HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";

@@ -56,6 +56,7 @@ const PUBLISHED: &[&str] = &[
     attribute::OPENAI_REQUEST_SERVICE_TIER,
     attribute::OPENAI_RESPONSE_SERVICE_TIER,
     attribute::OPENAI_RESPONSE_SYSTEM_FINGERPRINT,
+    attribute::AWS_BEDROCK_GUARDRAIL_ID,
     attribute::SERVER_ADDRESS,
     attribute::SERVER_PORT,
     attribute::HTTP_RESPONSE_STATUS_CODE,

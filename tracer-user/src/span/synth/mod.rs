@@ -263,6 +263,7 @@ fn request(attributes: &mut Attributes, call: &LlmCall) {
     attributes.maybe(semconv::SYSTEM_PROMPT_HASH, request.system_prompt_hash.clone());
     attributes.maybe(semconv::TOOLS_COUNT, request.tools);
     attributes.maybe(semconv::MESSAGES_COUNT, request.messages);
+    attributes.maybe(semconv::AWS_BEDROCK_GUARDRAIL_ID, request.guardrail_id.clone());
 }
 
 fn response(attributes: &mut Attributes, call: &LlmCall) {

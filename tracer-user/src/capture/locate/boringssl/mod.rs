@@ -47,6 +47,8 @@ mod reason {
 /// `SSL_PROTOCOL_METHOD` (`internal.h`): a flag, `ssl_new`, `ssl_free`.
 const SSL_NEW: u64 = 0x8;
 const SSL_FREE: u8 = 0x10;
+/// Smaller constants are no address of data: the first page holds the file's headers.
+const MIN_ADDRESS: u64 = 0x1000;
 
 /// A function that reports errors of `ssl_lib.cc`.
 struct Candidate {
@@ -211,7 +213,7 @@ fn end_of_connection(elf: &Elf<'_>, functions: &Functions<'_>, candidates: &[Can
             })
         };
         let names_class =
-            reading.calls.iter().any(|call| matches!(call.arguments[0], Value::Constant(at) if at > 0xffff));
+            reading.calls.iter().any(|call| matches!(call.arguments[0], Value::Constant(at) if at >= MIN_ADDRESS));
         let is_other = !candidates.iter().any(|one| one.entry == *entry);
         // A copy that only `SSL_new` calls tells nothing.
         let is_called =

@@ -93,6 +93,7 @@ pub(super) fn loads(elf: &Elf<'_>, names: &[(&'static str, u64)]) -> Vec<Load> {
 pub(super) fn reason(elf: &Elf<'_>, load: &Load) -> Option<u32> {
     let code = elf.code(load.address)?;
     let mut registers: [Option<u64>; 16] = [None; 16];
+    let mut pushed = None;
     let mut decoder = Decoder::with_ip(64, code, load.address, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
     for _ in 0..MAX_SETUP {
@@ -101,7 +102,7 @@ pub(super) fn reason(elf: &Elf<'_>, load: &Load) -> Option<u32> {
             return None;
         }
         match instruction.flow_control() {
-            FlowControl::Next => note(&instruction, &mut registers),
+            FlowControl::Next => note(&instruction, &mut registers, &mut pushed),
             FlowControl::Call | FlowControl::UnconditionalBranch => break,
             _ => return None,
         }
@@ -120,9 +121,14 @@ pub(super) fn reason(elf: &Elf<'_>, load: &Load) -> Option<u32> {
     u32::try_from(reason?).ok()
 }
 
-/// Follows constants only.
-fn note(instruction: &Instruction, registers: &mut [Option<u64>; 16]) {
+/// Follows constants only. What is built for size has short ones pushed and popped.
+fn note(instruction: &Instruction, registers: &mut [Option<u64>; 16], pushed: &mut Option<u64>) {
     let target = instruction.op0_register();
+    if instruction.mnemonic() == Mnemonic::Push {
+        let constant = matches!(instruction.op0_kind(), OpKind::Immediate8to64 | OpKind::Immediate32to64);
+        *pushed = constant.then(|| instruction.immediate(0));
+        return;
+    }
     if instruction.op0_kind() != OpKind::Register || !target.full_register().is_gpr64() {
         return;
     }
@@ -130,6 +136,10 @@ fn note(instruction: &Instruction, registers: &mut [Option<u64>; 16]) {
         (Mnemonic::Mov, OpKind::Immediate32 | OpKind::Immediate64 | OpKind::Immediate32to64) => {
             Some(instruction.immediate(1))
         }
+        (Mnemonic::Mov, OpKind::Register) if target.is_gpr64() && instruction.op1_register().is_gpr64() => {
+            registers[instruction.op1_register().number()]
+        }
+        (Mnemonic::Pop, _) => pushed.take(),
         (Mnemonic::Xor, OpKind::Register) if target == instruction.op1_register() => Some(0),
         (Mnemonic::Lea, _) if instruction.is_ip_rel_memory_operand() => Some(instruction.ip_rel_memory_address()),
         (Mnemonic::Cmp | Mnemonic::Test, _) => return,
