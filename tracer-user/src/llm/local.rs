@@ -14,7 +14,7 @@ use super::{
     json::Shape,
     json_dialect::JsonDialect,
     recognise::{Target, ends_with},
-    request::{FORMAT, Field as F, STOP},
+    request::{FORMAT, Field as F, SAMPLING},
 };
 use crate::proto::RequestHead;
 
@@ -70,19 +70,7 @@ fn claim_tgi(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
 const TGI_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("inputs", Shape::presence(F::Prompt)),
     ("stream", Shape::value(F::Stream)),
-    (
-        "parameters",
-        Shape::through().members(&[
-            ("max_new_tokens", Shape::value(F::MaxTokens)),
-            ("temperature", Shape::value(F::Temperature)),
-            ("top_p", Shape::value(F::TopP)),
-            ("top_k", Shape::value(F::TopK)),
-            ("frequency_penalty", Shape::value(F::FrequencyPenalty)),
-            ("seed", Shape::value(F::Seed)),
-            ("stop", STOP),
-            ("grammar", FORMAT),
-        ]),
-    ),
+    ("parameters", Shape::through().members(SAMPLING).and(&[("grammar", FORMAT)])),
 ]);
 const TGI_TOKEN: Shape<A> =
     Shape::container(A::Proof).members(&[("text", Shape::presence(A::Content)), ("logprob", Shape::value(A::Logprob))]);
@@ -107,20 +95,7 @@ const SGLANG_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("text", Shape::presence(F::Prompt)),
     ("input_ids", Shape::container(F::Prompt)),
     ("stream", Shape::value(F::Stream)),
-    (
-        "sampling_params",
-        Shape::through().members(&[
-            ("max_new_tokens", Shape::value(F::MaxTokens)),
-            ("temperature", Shape::value(F::Temperature)),
-            ("top_p", Shape::value(F::TopP)),
-            ("top_k", Shape::value(F::TopK)),
-            ("frequency_penalty", Shape::value(F::FrequencyPenalty)),
-            ("presence_penalty", Shape::value(F::PresencePenalty)),
-            ("stop", STOP),
-            ("n", Shape::value(F::ChoiceCount)),
-            ("json_schema", Shape::value(F::Format)),
-        ]),
-    ),
+    ("sampling_params", Shape::through().members(SAMPLING).and(&[("json_schema", Shape::value(F::Format))])),
 ]);
 const SGLANG_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     ("text", Shape::presence(A::Content)),
@@ -138,20 +113,12 @@ const SGLANG_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
 ]);
 static SGLANG_ANSWER: Form = Form::new(&SGLANG_RESPONSE);
 
-const LLAMA_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
+const LLAMA_REQUEST: Shape<F> = Shape::container(F::Root).members(SAMPLING).and(&[
     ("prompt", Shape::presence(F::Prompt)),
     ("input_prefix", Shape::presence(F::Prompt)),
     ("model", Shape::value(F::Model)),
     ("stream", Shape::value(F::Stream)),
     ("n_predict", Shape::value(F::MaxTokens)),
-    ("max_tokens", Shape::value(F::MaxTokens)),
-    ("temperature", Shape::value(F::Temperature)),
-    ("top_p", Shape::value(F::TopP)),
-    ("top_k", Shape::value(F::TopK)),
-    ("frequency_penalty", Shape::value(F::FrequencyPenalty)),
-    ("presence_penalty", Shape::value(F::PresencePenalty)),
-    ("seed", Shape::value(F::Seed)),
-    ("stop", STOP),
     ("json_schema", Shape::value(F::Format)),
 ]);
 const LLAMA_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
@@ -171,15 +138,12 @@ const LLAMA_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
 ]);
 static LLAMA_ANSWER: Form = Form::new(&LLAMA_RESPONSE);
 
-const LM_STUDIO_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
+const LM_STUDIO_REQUEST: Shape<F> = Shape::container(F::Root).members(SAMPLING).and(&[
     ("model", Shape::value(F::Model)),
     ("input", Shape::presence(F::Messages).items(&Shape::container(F::Message))),
     ("system_prompt", Shape::text(F::System)),
     ("stream", Shape::value(F::Stream)),
     ("max_output_tokens", Shape::value(F::MaxTokens)),
-    ("temperature", Shape::value(F::Temperature)),
-    ("top_p", Shape::value(F::TopP)),
-    ("top_k", Shape::value(F::TopK)),
     ("reasoning", Shape::value(F::ReasoningLevel)),
     ("previous_response_id", Shape::value(F::PreviousResponse)),
 ]);

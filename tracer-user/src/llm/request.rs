@@ -67,6 +67,21 @@ use Field as F;
 /// A string, or a list of strings.
 pub const STOP: Shape<F> = Shape::value(F::Stop).items(&Shape::value(F::Stop));
 pub const TOOLS: Shape<F> = Shape::container(F::Tools).items(&Shape::container(F::Tool));
+/// Settings that go by the same names nearly everywhere.
+pub const SAMPLING: &[(&str, Shape<F>)] = &[
+    ("temperature", Shape::value(F::Temperature)),
+    ("top_p", Shape::value(F::TopP)),
+    ("top_k", Shape::value(F::TopK)),
+    ("frequency_penalty", Shape::value(F::FrequencyPenalty)),
+    ("presence_penalty", Shape::value(F::PresencePenalty)),
+    ("max_new_tokens", Shape::value(F::MaxTokens)),
+    ("max_tokens", Shape::value(F::MaxTokens)),
+    ("seed", Shape::value(F::Seed)),
+    ("random_seed", Shape::value(F::Seed)),
+    ("stop", STOP),
+    ("stop_sequences", STOP),
+    ("n", Shape::value(F::ChoiceCount)),
+];
 /// `{"type": …}`
 pub const FORMAT: Shape<F> = Shape::through().members(&[("type", Shape::value(F::Format))]);
 

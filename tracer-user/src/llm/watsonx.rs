@@ -10,7 +10,7 @@ use super::{
     json_dialect::JsonDialect,
     openai::TOP_ERRORS,
     recognise::{Target, claim_own, ends_with},
-    request::{Field as F, STOP},
+    request::{Field as F, SAMPLING},
 };
 use crate::proto::RequestHead;
 
@@ -50,17 +50,7 @@ fn claim(head: &RequestHead, target: Option<&Target<'_>>, ends: &[&[&str]]) -> C
 const GENERATION_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("model_id", Shape::value(F::Model)),
     ("input", Shape::presence(F::Prompt)),
-    (
-        "parameters",
-        Shape::through().members(&[
-            ("max_new_tokens", Shape::value(F::MaxTokens)),
-            ("temperature", Shape::value(F::Temperature)),
-            ("top_p", Shape::value(F::TopP)),
-            ("top_k", Shape::value(F::TopK)),
-            ("random_seed", Shape::value(F::Seed)),
-            ("stop_sequences", STOP),
-        ]),
-    ),
+    ("parameters", Shape::through().members(SAMPLING)),
 ]);
 const EMBEDDINGS_REQUEST: Shape<F> =
     Shape::container(F::Root).members(&[("model_id", Shape::value(F::Model)), ("inputs", Shape::container(F::Prompt))]);
