@@ -172,7 +172,8 @@ fn is_in(windows: &[Range<u64>], address: u64) -> bool {
 /// Whether a function may begin at `address`, which something calls, or seems to: it is aligned, or padding or a return
 /// stands before it, or it begins by making a frame.
 fn is_beginning(elf: &Elf<'_>, address: u64) -> bool {
-    elf.code(address).is_some_and(|code| address % 16 == 0 || follows_an_end(elf, address) || makes_frame(code))
+    elf.code(address)
+        .is_some_and(|code| address.is_multiple_of(16) || follows_an_end(elf, address) || makes_frame(code))
 }
 
 /// `int3`, `nop` or `ret` before it.
