@@ -14,6 +14,8 @@ Endpoints (any prefix before them is accepted, as gateways have one):
   POST …/messages               Anthropic messages; …/messages/count_tokens counts
   POST …/MODEL:generateContent, :streamGenerateContent, :embedContent, :batchEmbedContents
                                 Gemini; a stream is an array, or events with ?alt=sse
+  POST …/model/ID/converse, /converse-stream, /invoke, /invoke-with-response-stream
+                                Bedrock; invoked models have Anthropic's bodies or Amazon Nova's
   POST …/v2/chat, …/v1/chat, …/v2/embed, …/v1/embed
                                 Cohere
   POST …/api/chat, …/api/generate, …/api/embed

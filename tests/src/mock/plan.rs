@@ -63,8 +63,20 @@ impl Step {
 
 #[derive(Debug, Clone)]
 pub enum Body {
-    Whole { bytes: Vec<u8>, states: Stated },
-    Stream { steps: Vec<Step>, keep_alive_event: String, failure: Box<Step> },
+    Whole {
+        bytes: Vec<u8>,
+        states: Stated,
+    },
+    Stream {
+        steps: Vec<Step>,
+        keep_alive_event: String,
+        failure: Box<Step>,
+    },
+    /// A stream whose events leave in another form than text: `pack` makes it of an event as [`event`] writes it.
+    Packed {
+        stream: Box<Body>,
+        pack: fn(&str) -> Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -81,6 +93,15 @@ pub fn event(name: Option<&str>, data: &Value) -> String {
         Some(name) => format!("event: {name}\ndata: {data}\n\n"),
         None => format!("data: {data}\n\n"),
     }
+}
+
+/// Name and data of an event as [`event`] writes it.
+pub fn parts(event: &str) -> (&str, &str) {
+    let (name, data) = match event.strip_prefix("event: ").and_then(|rest| rest.split_once('\n')) {
+        Some((name, rest)) => (name, rest),
+        None => ("", event),
+    };
+    (name, data.strip_prefix("data: ").unwrap_or(data).trim_end())
 }
 
 /// Splits an event around a placeholder word, for [`Step::Words`].

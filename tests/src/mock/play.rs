@@ -42,6 +42,7 @@ pub async fn play(
         reply,
         directive,
         truth,
+        pack: None,
         due: None,
         batch: Vec::new(),
         batched: 0,
@@ -70,6 +71,8 @@ struct Player<'a, R> {
     reply: &'a mut R,
     directive: &'a Directive,
     truth: &'a mut Truth,
+    /// Makes of an event what leaves, where that is no text.
+    pack: Option<fn(&str) -> Vec<u8>>,
     /// When the next event with content is due: a schedule, so that delays do not add up.
     due: Option<Instant>,
     /// Events that wait for their common write.
@@ -82,8 +85,12 @@ struct Player<'a, R> {
 }
 
 impl<R: Reply> Player<'_, R> {
-    async fn respond(&mut self, request: &Request, plan: Plan) -> Result<Afterwards, Stop> {
+    async fn respond(&mut self, request: &Request, mut plan: Plan) -> Result<Afterwards, Stop> {
         let directive = self.directive;
+        if let Body::Packed { stream, pack } = plan.body {
+            self.pack = Some(pack);
+            plan.body = *stream;
+        }
         self.pause(Duration::from_micros(directive.delay_us)).await?;
         let keep_alive =
             directive.keep_alive && request.wants_keep_alive() && directive.framing != Some(Framing::Close);
@@ -103,6 +110,8 @@ impl<R: Reply> Player<'_, R> {
         }
         let http_1_0 = request.version == 0;
         match plan.body {
+            // What is packed twice is nothing that a provider sends.
+            Body::Packed { .. } => return Err(Stop::Broken),
             Body::Whole { bytes, states } => {
                 // A whole answer comes when all of it has been generated.
                 let generation = directive.ttft_us + directive.interval_us * u64::from(directive.tokens.unwrap_or(8));
@@ -247,16 +256,19 @@ impl<R: Reply> Player<'_, R> {
         }
         self.stated.extend(states);
         let converted;
-        let text = if self.directive.crlf {
-            converted = text.replace('\n', "\r\n");
-            converted.as_str()
+        let event = if let Some(pack) = self.pack {
+            converted = pack(text);
+            &converted
+        } else if self.directive.crlf {
+            converted = text.replace('\n', "\r\n").into_bytes();
+            &converted
         } else {
-            text
+            text.as_bytes()
         };
         if self.directive.batch <= 1 {
-            return self.send(encoder, text.as_bytes(), content).await;
+            return self.send(encoder, event, content).await;
         }
-        self.batch.extend_from_slice(text.as_bytes());
+        self.batch.extend_from_slice(event);
         self.batched += 1;
         self.batched_content |= content;
         // The first content goes out at once: its time is a figure.

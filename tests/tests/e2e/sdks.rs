@@ -94,6 +94,24 @@ fn cohere() -> anyhow::Result<()> {
 }
 
 #[test]
+fn bedrock() -> anyhow::Result<()> {
+    let bench = bench!();
+    let scenarios = [
+        "converse",
+        "converse_stream",
+        "tools",
+        "stream_tools",
+        "invoke",
+        "invoke_stream",
+        "errors",
+        "error_in_stream",
+        "anthropic_sdk",
+    ];
+    exact(&bench, "bedrock_client.py", &scenarios, 24)?;
+    Ok(())
+}
+
+#[test]
 fn ollama() -> anyhow::Result<()> {
     let bench = bench!();
     let scenarios = ["plain", "stream", "thinking", "tools", "embeddings", "errors", "abort", "asynchronous"];

@@ -17,6 +17,7 @@ pub enum Shape {
     Cohere,
     Ollama,
     Embeddings,
+    Converse,
     /// Of any kind: for the owned parse a tree of values, for the borrowed one a check of the syntax, the least that
     /// `serde_json` can do.
     Any,
@@ -30,6 +31,7 @@ impl Shape {
             "gemini" => Self::Gemini,
             "cohere_chat" | "cohere_generate" => Self::Cohere,
             "ollama_chat" | "ollama_generate" => Self::Ollama,
+            "bedrock_converse" => Self::Converse,
             "openai_embeddings" | "cohere_embed" | "ollama_embed" => Self::Embeddings,
             _ => Self::Any,
         }
@@ -48,6 +50,7 @@ impl Shape {
             Self::Cohere => into::<CohereEvent<T>>(text),
             Self::Ollama => into::<OllamaLine<T>>(text),
             Self::Embeddings => into::<Embeddings<T>>(text),
+            Self::Converse => into::<Conversed<T>>(text),
             Self::Any => into::<T::Any>(text),
         }
     }
@@ -296,4 +299,26 @@ struct Embeddings<T> {
 struct Embedding {
     index: Option<u32>,
     embedding: Vec<f64>,
+}
+
+/// Events and answers of Bedrock's Converse.
+#[derive(Deserialize)]
+#[serde(bound = "T: Text<'de>")]
+#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
+#[serde(rename_all = "camelCase")]
+struct Conversed<T> {
+    content_block_index: Option<u32>,
+    delta: Option<Delta<T>>,
+    role: Option<T>,
+    stop_reason: Option<T>,
+    output: Option<Tree<T>>,
+    usage: Option<ConversedUsage>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
+#[serde(rename_all = "camelCase")]
+struct ConversedUsage {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
 }

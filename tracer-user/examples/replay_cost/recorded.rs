@@ -32,12 +32,12 @@ const EVENTS: usize = 300;
 const TEXT: usize = 8 << 10;
 const NUMBERS: usize = 1536;
 
-/// Two rows for each dialect: its fixture of a stream and that of a whole answer, each as long as real ones.
+/// Rows for each dialect: its fixture of a stream and that of a whole answer, each as long as real ones.
 pub fn dialects() -> Result<Vec<Workload>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     let mut workloads = Vec::new();
     for dialect in llm::dialects() {
-        for (case, what) in [("stream", "stream"), ("plain", "whole answers")] {
+        for (case, what) in [("stream", "stream"), ("array_stream", "array"), ("plain", "whole answers")] {
             let path = root.join(dialect).join(case).join("capture.jsonl");
             if path.exists() {
                 workloads.extend(scaled(&format!("{dialect}, {what}"), Shape::of(dialect), &path)?);
@@ -64,8 +64,10 @@ fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
         script.ask(&target, &fields, question.clone());
         match &whole {
             _ if !stream.is_empty() => {
-                let pieces = stream.iter().map(|(name, json)| match name {
+                let pieces = stream.iter().enumerate().map(|(number, (name, json))| match name {
+                    Some(name) if media_type.ends_with("eventstream") => StreamPiece::message(name, json.clone()),
                     Some(name) => StreamPiece::event(name, json.clone()),
+                    None if media_type.starts_with("application/json") => StreamPiece::element(number, json.clone()),
                     None => StreamPiece::line(json.clone()),
                 });
                 script.stream(&media_type, pieces.collect(), 1, Coding::Plain);

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use llmtap::capture::{ClosedBy, Connection, ConnectionKey, Direction, Event};
 
 use crate::{Result, baseline::Shape, websocket};
@@ -173,13 +173,13 @@ impl Script {
                 self.units += 1;
             }
             let data = match coding {
-                Coding::Plain | Coding::Brotli => wire.into_bytes(),
+                Coding::Plain | Coding::Brotli => wire,
                 Coding::Gzip => {
-                    flushed(&mut gzip, wire.as_bytes());
+                    flushed(&mut gzip, &wire);
                     std::mem::take(gzip.get_mut())
                 }
                 Coding::Zstd => zstd.as_mut().map_or_else(Vec::new, |zstd| {
-                    flushed(zstd, wire.as_bytes());
+                    flushed(zstd, &wire);
                     std::mem::take(zstd.get_mut())
                 }),
             };
@@ -229,10 +229,10 @@ impl Script {
     }
 }
 
-/// One event or line of a stream.
+/// One event, line, message or element of a stream.
 pub struct StreamPiece {
     /// As it travels.
-    pub wire: String,
+    pub wire: Vec<u8>,
     pub json: String,
 }
 
@@ -240,11 +240,39 @@ impl StreamPiece {
     /// A Server-Sent Event; `name` may be empty.
     pub fn event(name: &str, json: String) -> Self {
         let name = if name.is_empty() { String::new() } else { format!("event: {name}\n") };
-        Self { wire: format!("{name}data: {json}\n\n"), json }
+        Self { wire: format!("{name}data: {json}\n\n").into(), json }
     }
 
     pub fn line(json: String) -> Self {
-        Self { wire: format!("{json}\n"), json }
+        Self { wire: format!("{json}\n").into(), json }
+    }
+
+    /// A message of an AWS event stream.
+    pub fn message(name: &str, json: String) -> Self {
+        let mut headers = Vec::new();
+        for (header, value) in
+            [(":event-type", name), (":content-type", "application/json"), (":message-type", "event")]
+        {
+            headers.put_u8(header.len() as u8);
+            headers.put_slice(header.as_bytes());
+            headers.put_u8(7);
+            headers.put_u16(value.len() as u16);
+            headers.put_slice(value.as_bytes());
+        }
+        let mut wire = Vec::new();
+        wire.put_u32((headers.len() + json.len() + 16) as u32);
+        wire.put_u32(headers.len() as u32);
+        wire.put_u32(crc32fast::hash(&wire));
+        wire.put_slice(&headers);
+        wire.put_slice(json.as_bytes());
+        wire.put_u32(crc32fast::hash(&wire));
+        Self { wire, json }
+    }
+
+    /// An element of an array.
+    pub fn element(number: usize, json: String) -> Self {
+        let before = if number == 0 { "[" } else { "\n,\r\n" };
+        Self { wire: format!("{before}{json}").into(), json }
     }
 }
 

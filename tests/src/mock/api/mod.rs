@@ -1,6 +1,7 @@
 //! The APIs that the mock speaks: a file each, registered in [`ALL`].
 
 mod anthropic;
+mod bedrock;
 mod cohere;
 mod gemini;
 mod ollama;
@@ -46,6 +47,8 @@ pub const ALL: &[&Api] = &[
     &openai::RESPONSES,
     &openai::EMBEDDINGS,
     &anthropic::MESSAGES,
+    &bedrock::CONVERSE,
+    &bedrock::INVOKE,
     &gemini::GENERATE,
     &gemini::EMBED,
     &cohere::CHAT,

@@ -55,8 +55,11 @@ enum What {
 /// Served on the user's own machines under paths that others have, too: an error alone proves nothing.
 const ERRORS_PROVE_NOTHING: &[&str] = &["tgi_generate", "sglang_generate", "llama_cpp_completion", "lm_studio_chat"];
 
-/// The cases that a dialect must have, and what the call of each must show.
-const CASES: &[(&str, Option<What>, fn(&Value) -> bool)] = &[
+/// A case's name, what an API has to know for it, and what its call must show.
+type Case = (&'static str, Option<What>, fn(&Value) -> bool);
+
+/// The cases that a dialect must have.
+const CASES: &[Case] = &[
     ("plain", None, |call| call["response"]["status"] == 200 && call["error"].is_null()),
     ("error", None, |call| call["error"].is_string()),
     ("stream", Some(What::Streams), |call| call["response"]["streamed"] == true && call["aborted"] == false),
