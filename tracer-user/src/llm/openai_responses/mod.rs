@@ -30,13 +30,11 @@ impl Dialect for OpenAiResponses {
     fn claim(&self, head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
         let ends = |last: &[&str]| ends_with(&head.path, last);
         let known = || target.is_some_and(|target| target.is_known());
-        if head.method == "GET" && retrieved(&head.path).is_some() {
-            Claim::Sure
+        let creates = || ["v1", "openai", "codex"].iter().any(|api| ends(&[api, "responses"]));
         // Compaction is done by the model, and its tokens are billed.
-        } else if ["v1", "openai", "codex"].iter().any(|api| ends(&[api, "responses"]))
-            || ends(&["responses", "compact"])
-            || (ends(&["responses"]) && known())
-        {
+        let compacts = || ends(&["responses", "compact"]);
+        let retrieves = || head.method == "GET" && retrieved(&head.path).is_some();
+        if retrieves() || creates() || compacts() || (ends(&["responses"]) && known()) {
             Claim::Sure
         } else if ends(&["responses"]) || head.is_websocket() {
             Claim::ByBody
