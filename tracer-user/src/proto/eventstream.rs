@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Limits, Piece, body::Item, sse::Likeness};
 
-const PRELUDE: usize = 12;
+pub(super) const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 /// Most bytes of one message's headers, by the specification.
 const MOST_HEADERS: usize = 128 << 10;

@@ -4,7 +4,14 @@ use bytes::{BufMut, Bytes};
 use serde_json::value::RawValue;
 
 use super::{
-    super::{Limits, Part, array::Array, body::Item, eventstream::EventStream, form::Form},
+    super::{
+        Limits, Part,
+        array::Array,
+        body::Item,
+        eventstream::{EventStream, PRELUDE, begins_message},
+        form::Form,
+        sse::Likeness,
+    },
     Plain, SMALL, plain, size,
 };
 
@@ -91,7 +98,9 @@ pub fn eventstream(data: &[u8]) {
         let Some((length, rest)) = message.split_first() else { continue };
         if *length == b'!' {
             // Bytes that are no message: the next one is found behind them.
-            stream.extend_from_slice(rest);
+            if rest.windows(PRELUDE).all(|bytes| begins_message(bytes) == Likeness::No) {
+                stream.extend_from_slice(rest);
+            }
             continue;
         }
         let (headers, payload) = rest.split_at(rest.len().min(usize::from(*length)));

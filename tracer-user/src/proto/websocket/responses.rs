@@ -56,7 +56,8 @@ struct Told {
 impl Sink<Field> for Told {
     fn scalar(&mut self, field: Field, value: Scalar<'_>) {
         match field {
-            Field::Kind => self.kind = value.str().map(Kind::of),
+            // The first one counts, so that it can be acted on before the rest has come.
+            Field::Kind => self.kind = self.kind.or_else(|| value.str().map(Kind::of)),
             Field::Lane => self.lane = value.str().map(Into::into),
             Field::ResponseId => self.response_id = value.str().map(Into::into),
             Field::Status => self.has_status = value.count().is_some(),
