@@ -2,12 +2,15 @@
 """The OpenAI SDK's Responses over a WebSocket: openai_websocket.py [SCENARIO[=COUNT]…]"""
 
 import asyncio
+import types
 
 import openai
 
 from scenario import CLOCK, WEATHER, chosen, prompt
 
 client = openai.OpenAI(max_retries=0)
+asynchronous = openai.AsyncOpenAI(max_retries=0)
+loop = asyncio.Runner()
 TEXT = {"tokens": 30, "interval_us": 1500, "ttft_us": 10000}
 TOOLS = [
     {"type": "function", "name": name, "parameters": {"type": "object", "properties": {}}, "strict": False}
@@ -15,10 +18,37 @@ TOOLS = [
 ]
 
 
+class Connection:
+    """One of the SDK's asyncio connections, for a script that does one thing after the other."""
+
+    def __init__(self, opening):
+        self.opening = opening
+        self.response = types.SimpleNamespace(create=self.create)
+
+    def __enter__(self):
+        self.connection = loop.run(self.opening.__aenter__())
+        return self
+
+    def __exit__(self, *error):
+        loop.run(self.opening.__aexit__(*error))
+
+    def create(self, **request):
+        loop.run(self.connection.response.create(**request))
+
+    def __iter__(self):
+        events = self.connection.__aiter__()
+        while True:
+            try:
+                yield loop.run(events.__anext__())
+            except StopAsyncIteration:
+                return
+
+
 def connect(query=None, compression="deflate"):
     """Compressed as Codex does it; the SDK's own default is not to."""
-    return client.responses.connect(
-        extra_query=query or {}, websocket_connection_options={"compression": compression}, max_retries=0
+    options = {"compression": compression}
+    return Connection(
+        asynchronous.responses.connect(extra_query=query or {}, websocket_connection_options=options, max_retries=0)
     )
 
 
@@ -114,10 +144,15 @@ def broken():
             pass
 
 
+def threads():
+    """The SDK's synchronous client: one thread writes, another one reads."""
+    for _ in range(10):
+        with client.responses.connect(max_retries=0) as connection:
+            assert ask(connection, TEXT).response.usage.output_tokens
+
+
 def concurrent(count=20):
     """Connections side by side in one asyncio process."""
-    asynchronous = openai.AsyncOpenAI(max_retries=0)
-
     async def one(number):
         async with asynchronous.responses.connect(max_retries=0) as connection:
             for _ in range(2):
@@ -129,13 +164,14 @@ def concurrent(count=20):
     async def all_of_them():
         await asyncio.gather(*(one(number) for number in range(count)))
 
-    asyncio.run(all_of_them())
+    loop.run(all_of_them())
 
 
 SCENARIOS = {
     function.__name__: function
     for function in (
-        stream, chain, plain_frames, compressed_anew, split, long_prompt, lanes, tools, errors, abort, broken, concurrent
+        stream, chain, plain_frames, compressed_anew, split, long_prompt, lanes, tools, errors, abort, broken, threads,
+        concurrent,
     )
 }
 

@@ -100,6 +100,17 @@ impl Repetitions {
     }
 }
 
+/// What the client says of this, by the header of the SDKs that one generator makes, or of those of AWS:
+/// `attempt=1; max=5`.
+fn repetitions(request: &Request) -> Option<u32> {
+    if let Some(count) = request.header("x-stainless-retry-count") {
+        return count.parse().ok();
+    }
+    let attempt =
+        request.header("amz-sdk-request")?.split(';').find_map(|part| part.trim().strip_prefix("attempt="))?;
+    attempt.parse::<u32>().ok()?.checked_sub(1)
+}
+
 const FAIL_TIMES: &[u8] = b"fail_times";
 
 impl MockProvider {
@@ -263,7 +274,7 @@ impl Shared {
             path: request.path().to_owned(),
             host: request.header("host").map(str::to_owned),
             user_agent: request.header("user-agent").map(str::to_owned),
-            retry: request.header("x-stainless-retry-count").and_then(|count| count.parse().ok()),
+            retry: repetitions(request),
             request_bytes: request.wire_bytes,
             ..Truth::default()
         };

@@ -82,7 +82,7 @@ pub struct Truth {
     pub operation: Option<String>,
     pub request_model: Option<String>,
     pub stream: bool,
-    /// The client's own count of repetitions (`x-stainless-retry-count`).
+    /// The client's own count of repetitions.
     pub retry: Option<u32>,
     /// How often the same request came before, of those that are to fail some times.
     pub repeated: u32,
