@@ -375,6 +375,7 @@ impl Open {
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
+            asides: Vec::new(),
             billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
             cache_hit: self.response_head.as_ref().and_then(|head| facts::cache_hit(&head.headers)),
