@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    call::{LlmCall, Request},
+    call::{LlmCall, Operation, Request},
     json::{Ending, Scalar, Scanner, Shape, Sink},
     repeat::Repeat,
 };
@@ -126,6 +126,10 @@ pub trait Decoder: Send {
     fn request_evidence(&mut self) -> Evidence;
     /// What the response's body says.
     fn response_evidence(&self) -> Evidence;
+    /// The operation that the response's body itself names, where several APIs answer in one form.
+    fn response_operation(&self) -> Option<Operation> {
+        None
+    }
     /// Adds what the bodies told. Called once, last.
     fn finish(&mut self, call: &mut LlmCall) -> Finish;
 }
@@ -172,6 +176,10 @@ pub trait ResponseReader: Sink<Self::Field> + Send {
         let _ = name;
     }
     fn evidence(&self) -> Evidence;
+    /// The operation that the response itself names, where several APIs answer in one form.
+    fn operation(&self) -> Option<Operation> {
+        None
+    }
     fn finish(&mut self, call: &mut LlmCall) -> u64;
 }
 
@@ -256,6 +264,10 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
 
     fn response_evidence(&self) -> Evidence {
         self.response.evidence()
+    }
+
+    fn response_operation(&self) -> Option<Operation> {
+        self.response.operation()
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> Finish {

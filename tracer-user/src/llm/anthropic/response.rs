@@ -2,7 +2,7 @@
 //! `message`, each `content_block_start` an item of its `content`.
 
 use crate::llm::{
-    call::{Aside, LlmCall, ToolCall, Usage},
+    call::{Aside, LlmCall, Operation, ToolCall, Usage},
     decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
     failure::{Failure, Part},
     json::{Container, Scalar, Shape, Sink},
@@ -136,6 +136,7 @@ pub struct AnthropicResponse {
     keep: Keep,
     fits: bool,
     is_object: bool,
+    operation: Option<Operation>,
     id: Option<String>,
     model: Option<String>,
     stop_reason: Option<String>,
@@ -171,6 +172,7 @@ impl AnthropicResponse {
             keep: Keep::new(limits),
             fits: false,
             is_object: false,
+            operation: None,
             id: None,
             model: None,
             stop_reason: None,
@@ -253,6 +255,13 @@ impl Sink<Field> for AnthropicResponse {
                     kind,
                     "message" | "completion" | "message_start" | "message_delta" | "content_block_delta" | "error"
                 );
+                match kind {
+                    "completion" => self.operation = Some(Operation::TextCompletion),
+                    "message" | "message_start" | "message_delta" | "content_block_delta" => {
+                        self.operation = Some(Operation::Chat);
+                    }
+                    _ => {}
+                }
                 self.event = match kind {
                     "message_start" => EventKind::MessageStart,
                     "message_stop" => EventKind::MessageStop,
@@ -389,6 +398,10 @@ impl ResponseReader for AnthropicResponse {
             (false, true) => Evidence::Contradicts,
             (false, false) => Evidence::None,
         }
+    }
+
+    fn operation(&self) -> Option<Operation> {
+        self.operation
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> u64 {
