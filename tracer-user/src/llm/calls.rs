@@ -345,13 +345,19 @@ impl Open {
         let Candidate { dialect, claim, decoder } = &mut self.candidates[index];
         let (request, response) = (decoder.request_evidence(), decoder.response_evidence());
         let unseen = self.request_bytes == 0 || self.lost.is_some() || self.undecodable;
+        let failed = self.response_head.as_ref().is_some_and(|head| head.status >= 400);
         match claim {
             Claim::None => false,
             Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
             // A path that only models have; the request tells of which of several APIs this one is.
             Claim::ByRequest => request == Evidence::Fits || (unseen && response == Evidence::Fits),
             Claim::Unseen if decoder.response_operation().is_some_and(|named| named != dialect.operation()) => false,
-            Claim::ByBody | Claim::Unseen => {
+            Claim::ByBodyOrError
+                if failed && request == Evidence::Fits && response == Evidence::None && decoder.names_model() =>
+            {
+                true
+            }
+            Claim::ByBody | Claim::ByBodyOrError | Claim::Unseen => {
                 response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
         }

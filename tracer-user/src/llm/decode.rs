@@ -124,6 +124,10 @@ pub trait Decoder: Send {
     fn lost(&mut self, request: bool);
     /// What the request's body says, as far as it was seen.
     fn request_evidence(&mut self) -> Evidence;
+    /// Whether the request names the model that it is for.
+    fn names_model(&self) -> bool {
+        false
+    }
     /// What the response's body says.
     fn response_evidence(&self) -> Evidence;
     /// The operation that the response's body itself names, where several APIs answer in one form.
@@ -153,6 +157,10 @@ pub trait RequestReader: Sink<Self::Field> + Send {
         let _ = part;
     }
     fn evidence(&self) -> Evidence;
+    /// Whether the request names the model that it is for.
+    fn names_model(&self) -> bool {
+        false
+    }
     fn finish(&mut self, request: &mut Request) -> u64;
 }
 
@@ -260,6 +268,10 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
 
     fn request_evidence(&mut self) -> Evidence {
         self.request.evidence()
+    }
+
+    fn names_model(&self) -> bool {
+        self.request.names_model()
     }
 
     fn response_evidence(&self) -> Evidence {

@@ -53,7 +53,7 @@ fn claim(head: &RequestHead, target: Option<&Target<'_>>, last: &[&str]) -> Clai
     match last.iter().any(|last| ends_with(&head.path, &["api", last])) {
         true if target.is_some_and(|target| target.provider() == Some("ollama")) => Claim::Sure,
         // Many applications have paths like these.
-        true => Claim::ByBody,
+        true => Claim::ByBodyOrError,
         false => Claim::None,
     }
 }
