@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    capture::{ByConnection, ClosedBy, Connection, ConnectionKey},
+    capture::{ByConnection, ClosedBy, Connection, ConnectionKey, Role},
     proto::{self, End, Piece, RequestHead, ResponseHead},
 };
 
@@ -129,6 +129,16 @@ impl Exchanges {
     pub fn open(&mut self, key: ConnectionKey, connection: Arc<Connection>) {
         let open = Open { connection, exchanges: BTreeMap::new(), last_at: 0 };
         self.connections.insert(key, open);
+    }
+
+    /// Takes what the bytes prove of the connection `key`, before the events that they give: sources that do not know which
+    /// end the traced process is say client.
+    pub fn learn_role(&mut self, key: ConnectionKey, role: Role) {
+        if let Some(open) = self.connections.get_mut(&key)
+            && open.connection.role != role
+        {
+            Arc::make_mut(&mut open.connection).role = role;
+        }
     }
 
     /// Takes the decoders' event of the connection `key`. Events of a connection that was not opened are ignored.

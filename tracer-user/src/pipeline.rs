@@ -203,6 +203,7 @@ impl Pipeline {
                 flow::Event::Bytes { at, key, direction, bytes } => {
                     let Some(protocol) = self.protocols.get_mut(&key) else { continue };
                     protocol.push(at, direction, bytes, &mut self.decoded);
+                    self.exchanges.learn_role(key, protocol.role());
                     if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, protocol.protocol()) {
                         recorder.speaks_http2(key);
                     }

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
@@ -77,9 +78,13 @@ impl Write for Shared {
 
 /// The spans of a capture, as OTLP/JSON has them. With a `step`, every record comes in pieces of that many bytes.
 fn spans(capture: &[u8], step: Option<usize>) -> Vec<Value> {
+    spans_with(llm::Options::default(), capture, step)
+}
+
+fn spans_with(options: llm::Options, capture: &[u8], step: Option<usize>) -> Vec<Value> {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
-    let calls = Calls::new(llm::Limits::default(), llm::Options::default());
+    let calls = Calls::new(llm::Limits::default(), options);
     let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
     let mut pipeline =
         Pipeline::new(calls, Prices::builtin(), Synth::new(Ids::replay(), Host::default()), output, None);
@@ -192,4 +197,68 @@ fn no_payload_is_told() {
             assert!(!text.contains(payload), "{name} tells {payload}");
         }
     }
+}
+
+/// The sources declare every process a client: which end it is, the bytes say.
+#[test]
+fn what_a_traced_server_answers_is_told_only_when_asked_for() {
+    let server = |case: &str| {
+        let capture = fs::read_to_string(root().join(case).join("capture.jsonl")).unwrap();
+        let swapped = capture.replace(r#""dir":"send""#, r#""dir":"?""#).replace(r#""dir":"recv""#, r#""dir":"send""#);
+        swapped.replace(r#""dir":"?""#, r#""dir":"recv""#)
+    };
+    let cases = [
+        ("openai_chat/plain", true),
+        ("anthropic/stream", true),
+        ("openai_responses/websocket", true),
+        ("mcp/json_reply", false),
+        ("mcp/sse_reply", false),
+        ("retrieval/qdrant_query", false),
+    ];
+    for (case, is_model) in cases {
+        let capture = server(case);
+        assert_eq!(spans(capture.as_bytes(), None), Vec::<Value>::new(), "{case}");
+        let options = llm::Options { server_side: true, ..llm::Options::default() };
+        assert_eq!(!spans_with(options, capture.as_bytes(), None).is_empty(), is_model, "{case}");
+    }
+    for (options, told) in
+        [(llm::Options::default(), 0), (llm::Options { server_side: true, ..llm::Options::default() }, 1)]
+    {
+        let spans = spans_with(options, http2_server().as_bytes(), None);
+        let calls = spans.iter().filter(|span| span["name"].as_str().unwrap().starts_with("chat "));
+        assert_eq!(calls.count(), told);
+    }
+}
+
+/// What the server's end of one chat completion over HTTP/2 sees.
+fn http2_server() -> String {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let mut frame = vec![0, (payload.len() >> 8) as u8, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+        frame.extend_from_slice(payload);
+        frame
+    };
+    // RFC 7541: `:method: POST`, `:scheme: https`, and literals without indexing for the authority and the path.
+    let literal = |name: u8, value: &str| [&[name, value.len() as u8], value.as_bytes()].concat();
+    let head = [vec![0x83, 0x87], literal(0x01, "localhost"), literal(0x04, "/v1/chat/completions")].concat();
+    let request = br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#;
+    let answer =
+        br#"{"id":"c1","model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"content":"Yes"}}]}"#;
+    let received = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, b""),
+        frame(1, 4, 1, &head),
+        frame(0, 1, 1, request),
+    ];
+    let sent = [frame(4, 0, 0, b""), frame(1, 4, 1, &[0x88]), frame(0, 1, 1, answer)];
+    let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+    format!(
+        r#"{{"llmtap_capture":1}}
+{{"k":"open","ts":1000,"conn":"c1","pid":1,"tls":"openssl 3.0.15"}}
+{{"k":"data","ts":2000,"conn":"c1","dir":"recv","off":0,"b64":"{}"}}
+{{"k":"data","ts":3000,"conn":"c1","dir":"send","off":0,"b64":"{}"}}
+{{"k":"close","ts":4000,"conn":"c1","by":"local"}}
+"#,
+        base64(&received.concat()),
+        base64(&sent.concat())
+    )
 }

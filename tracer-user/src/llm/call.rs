@@ -146,6 +146,15 @@ pub struct Usage {
     pub search_units: Option<u64>,
 }
 
+/// What a call took beside its own [`Usage`], perhaps of another model: an advisor, the compaction of the context. It is
+/// billed with the call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Aside {
+    /// `None`: the model of the call.
+    pub model: Option<String>,
+    pub usage: Usage,
+}
+
 /// What pays for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Billing {
@@ -226,6 +235,7 @@ pub struct LlmCall {
     pub request: Request,
     pub response: Response,
     pub usage: Usage,
+    pub asides: Vec<Aside>,
     /// Cost that the provider states, in USD.
     pub provider_cost: Option<f64>,
     /// A gateway says whether its own cache answered.

@@ -303,7 +303,17 @@ impl Open {
     }
 
     fn end(mut self, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(LlmCall, u64)> {
-        let index = (0..self.candidates.len()).find(|index| self.is_model_call(*index))?;
+        let fitting: Vec<_> = (0..self.candidates.len()).filter(|index| self.is_model_call(*index)).collect();
+        let index = *fitting.first()?;
+        let operation = |index: &usize| self.candidates[*index].dialect.operation();
+        // Bodies that say no more than that a model was asked do not say what for.
+        let Candidate { claim, decoder, .. } = &self.candidates[index];
+        if *claim == Claim::Unseen
+            && decoder.response_operation().is_none()
+            && fitting.iter().any(|other| operation(other) != operation(&index))
+        {
+            return None;
+        }
         let Candidate { dialect, claim, mut decoder } = self.candidates.swap_remove(index);
         self.times.end = at;
         let mut call = self.call(id, dialect, outcome);
@@ -332,15 +342,22 @@ impl Open {
 
     /// Whether the bodies bear out what the head claims.
     fn is_model_call(&mut self, index: usize) -> bool {
-        let Candidate { claim, decoder, .. } = &mut self.candidates[index];
+        let Candidate { dialect, claim, decoder } = &mut self.candidates[index];
         let (request, response) = (decoder.request_evidence(), decoder.response_evidence());
         let unseen = self.request_bytes == 0 || self.lost.is_some() || self.undecodable;
+        let failed = self.response_head.as_ref().is_some_and(|head| head.status >= 400);
         match claim {
             Claim::None => false,
             Claim::Sure => self.known || unseen || request == Evidence::Fits || response == Evidence::Fits,
             // A path that only models have; the request tells of which of several APIs this one is.
             Claim::ByRequest => request == Evidence::Fits || (unseen && response == Evidence::Fits),
-            Claim::ByBody | Claim::Unseen => {
+            Claim::Unseen if decoder.response_operation().is_some_and(|named| named != dialect.operation()) => false,
+            Claim::ByBodyOrError
+                if failed && request == Evidence::Fits && response == Evidence::None && decoder.names_model() =>
+            {
+                true
+            }
+            Claim::ByBody | Claim::ByBodyOrError | Claim::Unseen => {
                 response == Evidence::Fits && (request == Evidence::Fits || (unseen && request == Evidence::None))
             }
         }
@@ -375,6 +392,7 @@ impl Open {
             request: Request { body_bytes: self.request_bytes, ..Request::default() },
             response,
             usage: Usage::default(),
+            asides: Vec::new(),
             billing: self.billing,
             provider_cost: self.response_head.as_ref().and_then(|head| facts::cost(&head.headers)),
             cache_hit: self.response_head.as_ref().and_then(|head| facts::cache_hit(&head.headers)),

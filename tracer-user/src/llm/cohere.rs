@@ -42,7 +42,10 @@ pub static EMBED: JsonDialect = JsonDialect::new(
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>, last: &str) -> Claim {
     let fits = ["v1", "v2"].iter().any(|version| ends_with(&head.path, &[version, last]));
-    if fits { claim_own(target, "cohere") } else { Claim::None }
+    match fits {
+        true => claim_own(target, "cohere", Claim::ByBodyOrError),
+        false => Claim::None,
+    }
 }
 
 const SETTINGS: &[(&str, Shape<F>)] = &[
@@ -104,11 +107,13 @@ const TOOL_CALL: Shape<A> = Shape::container(A::WholeCall).members(&[
         Shape::through().members(&[("name", Shape::value(A::CallName)), ("arguments", Shape::presence(A::Content))]),
     ),
 ]);
-const MESSAGE: Shape<A> = Shape::through().members(&[
+const ERROR_TEXT: Shape<A> = Shape::presence(A::Failure(Part::Message));
+const MESSAGE_MEMBERS: &[(&str, Shape<A>)] = &[
     ("content", TEXT.items(&TEXT)),
     ("tool_plan", Shape::presence(A::Content)),
     ("tool_calls", TOOL_CALL.items(&TOOL_CALL)),
-]);
+];
+const MESSAGE: Shape<A> = Shape::through().members(MESSAGE_MEMBERS);
 const COMMON: &[(&str, Shape<A>)] = &[
     ("id", Shape::value(A::OwnId)),
     ("response_id", Shape::value(A::OwnId)),
@@ -122,7 +127,7 @@ const CHAT_RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[
     ("finish_reason", Shape::value(A::FinishReason)),
     ("is_finished", Shape::value(A::Done)),
     ("text", Shape::presence(A::Content)),
-    ("message", MESSAGE),
+    ("message", ERROR_TEXT.members(MESSAGE_MEMBERS)),
     ("tool_calls", TOOL_CALL.items(&TOOL_CALL)),
     (
         "delta",
@@ -148,12 +153,14 @@ static CHAT_ANSWER: Form = Form {
 const GENERATION: Shape<A> = Shape::container(A::Choice).members(&[("finish_reason", Shape::value(A::FinishReason))]);
 const GENERATE_RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[
     ("generations", Shape::container(A::Proof).items(&GENERATION)),
+    ("message", ERROR_TEXT),
     // Events of a stream.
     ("text", Shape::presence(A::Content)),
     ("is_finished", Shape::value(A::Done)),
     ("finish_reason", Shape::value(A::FinishReason)),
 ]);
 static GENERATE_ANSWER: Form = Form::new(&GENERATE_RESPONSE);
-const EMBED_RESPONSE: Shape<A> =
-    Shape::container(A::Root).members(COMMON).and(&[("embeddings", Shape::container(A::Proof))]);
+const EMBED_RESPONSE: Shape<A> = Shape::container(A::Root)
+    .members(COMMON)
+    .and(&[("embeddings", Shape::container(A::Proof)), ("message", ERROR_TEXT)]);
 static EMBED_ANSWER: Form = Form::new(&EMBED_RESPONSE);

@@ -37,7 +37,7 @@ pub static EMBEDDINGS: JsonDialect = JsonDialect::new(
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>, ends: &[&[&str]]) -> Claim {
     let fits = ends.iter().any(|last| ends_with(&head.path, last));
-    if fits { claim_own(target, "dashscope") } else { Claim::None }
+    if fits { claim_own(target, "dashscope", Claim::ByBody) } else { Claim::None }
 }
 
 const INPUT: Shape<F> = Shape::container(F::Prompt).members(&[("messages", MESSAGES)]);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    call::{LlmCall, Request},
+    call::{LlmCall, Operation, Request},
     json::{Ending, Scalar, Scanner, Shape, Sink},
     repeat::Repeat,
 };
@@ -124,8 +124,16 @@ pub trait Decoder: Send {
     fn lost(&mut self, request: bool);
     /// What the request's body says, as far as it was seen.
     fn request_evidence(&mut self) -> Evidence;
+    /// Whether the request names the model that it is for.
+    fn names_model(&self) -> bool {
+        false
+    }
     /// What the response's body says.
     fn response_evidence(&self) -> Evidence;
+    /// The operation that the response's body itself names, where several APIs answer in one form.
+    fn response_operation(&self) -> Option<Operation> {
+        None
+    }
     /// Adds what the bodies told. Called once, last.
     fn finish(&mut self, call: &mut LlmCall) -> Finish;
 }
@@ -149,6 +157,10 @@ pub trait RequestReader: Sink<Self::Field> + Send {
         let _ = part;
     }
     fn evidence(&self) -> Evidence;
+    /// Whether the request names the model that it is for.
+    fn names_model(&self) -> bool {
+        false
+    }
     fn finish(&mut self, request: &mut Request) -> u64;
 }
 
@@ -172,6 +184,10 @@ pub trait ResponseReader: Sink<Self::Field> + Send {
         let _ = name;
     }
     fn evidence(&self) -> Evidence;
+    /// The operation that the response itself names, where several APIs answer in one form.
+    fn operation(&self) -> Option<Operation> {
+        None
+    }
     fn finish(&mut self, call: &mut LlmCall) -> u64;
 }
 
@@ -254,8 +270,16 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
         self.request.evidence()
     }
 
+    fn names_model(&self) -> bool {
+        self.request.names_model()
+    }
+
     fn response_evidence(&self) -> Evidence {
         self.response.evidence()
+    }
+
+    fn response_operation(&self) -> Option<Operation> {
+        self.response.operation()
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> Finish {

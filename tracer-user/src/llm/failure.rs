@@ -4,6 +4,7 @@
 //! - Anthropic: `{"type": "error", "error": {"type", "message"}}`
 //! - Google: `{"error": {"code": number, "status", "message"}}`
 //! - IBM: `{"errors": [{"code", "message"}]}`
+//! - Cohere: `{"message": "…"}`, where an answer has an object or nothing
 //! - xAI, Azure's gateway, vLLM and others: the same members at the top level, `error` a string or absent
 
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ const CODE_BYTES: usize = 96;
 pub enum Part {
     /// The `error` member itself.
     Error,
+    /// A text where only errors have one.
+    Message,
     Code,
     Type,
     Status,
@@ -58,7 +61,7 @@ impl Failure {
             return;
         }
         let place = match part {
-            Part::Error => {
+            Part::Error | Part::Message => {
                 self.present |= value.is_present();
                 return;
             }

@@ -26,7 +26,7 @@ fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
     let fits = first == Some("conversations")
         || second == Some("conversations")
         || (first == Some("restart") && third == Some("conversations"));
-    if fits { claim_own(target, "mistral_ai") } else { Claim::None }
+    if fits { claim_own(target, "mistral_ai", Claim::ByBody) } else { Claim::None }
 }
 
 const ENTRY: Shape<F> = Shape::container(F::Entry).members(&[

@@ -87,6 +87,8 @@ enum Claim {
     Unseen,
     /// The path is used by others, too: both bodies have to be of the dialect's shape.
     ByBody,
+    /// The same; but a request of the dialect's shape that names its model may also be refused with an error.
+    ByBodyOrError,
     /// Only models have the path, but models of several dialects: the request has to be of the dialect's shape.
     ByRequest,
     /// The path is the API's own: it takes a body of another shape to refute it.

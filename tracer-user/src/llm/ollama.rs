@@ -53,7 +53,7 @@ fn claim(head: &RequestHead, target: Option<&Target<'_>>, last: &[&str]) -> Clai
     match last.iter().any(|last| ends_with(&head.path, &["api", last])) {
         true if target.is_some_and(|target| target.provider() == Some("ollama")) => Claim::Sure,
         // Many applications have paths like these.
-        true => Claim::ByBody,
+        true => Claim::ByBodyOrError,
         false => Claim::None,
     }
 }
@@ -102,13 +102,13 @@ const COMMON: &[(&str, Shape<A>)] = &[
 const RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[
     (
         "message",
-        Shape::through().members(&[
+        Shape::container(A::Of(Operation::Chat)).members(&[
             ("content", Shape::presence(A::Content)),
             ("thinking", Shape::presence(A::Content)),
             ("tool_calls", Shape::through().items(&TOOL_CALL)),
         ]),
     ),
-    ("response", Shape::presence(A::Content)),
+    ("response", Shape::presence(A::Of(Operation::TextCompletion))),
     ("thinking", Shape::presence(A::Content)),
     ("logprobs", LOGPROBS_LIST),
     ("done", Shape::value(A::Done)),

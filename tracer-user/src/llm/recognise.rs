@@ -149,13 +149,13 @@ pub fn azure_deployment(path: &str) -> Option<String> {
     None
 }
 
-/// The claim to a path that `provider` has: sure where it is the provider, by the bodies where nobody knows the host, none
-/// at another's.
-pub(super) fn claim_own(target: Option<&Target<'_>>, provider: &str) -> Claim {
+/// The claim to a path that `provider` has: sure where it is the provider, `elsewhere` where nobody knows the host, none at
+/// another's.
+pub(super) fn claim_own(target: Option<&Target<'_>>, provider: &str, elsewhere: Claim) -> Claim {
     match target {
         Some(target) if target.provider() == Some(provider) => Claim::Sure,
         Some(target) if target.service.is_some() => Claim::None,
-        _ => Claim::ByBody,
+        _ => elsewhere,
     }
 }
 

@@ -359,6 +359,10 @@ impl RequestReader for Draft {
         }
     }
 
+    fn names_model(&self) -> bool {
+        self.request.model.is_some() || self.path_model.is_some()
+    }
+
     fn finish(&mut self, request: &mut Request) -> u64 {
         let hash = std::mem::take(&mut self.instructions).hash();
         let mut read = std::mem::take(&mut self.request);

@@ -44,7 +44,7 @@ pub static EMBEDDINGS: JsonDialect = JsonDialect::new(
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>, ends: &[&[&str]]) -> Claim {
     let fits = ends.iter().any(|last| ends_with(&head.path, last));
-    if fits { claim_own(target, "ibm.watsonx.ai") } else { Claim::None }
+    if fits { claim_own(target, "ibm.watsonx.ai", Claim::ByBody) } else { Claim::None }
 }
 
 const GENERATION_REQUEST: Shape<F> = Shape::container(F::Root).members(&[

@@ -51,6 +51,20 @@ pub struct Cost {
     pub currency: Option<Currency>,
 }
 
+impl Cost {
+    fn add(&mut self, other: &Self) {
+        let sum = |one: Option<f64>, two: Option<f64>| match (one, two) {
+            (Some(one), Some(two)) => Some((Amount::stated(one) + Amount::stated(two)).value()),
+            _ => one.or(two),
+        };
+        self.total = (Amount::stated(self.total) + Amount::stated(other.total)).value();
+        self.input = sum(self.input, other.input);
+        self.output = sum(self.output, other.output);
+        self.cache_read = sum(self.cache_read, other.cache_read);
+        self.cache_write = sum(self.cache_write, other.cache_write);
+    }
+}
+
 /// `llmtap.cost.source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CostSource {
@@ -113,8 +127,25 @@ impl Prices {
         Ok(Self { own: Some(Table::read(text.as_ref(), name)?), unpriced: Mutex::default() })
     }
 
-    /// What `call` cost, if that is known.
+    /// What `call` cost, with everything that it took, if that is known.
     pub fn cost(&self, call: &LlmCall) -> Option<Cost> {
+        let mut cost = self.cost_alone(call)?;
+        if cost.source == CostSource::Provider {
+            return Some(cost);
+        }
+        for aside in &call.asides {
+            let mut other = LlmCall { usage: aside.usage, asides: Vec::new(), ..call.clone() };
+            if aside.model.is_some() {
+                other.request.model = aside.model.clone();
+                other.response.model = aside.model.clone();
+            }
+            cost.add(&self.cost_alone(&other)?);
+        }
+        Some(cost)
+    }
+
+    /// What `call` cost without what its usage leaves out.
+    fn cost_alone(&self, call: &LlmCall) -> Option<Cost> {
         let own = self.own.as_ref();
         if let Some(stated) = call.provider_cost.filter(|usd| usd.is_finite() && *usd >= 0.0) {
             let total = match own.and_then(Table::per_usd) {

@@ -64,6 +64,7 @@ pub fn bare_call() -> LlmCall {
         response: Response::default(),
         usage: Usage::default(),
         provider_cost: None,
+        asides: Vec::new(),
         cache_hit: None,
         fallback: None,
         billing: crate::llm::call::Billing::Metered,
@@ -150,6 +151,7 @@ pub fn full_call() -> LlmCall {
             ..Usage::default()
         },
         provider_cost: None,
+        asides: Vec::new(),
         cache_hit: Some(false),
         fallback: Some(true),
         billing: crate::llm::call::Billing::Metered,

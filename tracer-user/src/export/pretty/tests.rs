@@ -32,6 +32,7 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         },
         usage: Usage::default(),
         provider_cost: None,
+        asides: Vec::new(),
         cache_hit: None,
         fallback: None,
         billing: crate::llm::call::Billing::Metered,

@@ -1,6 +1,6 @@
 //! What a dialect says of its responses: the places of a document by what they tell, and how the API answers otherwise.
 
-use crate::llm::{failure::Part, json::Shape, openai_compatible::Reasoning};
+use crate::llm::{call::Operation, failure::Part, json::Shape, openai_compatible::Reasoning};
 
 /// What a place of a response tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +10,10 @@ pub enum Field {
     Proof,
     /// The same, with what a reader of the stream waits for.
     OwnContent,
+    /// A container, or content, that only answers of this operation have: it tells APIs of one form apart.
+    Of(Operation),
+    /// `object`, whose value can name the operation.
+    Object,
     /// The type of an event or of the body, see [`Form::kinds`].
     Kind,
     Id,

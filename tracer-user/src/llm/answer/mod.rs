@@ -6,7 +6,7 @@ mod form;
 pub use form::{Counter, ERROR, Field, Form, Kind, Side};
 
 use super::{
-    call::{LlmCall, ToolCall, Usage},
+    call::{LlmCall, Operation, ToolCall, Usage},
     decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
     failure::{Failure, Part},
     json::{Container, Scalar, Shape, Sink},
@@ -49,6 +49,7 @@ pub struct Answer {
     keep: Keep,
     fits: bool,
     is_object: bool,
+    operation: Option<Operation>,
     id: Option<String>,
     own_id: Option<String>,
     model: Option<String>,
@@ -101,6 +102,7 @@ impl Answer {
             keep: Keep::new(limits),
             fits: false,
             is_object: false,
+            operation: None,
             id: None,
             own_id: None,
             model: None,
@@ -140,6 +142,11 @@ impl Answer {
             *place(self) = self.keep.text(text);
             self.seen.news = true;
         }
+    }
+
+    fn name(&mut self, operation: Operation) {
+        self.seen.news |= self.operation.is_none();
+        self.operation.get_or_insert(operation);
     }
 
     fn kind(&mut self, value: Scalar<'_>) {
@@ -353,6 +360,15 @@ impl Sink<Field> for Answer {
                 self.fits |= told;
                 self.seen.content |= field == F::OwnContent && value.is_present();
             }
+            F::Of(operation) if value.is_present() => {
+                self.seen.content = true;
+                self.name(operation);
+            }
+            F::Object => match value.str() {
+                Some("chat.completion" | "chat.completion.chunk") => self.name(Operation::Chat),
+                Some("text_completion") => self.name(Operation::TextCompletion),
+                _ => {}
+            },
             F::Kind => self.kind(value),
             F::CallOrKind => {
                 self.kind(value);
@@ -433,6 +449,7 @@ impl Sink<Field> for Answer {
             }
             (F::Picture, Container::Object) => self.usage.images = Some(self.usage.images.unwrap_or(0) + 1),
             (F::Proof, _) => self.fits = true,
+            (F::Of(operation), _) => self.name(operation),
             (F::Choice, Container::Object) => {
                 self.choice = Choice::default();
                 self.in_choice = true;
@@ -503,6 +520,10 @@ impl ResponseReader for Answer {
             (false, true) => Evidence::Contradicts,
             (false, false) => Evidence::None,
         }
+    }
+
+    fn operation(&self) -> Option<Operation> {
+        self.operation
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> u64 {

@@ -17,6 +17,7 @@ use super::{
     request::Draft,
 };
 use crate::proto::RequestHead;
+use request::{COMPLETE, MESSAGES};
 
 /// One of the API's endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,11 @@ impl Dialect for Anthropic {
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {
         let (model, stream) = own_model(&target.head.path).map(|vertex| (vertex.model, vertex.stream)).unzip();
-        let request = Draft::new(&REQUEST, limits).with_model(model).with_stream(stream);
+        let shape = match self {
+            Self::Messages => &MESSAGES,
+            Self::Complete => &COMPLETE,
+        };
+        let request = Draft::new(shape, limits).with_model(model).with_stream(stream);
         Box::new(JsonDecoder::new(request, AnthropicResponse::new(limits)))
     }
 }

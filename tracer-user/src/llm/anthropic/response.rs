@@ -2,7 +2,7 @@
 //! `message`, each `content_block_start` an item of its `content`.
 
 use crate::llm::{
-    call::{LlmCall, ToolCall, Usage},
+    call::{Aside, LlmCall, Operation, ToolCall, Usage},
     decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
     failure::{Failure, Part},
     json::{Container, Scalar, Shape, Sink},
@@ -22,6 +22,11 @@ pub enum Field {
     BlockName,
     Text,
     Usage,
+    /// What the parts of the work took, of which the usage leaves some out.
+    Iterations,
+    Iteration,
+    IterationType,
+    IterationModel,
     InputTokens,
     CacheRead,
     CacheWrite,
@@ -37,12 +42,18 @@ pub enum Field {
 
 use Field as F;
 
-const USAGE: Shape<F> = Shape::container(F::Usage).members(&[
+const TOKENS: &[(&str, Shape<F>)] = &[
     ("input_tokens", Shape::value(F::InputTokens)),
     ("cache_read_input_tokens", Shape::value(F::CacheRead)),
     ("cache_creation_input_tokens", Shape::value(F::CacheWrite)),
     ("cache_creation", Shape::through().members(&[("ephemeral_1h_input_tokens", Shape::value(F::CacheWrite1h))])),
     ("output_tokens", Shape::value(F::OutputTokens)),
+];
+const ITERATION: Shape<F> = Shape::container(F::Iteration)
+    .members(TOKENS)
+    .and(&[("type", Shape::value(F::IterationType)), ("model", Shape::value(F::IterationModel))]);
+const USAGE: Shape<F> = Shape::container(F::Usage).members(TOKENS).and(&[
+    ("iterations", Shape::container(F::Iterations).items(&ITERATION)),
     ("output_tokens_details", Shape::through().members(&[("thinking_tokens", Shape::value(F::ThinkingTokens))])),
     ("server_tool_use", Shape::through().members(&[("web_search_requests", Shape::value(F::WebSearches))])),
     ("service_tier", Shape::value(F::ServiceTier)),
@@ -103,10 +114,29 @@ enum BlockKind {
     Silent,
 }
 
+/// An entry of `usage.iterations`. The usage beside it sums up the sampling of the model that answered: not the
+/// compaction of the context, not what an advisor took, and not what a model took that another one fell back from.
+#[derive(Default)]
+struct Iteration {
+    kind: IterationKind,
+    model: Option<String>,
+    usage: Usage,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum IterationKind {
+    #[default]
+    Message,
+    Fallback,
+    /// The usage leaves it out.
+    Apart,
+}
+
 pub struct AnthropicResponse {
     keep: Keep,
     fits: bool,
     is_object: bool,
+    operation: Option<Operation>,
     id: Option<String>,
     model: Option<String>,
     stop_reason: Option<String>,
@@ -116,6 +146,9 @@ pub struct AnthropicResponse {
     calls: Vec<ToolCall>,
     block: Block,
     usage: Usage,
+    iterations: Vec<Iteration>,
+    /// The one that is being read.
+    iteration: Option<Iteration>,
     /// `message_start` states the output tokens so far, which is not the call's number: only what a later event states,
     /// or the whole response, is.
     output_is_final: bool,
@@ -139,6 +172,7 @@ impl AnthropicResponse {
             keep: Keep::new(limits),
             fits: false,
             is_object: false,
+            operation: None,
             id: None,
             model: None,
             stop_reason: None,
@@ -148,6 +182,8 @@ impl AnthropicResponse {
             calls: Vec::new(),
             block: Block::default(),
             usage: Usage::default(),
+            iterations: Vec::new(),
+            iteration: None,
             output_is_final: false,
             event: EventKind::default(),
             failure: Failure::default(),
@@ -157,7 +193,8 @@ impl AnthropicResponse {
 
     fn latest(&mut self, place: fn(&mut Usage) -> &mut Option<u64>, value: Scalar<'_>) {
         if let Some(count) = value.count() {
-            *place(&mut self.usage) = Some(count);
+            let usage = self.iteration.as_mut().map_or(&mut self.usage, |iteration| &mut iteration.usage);
+            *place(usage) = Some(count);
             self.seen.news = true;
         }
     }
@@ -174,16 +211,39 @@ impl AnthropicResponse {
     }
 
     fn usage(&self) -> Usage {
-        let mut usage = self.usage;
-        // The service states the input without what came from or went to the cache.
-        usage.input = usage.input.map(|input| {
-            input.saturating_add(usage.cache_read.unwrap_or(0)).saturating_add(usage.cache_write.unwrap_or(0))
-        });
-        if !self.output_is_final {
-            usage.output = None;
-        }
-        usage
+        let usage = with_cache(self.usage);
+        Usage { output: usage.output.filter(|_| self.output_is_final), ..usage }
     }
+
+    fn end_iteration(&mut self) {
+        let Some(iteration) = self.iteration.take() else { return };
+        if self.keep.entry(self.iterations.len()) {
+            self.iterations.push(iteration);
+        }
+    }
+
+    fn fell_back(&self) -> bool {
+        self.iterations.iter().any(|iteration| iteration.kind == IterationKind::Fallback)
+    }
+
+    /// What the usage leaves out.
+    fn asides(&mut self) -> Vec<Aside> {
+        let fell_back = self.fell_back();
+        let mut iterations = std::mem::take(&mut self.iterations);
+        iterations.retain(|iteration| match iteration.kind {
+            IterationKind::Apart => true,
+            IterationKind::Message => fell_back && iteration.model.is_some() && iteration.model != self.model,
+            IterationKind::Fallback => false,
+        });
+        let aside = |Iteration { model, usage, .. }| Aside { model, usage: with_cache(usage) };
+        iterations.into_iter().map(aside).collect()
+    }
+}
+
+/// The service states the input without what came from or went to the cache.
+fn with_cache(usage: Usage) -> Usage {
+    let cache = usage.cache_read.unwrap_or(0).saturating_add(usage.cache_write.unwrap_or(0));
+    Usage { input: usage.input.map(|input| input.saturating_add(cache)), ..usage }
 }
 
 impl Sink<Field> for AnthropicResponse {
@@ -195,6 +255,13 @@ impl Sink<Field> for AnthropicResponse {
                     kind,
                     "message" | "completion" | "message_start" | "message_delta" | "content_block_delta" | "error"
                 );
+                match kind {
+                    "completion" => self.operation = Some(Operation::TextCompletion),
+                    "message" | "message_start" | "message_delta" | "content_block_delta" => {
+                        self.operation = Some(Operation::Chat);
+                    }
+                    _ => {}
+                }
                 self.event = match kind {
                     "message_start" => EventKind::MessageStart,
                     "message_stop" => EventKind::MessageStop,
@@ -227,6 +294,20 @@ impl Sink<Field> for AnthropicResponse {
                     _ => BlockKind::Other,
                 }
             }
+            F::IterationType => {
+                if let Some(iteration) = &mut self.iteration {
+                    iteration.kind = match value.str() {
+                        Some("compaction" | "advisor_message") => IterationKind::Apart,
+                        Some("fallback_message") => IterationKind::Fallback,
+                        _ => IterationKind::Message,
+                    };
+                }
+            }
+            F::IterationModel => {
+                if let (Some(iteration), Some(model)) = (&mut self.iteration, value.str()) {
+                    iteration.model = self.keep.text(model);
+                }
+            }
             F::BlockId => self.block.id = value.str().map(str::to_owned),
             F::BlockName => self.block.name = value.str().map(str::to_owned),
             F::Text => self.seen.content |= value.is_present(),
@@ -236,7 +317,7 @@ impl Sink<Field> for AnthropicResponse {
             F::CacheWrite1h => self.latest(|usage| &mut usage.cache_write_1h, value),
             F::OutputTokens => {
                 self.latest(|usage| &mut usage.output, value);
-                self.output_is_final = true;
+                self.output_is_final |= self.iteration.is_none();
             }
             F::ThinkingTokens => self.latest(|usage| &mut usage.reasoning, value),
             F::WebSearches => self.latest(|usage| &mut usage.web_searches, value),
@@ -263,6 +344,9 @@ impl Sink<Field> for AnthropicResponse {
         match (field, container) {
             (F::Root, Container::Object) => self.is_object = true,
             (F::Block, Container::Object) => self.block = Block::default(),
+            // A stream states them more than once.
+            (F::Iterations, Container::Array) => self.iterations.clear(),
+            (F::Iteration, Container::Object) => self.iteration = Some(Iteration::default()),
             (F::Failure(Part::Error), Container::Object) => {
                 self.failure.begin();
                 self.seen.news = true;
@@ -272,8 +356,10 @@ impl Sink<Field> for AnthropicResponse {
     }
 
     fn close(&mut self, field: Field) {
-        if field == F::Block {
-            self.end_block();
+        match field {
+            F::Block => self.end_block(),
+            F::Iteration => self.end_iteration(),
+            _ => {}
         }
     }
 }
@@ -314,8 +400,14 @@ impl ResponseReader for AnthropicResponse {
         }
     }
 
+    fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
     fn finish(&mut self, call: &mut LlmCall) -> u64 {
         call.usage = self.usage();
+        call.fallback = self.fell_back().then_some(true).or(call.fallback);
+        call.asides = self.asides();
         call.error = self.failure.error(call.response.status);
         let response = &mut call.response;
         response.id = self.id.take();

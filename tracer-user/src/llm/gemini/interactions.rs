@@ -22,7 +22,7 @@ pub static INTERACTIONS: JsonDialect =
 fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
     match ends_with(&head.path, &["interactions"]) {
         true if target.and_then(Target::provider) == Some("gcp.vertex_ai") => Claim::Sure,
-        true => claim_own(target, "gcp.gemini"),
+        true => claim_own(target, "gcp.gemini", Claim::ByBody),
         false => Claim::None,
     }
 }

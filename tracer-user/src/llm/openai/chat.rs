@@ -70,7 +70,7 @@ const CHOICE: Shape<A> = Shape::container(A::Choice).members(&[
     ("message", MESSAGE),
     // Mistral's, when it ran tools itself.
     ("messages", Shape::through().items(&MESSAGE)),
-    ("text", Shape::presence(A::Content)),
+    ("text", Shape::presence(A::Of(Operation::TextCompletion))),
     ("finish_reason", Shape::value(A::FinishReason)),
     // Mistral's and DeepSeek's models on Bedrock; vLLM states a stop token here, beside the finish reason.
     ("stop_reason", Shape::value(A::FinishReasonToo)),
@@ -82,6 +82,7 @@ const CHOICE: Shape<A> = Shape::container(A::Choice).members(&[
 const CHOICES: Shape<A> = Shape::container(A::Proof).items(&CHOICE);
 const RESPONSE: Shape<A> = Shape::container(A::Root)
     .members(&[
+        ("object", Shape::value(A::Object)),
         ("id", Shape::value(A::Id)),
         ("model", Shape::value(A::Model)),
         ("choices", CHOICES),

@@ -49,11 +49,12 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(SETTINGS).and(&[
     ("texts", Shape::container(F::Prompt)),
 ]);
 
+const ENTRY: Shape<A> = Shape::through().members(&[("embedding", Shape::presence(A::Of(Operation::Embeddings)))]);
 const RESPONSE: Shape<A> = Shape::container(A::Root)
     .members(&[
         ("id", Shape::value(A::Id)),
         ("model", Shape::value(A::Model)),
-        ("data", Shape::container(A::Proof)),
+        ("data", Shape::container(A::Proof).items(&ENTRY)),
         ("embeddings", Shape::container(A::Proof)),
         ("usage", USAGE),
     ])

@@ -46,9 +46,13 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(SETTINGS).and(&[
     ("images", Shape::container(F::Prompt)),
 ]);
 
+const PICTURE: Shape<A> = Shape::container(A::Picture).members(&[
+    ("b64_json", Shape::presence(A::Of(Operation::GenerateContent))),
+    ("url", Shape::presence(A::Of(Operation::GenerateContent))),
+]);
 const RESPONSE: Shape<A> = Shape::container(A::Root)
     .members(&[
-        ("data", Shape::container(A::Proof).items(&Shape::container(A::Picture))),
+        ("data", Shape::container(A::Proof).items(&PICTURE)),
         ("b64_json", Shape::presence(A::Content)),
         ("usage", USAGE),
         ("model", Shape::value(A::Model)),

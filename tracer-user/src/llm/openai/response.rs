@@ -2,6 +2,7 @@
 
 use crate::llm::{
     answer::{Counter, Field as F},
+    call::Operation,
     failure::Part,
     json::Shape,
 };
@@ -71,7 +72,7 @@ const TOOL_CALL: Shape<F> = Shape::container(F::Call).members(&[
 ]);
 
 /// `message` of a whole answer, `delta` of a chunk.
-pub const MESSAGE: Shape<F> = Shape::through().members(&[
+pub const MESSAGE: Shape<F> = Shape::container(F::Of(Operation::Chat)).members(&[
     ("content", Shape::presence(F::Content).items(&Shape::container(F::Content))),
     ("reasoning_content", Shape::presence(F::Content)),
     ("reasoning", Shape::presence(F::Content)),

@@ -33,6 +33,10 @@ pub enum Field {
     CacheWriteTokens,
     OutputTokens,
     ReasoningTokens,
+    /// USD.
+    Cost,
+    /// 10^-10 USD.
+    CostTicks,
     Failure(Part),
 }
 
@@ -49,6 +53,10 @@ const USAGE: Shape<F> = Shape::through().members(&[
     ),
     ("output_tokens", Shape::value(F::OutputTokens)),
     ("output_tokens_details", Shape::through().members(&[("reasoning_tokens", Shape::value(F::ReasoningTokens))])),
+    // OpenRouter and Vercel state a number; Perplexity an object.
+    ("cost", Shape::value(F::Cost).members(&[("total_cost", Shape::value(F::Cost))])),
+    // xAI.
+    ("cost_in_usd_ticks", Shape::value(F::CostTicks)),
 ]);
 const ITEM_MEMBERS: &[(&str, Shape<F>)] = &[
     ("type", Shape::value(F::ItemType)),
@@ -112,6 +120,7 @@ pub struct ResponsesResponse {
     item: Item,
     calls: Vec<ToolCall>,
     usage: Usage,
+    cost: Option<f64>,
     failure: Failure,
     ends: bool,
     seen: Seen,
@@ -131,6 +140,7 @@ impl ResponsesResponse {
             item: Item::default(),
             calls: Vec::new(),
             usage: Usage::default(),
+            cost: None,
             failure: Failure::default(),
             ends: false,
             seen: Seen::default(),
@@ -230,6 +240,12 @@ impl Sink<Field> for ResponsesResponse {
             F::CacheWriteTokens => self.latest(|usage| &mut usage.cache_write, value),
             F::OutputTokens => self.latest(|usage| &mut usage.output, value),
             F::ReasoningTokens => self.latest(|usage| &mut usage.reasoning, value),
+            F::Cost | F::CostTicks => {
+                if let Some(cost) = value.float().filter(|cost| *cost >= 0.0) {
+                    self.cost = Some(if field == F::Cost { cost } else { cost / 1e10 });
+                    self.seen.news = true;
+                }
+            }
             F::Failure(part) => {
                 self.failure.scalar(part, value);
                 self.seen.news |= value.is_present();
@@ -295,6 +311,7 @@ impl ResponseReader for ResponsesResponse {
 
     fn finish(&mut self, call: &mut LlmCall) -> u64 {
         call.usage = self.usage;
+        call.provider_cost = self.cost.or(call.provider_cost);
         call.error = self.failure.error(call.response.status);
         let response = &mut call.response;
         response.id = self.id.take();

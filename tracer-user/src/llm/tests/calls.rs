@@ -345,6 +345,35 @@ fn bodies_without_a_head_say_what_they_are() {
 }
 
 #[test]
+fn bodies_without_a_head_name_the_operation_or_tell_nothing() {
+    const PROMPT: &str = r#"{"model":"m","prompt":"Hi"}"#;
+    const TEXT: &str = r#"{"id":"c1","model":"m-1","choices":[{"index":0,"text":"Yes","finish_reason":"stop"}]}"#;
+    const COMPLETION: &str = r#"{"id":"c1","type":"completion","model":"m-1","completion":"Yes","stop_reason":"stop"}"#;
+    const GENERATED: &str = r#"{"model":"m-1","response":"Yes","done":true,"done_reason":"stop"}"#;
+    const REPLIED: &str = r#"{"model":"m-1","message":{"role":"assistant","content":"Yes"},"done":true}"#;
+    for (request, answer, told) in [
+        (Some(CHAT), ANSWER, Some("chat")),
+        (None, ANSWER, Some("chat")),
+        (Some(PROMPT), TEXT, Some("text_completion")),
+        (None, TEXT, Some("text_completion")),
+        (Some(PROMPT), COMPLETION, Some("text_completion")),
+        (None, COMPLETION, Some("text_completion")),
+        (Some(PROMPT), GENERATED, Some("text_completion")),
+        (None, GENERATED, Some("text_completion")),
+        (Some(CHAT), REPLIED, Some("chat")),
+        (None, REPLIED, Some("chat")),
+        // Nothing in it is of one API only.
+        (None, r#"{"id":"c1","model":"m-1","choices":[{"index":0,"finish_reason":"stop"}]}"#, None),
+        (None, r#"{"model":"m-1","done":true}"#, None),
+    ] {
+        let exchange = Exchange::without_head();
+        let exchange = request.into_iter().fold(exchange, |exchange, body| exchange.request(body));
+        let call = exchange.response(200, &[]).body(answer).complete();
+        assert_eq!(call.map(|call| call.operation.as_str()), told, "{request:?} {answer}");
+    }
+}
+
+#[test]
 fn bodies_without_a_head_that_say_nothing_are_no_calls() {
     for (request, answer) in [
         (CHAT, r#"{"ok":true}"#),

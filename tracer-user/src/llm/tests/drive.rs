@@ -34,7 +34,9 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
                 exchanges.open(key, connection);
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
-                connections.get_mut(&key).unwrap().push(at, direction, bytes, &mut decoded);
+                let connection = connections.get_mut(&key).unwrap();
+                connection.push(at, direction, bytes, &mut decoded);
+                exchanges.learn_role(key, connection.role());
                 decoded.drain(..).for_each(|event| exchanges.push(key, event, &mut paired));
             }
             flow::Event::Gap { at, key, direction, lost } => {

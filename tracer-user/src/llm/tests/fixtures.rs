@@ -226,6 +226,12 @@ fn golden(call: &LlmCall) -> Value {
             "file_searches": usage.file_searches,
             "search_units": usage.search_units,
         },
+        "asides": call.asides.iter().map(|aside| json!({
+            "model": aside.model,
+            "input": aside.usage.input,
+            "output": aside.usage.output,
+            "cache_read": aside.usage.cache_read,
+        })).collect::<Vec<_>>(),
         "provider_cost": call.provider_cost,
         "cache_hit": call.cache_hit,
         "fallback": call.fallback,

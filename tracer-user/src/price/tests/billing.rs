@@ -62,6 +62,22 @@ fn fast_mode_and_regions_of_anthropic() {
 }
 
 #[test]
+fn what_an_advisor_and_compaction_take_is_billed_with_the_call() {
+    // Sonnet 4.5: 3 / 15 per million; Opus 5: 5 / 25.
+    let mut sonnet = call("anthropic", "claude-sonnet-4-5", tokens(1_000, 100));
+    near(cost(&sonnet).total, 0.003 + 0.001_5);
+    let aside = |model: Option<&str>, usage| Aside { model: model.map(str::to_owned), usage };
+    sonnet.asides = vec![aside(None, tokens(2_000, 200)), aside(Some("claude-opus-5"), tokens(1_000, 10))];
+    near(cost(&sonnet).total, 0.009 + 0.004_5 + 0.005 + 0.000_25);
+    near(cost(&sonnet).output.unwrap(), 0.004_5 + 0.000_25);
+    // A sum that leaves one of them out would be too small and look right.
+    sonnet.asides.push(aside(Some("a-model-without-a-price"), tokens(1, 1)));
+    assert_eq!(Prices::builtin().cost(&sonnet), None);
+    sonnet.provider_cost = Some(0.5);
+    near(cost(&sonnet).total, 0.5);
+}
+
+#[test]
 fn capacity_that_is_reserved_has_a_list_price() {
     let mut reserved = call("gcp.vertex_ai", "gemini-2.5-flash", tokens(M, M));
     for (traffic, total, source) in [

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     capture::{Connection, ConnectionKey},
     exchange::{ExchangeId, Outcome},
-    llm::call::{Chunks, Completeness, Operation, Request, Response, Times, Usage},
+    llm::call::{Aside, Chunks, Completeness, Operation, Request, Response, Times, Usage},
 };
 
 fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
@@ -23,6 +23,7 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
         response: Response { model: Some(model.to_owned()), ..Response::default() },
         usage,
         provider_cost: None,
+        asides: Vec::new(),
         cache_hit: None,
         fallback: None,
         billing: crate::llm::call::Billing::Metered,
