@@ -12,6 +12,7 @@
 //! events and JSON texts of their own.
 
 mod baseline;
+mod http2;
 mod recorded;
 mod websocket;
 mod workload;

@@ -47,7 +47,7 @@ pub fn dialects() -> Result<Vec<Workload>> {
     Ok(workloads)
 }
 
-/// The first exchange of a capture. `None` when it is not HTTP/1.1 with a JSON body: such a dialect has rows of its own.
+/// The first exchange of a capture. `None` when it is not HTTP/1.1 with JSON bodies: such a dialect has rows of its own.
 fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
     let Some(Recorded { connection, head, question, pieces, body, media_type }) = Recorded::read(path)? else {
         return Ok(None);
@@ -119,6 +119,10 @@ impl Recorded {
         let (Some(connection), Some(head), Ok(question)) = (connection, head, String::from_utf8(question)) else {
             return Ok(None);
         };
+        // A form has no JSON to compare with.
+        if serde_json::from_str::<IgnoredAny>(&question).is_err() {
+            return Ok(None);
+        }
         let head = RequestHead::clone(&head);
         Ok(Some(Self { connection, head, question, pieces, body, media_type }))
     }
@@ -178,11 +182,12 @@ fn form(json: &str) -> String {
     out
 }
 
-/// The answer with its longest text, or its lists of numbers, as long as real ones.
+/// The answer with its longest text of words, or its lists of numbers, as long as real ones.
 fn lengthened(mut answer: Value) -> Value {
     fn longest(value: &Value) -> usize {
         match value {
-            Value::String(text) => text.len(),
+            // What a model says has words; ids and names have not.
+            Value::String(text) if text.contains(' ') => text.len(),
             Value::Array(items) => items.iter().map(longest).max().unwrap_or(0),
             Value::Object(members) => members.values().map(longest).max().unwrap_or(0),
             _ => 0,
@@ -190,7 +195,7 @@ fn lengthened(mut answer: Value) -> Value {
     }
     fn stretch(value: &mut Value, length: usize, done: &mut bool) {
         match value {
-            Value::Array(items) if items.len() > 1 && items.iter().all(Value::is_f64) => {
+            Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_f64) => {
                 let numbers = items.iter().cloned().cycle().take(NUMBERS).collect();
                 *items = numbers;
                 *done = true;

@@ -9,7 +9,7 @@ use std::{
 use bytes::{BufMut, Bytes};
 use llmtap::capture::{ClosedBy, Connection, ConnectionKey, Direction, Event};
 
-use crate::{Result, baseline::Shape, websocket};
+use crate::{Result, baseline::Shape, http2, websocket};
 
 /// Captured events and what they carry.
 pub struct Workload {
@@ -77,6 +77,8 @@ pub fn all() -> Result<Vec<Workload>> {
         openai_streams("openai stream, gzip", 1, Coding::Gzip),
         openai_streams("openai stream, zstd", 1, Coding::Zstd),
         anthropic_streams("anthropic stream, a record an event"),
+        http2::in_turn("openai stream, HTTP/2, a record an event"),
+        http2::at_once("openai stream, HTTP/2, 50 at once, 20 events a record", 20),
         websocket::responses("responses stream, a websocket"),
         messages("answers of 8 KiB", 50, 2 << 10, 8 << 10),
         messages("prompts of 1 MiB", 4, 1 << 20, 1 << 10),
@@ -92,7 +94,7 @@ pub enum Coding {
     Brotli,
 }
 
-/// Writes exchanges of one connection, one direction after the other, into capture records.
+/// Writes exchanges of one HTTP/1.1 connection, one direction after the other, into capture records.
 pub struct Script {
     shape: Shape,
     events: Vec<Event>,
@@ -281,7 +283,7 @@ fn flushed(encoder: &mut impl Write, data: &[u8]) {
     let _ = encoder.write_all(data).and_then(|()| encoder.flush());
 }
 
-fn question(stream: bool, length: usize) -> String {
+pub fn question(stream: bool, length: usize) -> String {
     let prompt = "Say it again, with \\\"quotes\\\" and line ends.\\n".repeat(length / 48 + 1);
     let options = if stream { ",\"stream_options\":{\"include_usage\":true}" } else { "" };
     format!(
@@ -298,7 +300,7 @@ pub fn words() -> impl Iterator<Item = &'static str> {
 }
 
 /// As OpenAI's own service writes chunks.
-fn openai_stream(tokens: usize) -> Vec<StreamPiece> {
+pub fn openai_stream(tokens: usize) -> Vec<StreamPiece> {
     let chunk = |choices: &str, usage: &str| {
         let chunk = format!(
             "{{\"id\":\"chatcmpl-CkQx8mB2vN4yTzL7wPqRs9AhUjDfG\",\"object\":\"chat.completion.chunk\",\
@@ -351,9 +353,9 @@ fn anthropic_stream(tokens: usize) -> Vec<StreamPiece> {
     events.into_iter().map(|(name, json)| StreamPiece::event(name, json)).collect()
 }
 
-const CHAT: &str = "/v1/chat/completions";
+pub const CHAT: &str = "/v1/chat/completions";
 const HOST: &str = "Host: api.example.com\r\n";
-const SSE: &str = "text/event-stream; charset=utf-8";
+pub const SSE: &str = "text/event-stream; charset=utf-8";
 
 fn openai_streams(name: &str, events_in_a_record: usize, coding: Coding) -> Workload {
     let mut script = Script::new(Shape::Chat);

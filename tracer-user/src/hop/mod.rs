@@ -52,7 +52,9 @@ impl Hops {
         self.calls.push(event, &mut self.called);
         let mcp = self.requests.push(event, &mut self.requested);
         let retrieval = self.queries.push(event, &mut self.queried);
-        self.hand_over(out);
+        if !(self.called.is_empty() && self.requested.is_empty() && self.queried.is_empty()) {
+            self.hand_over(out);
+        }
         let call = match event {
             Event::Request { head, .. } => head.as_ref().is_none_or(|head| llm::could_be_model_call(head)),
             _ => false,

@@ -99,7 +99,7 @@ pub fn decode(raw: &[u8], cut: bool) -> Cow<'_, str> {
         }
     }
     text.extend_from_slice(rest);
-    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+    Cow::Owned(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// Text as it stands. What is not UTF-8 is replaced.

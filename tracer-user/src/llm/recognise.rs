@@ -132,10 +132,20 @@ pub fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.rsplit('/').filter(|segment| !segment.is_empty())
 }
 
-/// Whether the path ends in these segments; letters' case does not matter.
+/// Whether the path ends in these segments; letters' case does not matter, and neither do empty segments. Every dialect
+/// asks this of every request: most are answered by the length or the letters of the last segment.
 pub fn ends_with(path: &str, last: &[&str]) -> bool {
-    let mut segments = segments(path);
-    last.iter().rev().all(|want| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(want)))
+    let mut rest = path.as_bytes();
+    last.iter().rev().all(|want| {
+        while let [before @ .., b'/'] = rest {
+            rest = before;
+        }
+        let Some((before, segment)) = rest.len().checked_sub(want.len()).map(|at| rest.split_at(at)) else {
+            return false;
+        };
+        rest = before;
+        segment.eq_ignore_ascii_case(want.as_bytes()) && matches!(before, [] | [.., b'/'])
+    })
 }
 
 /// `{d}` of `…/openai/deployments/{d}/…`, percent-decoded.
@@ -183,6 +193,10 @@ pub fn vertex_model(path: &str) -> Option<VertexModel> {
 
 /// `model` and `method` of Google's `model:method`. Clients encode the colon or do not.
 pub fn split_method(segment: &str) -> Option<(&str, &str)> {
+    // Asked of every request, and hardly any has one.
+    if !segment.bytes().any(|byte| matches!(byte, b':' | b'%')) {
+        return None;
+    }
     ["%3A", "%3a", ":"].into_iter().find_map(|colon| segment.rsplit_once(colon)).filter(|(model, _)| !model.is_empty())
 }
 
@@ -240,6 +254,16 @@ mod tests {
         assert_eq!(split_authority("[::1]:8080"), ("::1", Some(8080)));
         assert_eq!(split_authority("::1"), ("::1", None));
         assert_eq!(split_authority("host:none"), ("host", None));
+    }
+
+    #[test]
+    fn ends_of_paths_are_whole_segments() {
+        for path in ["/v1/chat/completions", "/v1/Chat/Completions/", "//v1//chat//completions//", "chat/completions"] {
+            assert!(ends_with(path, &["chat", "completions"]), "{path}");
+        }
+        for path in ["/v1/mychat/completions", "/chat/xcompletions", "/completions", "/", "", "/chat/completions/x"] {
+            assert!(!ends_with(path, &["chat", "completions"]), "{path}");
+        }
     }
 
     #[test]

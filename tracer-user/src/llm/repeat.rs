@@ -18,8 +18,8 @@ const FORMS: usize = 2;
 #[derive(Default)]
 pub struct Repeat {
     forms: [Form; FORMS],
-    /// The form to forget next.
-    oldest: usize,
+    /// The form of the last event: that of the next one, most likely.
+    latest: usize,
 }
 
 #[derive(Default)]
@@ -53,14 +53,19 @@ impl Repeat {
     /// Remembers an event by the scalars in it that may differ.
     pub fn learn(&mut self, name: &[u8], event: &[u8], passed: Option<&[Passed]>, seen: Seen) {
         let Some(passed) = passed.filter(|_| event.len() <= EVENT_BYTES) else { return };
-        let form = &mut self.forms[self.oldest];
-        self.oldest = (self.oldest + 1) % FORMS;
-        form.learn(name, event, passed, seen);
+        self.latest = (self.latest + 1) % FORMS;
+        self.forms[self.latest].learn(name, event, passed, seen);
     }
 
     /// What the event is, if it equals a remembered one.
-    pub fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
-        self.forms.iter().find_map(|form| form.matches(name, event))
+    pub fn matches(&mut self, name: &[u8], event: &[u8]) -> Option<Seen> {
+        for at in (self.latest..self.latest + FORMS).map(|at| at % FORMS) {
+            if let Some(seen) = self.forms[at].matches(name, event) {
+                self.latest = at;
+                return Some(seen);
+            }
+        }
+        None
     }
 }
 
@@ -156,8 +161,8 @@ mod tests {
 
     #[test]
     fn only_other_text_matches() {
-        let repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","o":<7>,"n":1}"#);
-        let matches = |name: &str, event: &str| repeat.matches(name.as_bytes(), event.as_bytes()).is_some();
+        let mut repeat = learned("delta", r#"{"t":"<Yes>","p":"<abc>","o":<7>,"n":1}"#);
+        let mut matches = |name: &str, event: &str| repeat.matches(name.as_bytes(), event.as_bytes()).is_some();
         assert!(matches("delta", r#"{"t":"No, \"never\"\\","p":"x","o":8.5e-1,"n":1}"#));
         assert!(matches("delta", r#"{"t":"Yes","p":"","o":7,"n":1}   "#));
         assert!(!matches("other", r#"{"t":"Yes","p":"abc","o":7,"n":1}"#));
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn text_is_not_kept() {
         let repeat = learned("", r#"{"t":"<secret>"}"#);
-        assert_eq!(repeat.forms[0].fixed, br#"{"t":""}"#);
+        assert_eq!(repeat.forms[repeat.latest].fixed, br#"{"t":""}"#);
     }
 
     fn text() -> impl Strategy<Value = String> {

@@ -15,6 +15,7 @@ mod table;
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
@@ -101,6 +102,8 @@ pub struct Unpriced {
 
 /// Most models without a price that are kept by name. Names come from the wire.
 const MAX_UNPRICED_NAMES: usize = 256;
+/// Look-ups that are remembered. Programs ask few models, again and again; past it all are forgotten.
+const MAX_FOUND: usize = 16;
 /// Longest name kept, in characters.
 const MAX_UNPRICED_NAME: usize = 96;
 
@@ -112,7 +115,18 @@ static BUILTIN_TABLE: LazyLock<Table> =
 #[derive(Debug, Default)]
 pub struct Prices {
     own: Option<Table>,
+    found: Mutex<Vec<Found>>,
     unpriced: Mutex<Unpriced>,
+}
+
+/// A look-up and what it found: a row of the user's own table if `is_own`, else of the built-in one.
+#[derive(Debug)]
+struct Found {
+    provider: Cow<'static, str>,
+    answered: Option<String>,
+    asked: Option<String>,
+    makers: Makers,
+    row: Option<(bool, usize)>,
 }
 
 impl Prices {
@@ -124,7 +138,7 @@ impl Prices {
     /// `text` is a price file, in our format or LiteLLM's, that goes before the built-in table; `name` is what messages
     /// and `llmtap.price.version` call it.
     pub fn with_override(text: impl AsRef<[u8]>, name: &str) -> Result<Self, PriceFileError> {
-        Ok(Self { own: Some(Table::read(text.as_ref(), name)?), unpriced: Mutex::default() })
+        Ok(Self { own: Some(Table::read(text.as_ref(), name)?), ..Self::default() })
     }
 
     /// What `call` cost, with everything that it took, if that is known.
@@ -232,15 +246,39 @@ impl Prices {
 
     /// The prices of the call's model, and whether they are the user's own.
     fn find(&self, call: &LlmCall) -> Option<(&ModelPrices, &Table, bool)> {
-        let models = model_names(call);
         let makers = place::makers(call);
-        if let Some(own) = &self.own
-            && let Some(prices) = find_in(own, &call.provider, &models, makers)
-        {
-            return Some((prices, own, true));
+        let (answered, asked) = (&call.response.model, &call.request.model);
+        let same = |found: &&Found| {
+            found.provider == call.provider
+                && (&found.answered, &found.asked) == (answered, asked)
+                && found.makers == makers
+        };
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = match found.iter().find(same) {
+            Some(found) => found.row,
+            None => {
+                let row = self.look_up(call, makers);
+                if found.len() >= MAX_FOUND {
+                    found.clear();
+                }
+                let (provider, answered, asked) = (call.provider.clone(), answered.clone(), asked.clone());
+                found.push(Found { provider, answered, asked, makers, row });
+                row
+            }
+        };
+        let (is_own, row) = row?;
+        let table = if is_own { self.own.as_ref()? } else { &*BUILTIN_TABLE };
+        Some((table.prices(row)?, table, is_own))
+    }
+
+    /// The row of the call's model, and whether it is one of the user's own table.
+    fn look_up(&self, call: &LlmCall, makers: Makers) -> Option<(bool, usize)> {
+        let models = model_names(call);
+        let own = self.own.as_ref().and_then(|own| find_in(own, &call.provider, &models, makers));
+        match own {
+            Some(row) => Some((true, row)),
+            None => find_in(&BUILTIN_TABLE, &call.provider, &models, makers).map(|row| (false, row)),
         }
-        let table = &*BUILTIN_TABLE;
-        find_in(table, &call.provider, &models, makers).map(|prices| (prices, table, false))
     }
 
     /// `what` is the service tier or the fee that has no price, when the model has one.
@@ -283,23 +321,23 @@ fn model_names(call: &LlmCall) -> Vec<String> {
     names
 }
 
-fn find_in<'a>(table: &'a Table, provider: &str, models: &[String], makers: Makers) -> Option<&'a ModelPrices> {
-    if let Some(prices) = models.iter().find_map(|model| table.exact(provider, model)) {
-        return Some(prices);
+fn find_in(table: &Table, provider: &str, models: &[String], makers: Makers) -> Option<usize> {
+    if let Some(row) = models.iter().find_map(|model| table.exact(provider, model)) {
+        return Some(row);
     }
     let candidates: Vec<Vec<String>> = models.iter().map(|model| names::candidates(model)).collect();
     let providers = |model: &str| [Some(provider), makers.fallback(provider, model)];
     for (model, candidates) in models.iter().zip(&candidates) {
         for provider in providers(model).into_iter().flatten() {
-            if let Some(prices) = candidates.iter().find_map(|name| table.exact(provider, name)) {
-                return Some(prices);
+            if let Some(row) = candidates.iter().find_map(|name| table.exact(provider, name)) {
+                return Some(row);
             }
         }
     }
     for (model, candidates) in models.iter().zip(&candidates) {
         for provider in providers(model).into_iter().flatten() {
-            if let Some(prices) = candidates.iter().find_map(|name| table.pattern(provider, name)) {
-                return Some(prices);
+            if let Some(row) = candidates.iter().find_map(|name| table.pattern(provider, name)) {
+                return Some(row);
             }
         }
     }

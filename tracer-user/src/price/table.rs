@@ -241,19 +241,22 @@ impl Table {
         }
     }
 
-    /// The prices of exactly this name, at this provider or at any.
-    pub fn exact(&self, provider: &str, model: &str) -> Option<&Prices> {
-        let at = [provider, ""].iter().find_map(|provider| self.exact.get(*provider)?.get(model))?;
-        self.rows.get(*at).map(|row| &row.prices)
+    /// The row of exactly this name, at this provider or at any.
+    pub fn exact(&self, provider: &str, model: &str) -> Option<usize> {
+        [provider, ""].iter().find_map(|provider| self.exact.get(*provider)?.get(model).copied())
     }
 
-    /// The prices of the first pattern that this name fits.
-    pub fn pattern(&self, provider: &str, model: &str) -> Option<&Prices> {
+    /// The row of the first pattern that this name fits.
+    pub fn pattern(&self, provider: &str, model: &str) -> Option<usize> {
         self.patterns.iter().find_map(|(at, pattern)| {
             let row = self.rows.get(*at)?;
             let holds = row.provider.as_deref().is_none_or(|row| row == provider);
-            (holds && names::fits(pattern, model)).then_some(&row.prices)
+            (holds && names::fits(pattern, model)).then_some(*at)
         })
+    }
+
+    pub fn prices(&self, row: usize) -> Option<&Prices> {
+        self.rows.get(row).map(|row| &row.prices)
     }
 
     pub fn multiplier(&self, provider: &str) -> Option<f64> {

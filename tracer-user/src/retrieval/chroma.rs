@@ -3,12 +3,9 @@
 //!
 //! - <https://docs.trychroma.com/reference/server-api>
 
-use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use super::{Proof, Query, Store, reader::Field as F};
 use crate::json::Shape;
-use crate::{
-    llm::{failure::Part, recognise::percent_decoded},
-    proto::RequestHead,
-};
+use crate::llm::{failure::Part, recognise::percent_decoded};
 
 pub struct Chroma;
 
@@ -28,16 +25,15 @@ const RESPONSE: Shape<F> = Shape::through().members(&[
 ]);
 
 impl Store for Chroma {
-    fn query(&self, head: &RequestHead, _: Option<&str>) -> Option<Query> {
-        let segments = path_segments(&head.path);
-        let [.., "collections", collection, operation] = segments.as_slice() else { return None };
+    fn query(&self, path: &[&str], _: Option<&str>) -> Option<Query> {
+        let [.., "collections", collection, operation] = path else { return None };
         let operation = match *operation {
             "query" => "query",
             "search" => "search",
             _ => return None,
         };
-        let api = segments.windows(2).position(|pair| matches!(pair, ["api", "v1" | "v2"]))?;
-        let namespace = match &segments[api + 2..] {
+        let api = path.windows(2).position(|pair| matches!(pair, ["api", "v1" | "v2"]))?;
+        let namespace = match &path[api + 2..] {
             ["tenants", tenant, "databases", database, ..] => {
                 // From the general to the specific, as the conventions want it.
                 Some(format!("{}|{}", percent_decoded(tenant), percent_decoded(database)))

@@ -4,13 +4,13 @@
 //! - <https://docs.opensearch.org/latest/vector-search/>
 
 use super::{
-    Proof, Query, Store, path_segments,
+    Proof, Query, Store,
     reader::{Field as F, Seen},
 };
 use crate::json::Shape;
 use crate::{
     llm::{failure::Part, recognise::percent_decoded},
-    proto::{RequestHead, ResponseHead},
+    proto::ResponseHead,
 };
 
 pub struct Elasticsearch;
@@ -58,9 +58,8 @@ const RESPONSE: Shape<F> = Shape::through().members(&[
 ]);
 
 impl Store for Elasticsearch {
-    fn query(&self, head: &RequestHead, host: Option<&str>) -> Option<Query> {
-        let segments = path_segments(&head.path);
-        let [index @ .., last] = segments.as_slice() else { return None };
+    fn query(&self, path: &[&str], host: Option<&str>) -> Option<Query> {
+        let [index @ .., last] = path else { return None };
         let operation = match *last {
             "_search" => "search",
             "_knn_search" => "knn_search",

@@ -3,9 +3,8 @@
 //!
 //! - <https://milvus.io/api-reference/restful/v2.6.x/v2/Vector%20(v2)/Search.md>
 
-use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use super::{Proof, Query, Store, reader::Field as F};
 use crate::json::Shape;
-use crate::proto::RequestHead;
 
 pub struct Milvus;
 
@@ -18,9 +17,8 @@ const RESPONSE: Shape<F> = Shape::through()
     .members(&[("code", Shape::value(F::Code)), ("data", Shape::container(F::Rows).items(&Shape::container(F::Row)))]);
 
 impl Store for Milvus {
-    fn query(&self, head: &RequestHead, _: Option<&str>) -> Option<Query> {
-        let segments = path_segments(&head.path);
-        let operation = match segments.as_slice() {
+    fn query(&self, path: &[&str], _: Option<&str>) -> Option<Query> {
+        let operation = match path {
             [.., "v2", "vectordb", "entities", operation] => match *operation {
                 "search" => "search",
                 "query" => "query",

@@ -46,9 +46,9 @@ pub struct Retrieval {
 
 /// A kind of vector store.
 trait Store: Sync {
-    /// What a request asks, as its method, path and, if known, host tell; `None` when it is none of this store's queries.
-    /// Without a host the answer must be at least as generous: what is refused then is never looked at again.
-    fn query(&self, head: &RequestHead, host: Option<&str>) -> Option<Query>;
+    /// What a POST asks, as the segments of its path and, if known, its host tell; `None` when it is none of this store's
+    /// queries. Without a host the answer must be at least as generous: what is refused then is never looked at again.
+    fn query(&self, path: &[&str], host: Option<&str>) -> Option<Query>;
 
     /// Adjusts the store's name by what else was seen.
     fn system(&self, query: &Query, _: &reader::Seen, _: Option<&crate::proto::ResponseHead>) -> &'static str {
@@ -90,11 +90,16 @@ static STORES: &[&dyn Store] = &[
 
 /// Whether a request's bodies are worth reading, as its method and path tell.
 pub fn could_be_retrieval(head: &RequestHead) -> bool {
-    is_post(head) && STORES.iter().any(|store| store.query(head, None).is_some())
+    queried(head, None).is_some()
 }
 
-fn is_post(head: &RequestHead) -> bool {
-    head.method == "POST"
+/// The store that a request queries, and what it asks.
+fn queried(head: &RequestHead, host: Option<&str>) -> Option<(&'static dyn Store, Query)> {
+    if head.method != "POST" {
+        return None;
+    }
+    let path = path_segments(&head.path);
+    STORES.iter().find_map(|store| Some((*store, store.query(&path, host)?)))
 }
 
 /// Segments of a path, in order, without empty ones.

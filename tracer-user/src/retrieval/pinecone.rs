@@ -3,12 +3,9 @@
 //! - <https://docs.pinecone.io/reference/api/latest/data-plane/query>
 //! - <https://docs.pinecone.io/reference/api/latest/data-plane/search_records>
 
-use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use super::{Proof, Query, Store, reader::Field as F};
 use crate::json::Shape;
-use crate::{
-    llm::{failure::Part, recognise::percent_decoded},
-    proto::RequestHead,
-};
+use crate::llm::{failure::Part, recognise::percent_decoded};
 
 pub struct Pinecone;
 
@@ -28,9 +25,9 @@ const RESPONSE: Shape<F> = Shape::through().members(&[
 ]);
 
 impl Store for Pinecone {
-    fn query(&self, head: &RequestHead, host: Option<&str>) -> Option<Query> {
+    fn query(&self, path: &[&str], host: Option<&str>) -> Option<Query> {
         let own = host.and_then(|host| host.strip_suffix(".pinecone.io"));
-        let (operation, namespace) = match path_segments(&head.path).as_slice() {
+        let (operation, namespace) = match path {
             ["query"] => ("query", None),
             ["records", "namespaces", namespace, "search"] => ("search", Some(percent_decoded(namespace))),
             _ => return None,

@@ -2,9 +2,9 @@
 //!
 //! - <https://api.qdrant.tech/api-reference/search>
 
-use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use super::{Proof, Query, Store, reader::Field as F};
 use crate::json::Shape;
-use crate::{llm::recognise::percent_decoded, proto::RequestHead};
+use crate::llm::recognise::percent_decoded;
 
 pub struct Qdrant;
 
@@ -37,10 +37,9 @@ const OBJECTS: Shape<F> =
 const GROUPED: Shape<F> = Shape::through().members(&[("result", GROUPS), ("status", STATUS)]);
 
 impl Store for Qdrant {
-    fn query(&self, head: &RequestHead, _: Option<&str>) -> Option<Query> {
-        let segments = path_segments(&head.path);
-        let at = segments.iter().position(|segment| *segment == "collections")?;
-        let [collection, "points", operation @ ..] = &segments[at + 1..] else { return None };
+    fn query(&self, path: &[&str], _: Option<&str>) -> Option<Query> {
+        let at = path.iter().position(|segment| *segment == "collections")?;
+        let [collection, "points", operation @ ..] = &path[at + 1..] else { return None };
         let (operation, request, response) = match operation {
             ["search"] => ("search", &REQUEST, &LIST),
             ["search", "batch"] => ("search/batch", &BATCH, &LISTS),

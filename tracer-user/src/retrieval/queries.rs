@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Proof, Query, Retrieval, STORES, Store, is_post,
+    Proof, Query, Retrieval, Store, could_be_retrieval, queried,
     reader::{Field, Seen},
 };
 use crate::json::{Ending, Scanner};
@@ -127,13 +127,12 @@ impl Queries {
     }
 
     fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: &Arc<RequestHead>) {
-        if !is_post(head) || !STORES.iter().any(|store| store.query(head, None).is_some()) {
+        if !could_be_retrieval(head) {
             return;
         }
         let Some(track) = Track::new(id, at, connection, head) else { return };
         let host = track.server_address.as_deref();
-        let found = STORES.iter().find_map(|store| Some((*store, store.query(head, host)?)));
-        let Some((store, query)) = found else { return };
+        let Some((store, query)) = queried(head, host) else { return };
         if self.open.len() >= self.limits.open {
             self.refused += 1;
             return;

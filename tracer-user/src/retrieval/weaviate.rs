@@ -2,9 +2,8 @@
 //!
 //! - <https://docs.weaviate.io/weaviate/api/graphql/get>
 
-use super::{Proof, Query, Store, path_segments, reader::Field as F};
+use super::{Proof, Query, Store, reader::Field as F};
 use crate::json::Shape;
-use crate::proto::RequestHead;
 
 pub struct Weaviate;
 
@@ -14,8 +13,8 @@ const RESPONSE: Shape<F> =
     Shape::through().members(&[("errors", Shape::through().items(&Shape::container(F::Failed)))]);
 
 impl Store for Weaviate {
-    fn query(&self, head: &RequestHead, _: Option<&str>) -> Option<Query> {
-        let [.., "v1", "graphql"] = path_segments(&head.path).as_slice() else { return None };
+    fn query(&self, path: &[&str], _: Option<&str>) -> Option<Query> {
+        let [.., "v1", "graphql"] = path else { return None };
         Some(Query {
             system: "weaviate",
             operation: "get",

@@ -88,6 +88,17 @@ pub struct Resources {
     order: VecDeque<u32>,
     /// The last resource made for a process, with the container it was made for.
     made: HashMap<u32, (Option<Arc<str>>, Arc<Resource>)>,
+    /// The last resource made from what a connection alone tells.
+    told: Option<(Told, Arc<Resource>)>,
+}
+
+/// What a connection alone tells of its process.
+#[derive(Debug)]
+struct Told {
+    pid: Option<u32>,
+    exe: Option<Arc<str>>,
+    comm: Option<Arc<str>>,
+    container_id: Option<Arc<str>>,
 }
 
 impl Resources {
@@ -115,18 +126,29 @@ impl Resources {
 
     /// The resource of the process that holds `connection`.
     pub fn of(&mut self, connection: &Connection) -> Arc<Resource> {
-        let Some(pid) = connection.pid else { return Arc::new(build(&self.host, None, connection)) };
+        let Some(pid) = connection.pid else { return self.told(connection) };
         if let Some((container, resource)) = self.made.get(&pid)
             && *container == connection.container_id
         {
             return Arc::clone(resource);
         }
-        let process = self.processes.get(&pid).cloned();
-        let resource = Arc::new(build(&self.host, process.as_deref(), connection));
-        // Without process facts, another connection of the same pid can know more: not kept.
-        if process.is_some() {
-            self.made.insert(pid, (connection.container_id.clone(), Arc::clone(&resource)));
+        let Some(process) = self.processes.get(&pid) else { return self.told(connection) };
+        let resource = Arc::new(build(&self.host, Some(process), connection));
+        self.made.insert(pid, (connection.container_id.clone(), Arc::clone(&resource)));
+        resource
+    }
+
+    /// Without process facts, another connection of the same pid can know more: it holds for those that tell the same.
+    fn told(&mut self, connection: &Connection) -> Arc<Resource> {
+        let Connection { pid, exe, comm, container_id, .. } = connection;
+        if let Some((told, resource)) = &self.told
+            && (&told.pid, &told.exe, &told.comm, &told.container_id) == (pid, exe, comm, container_id)
+        {
+            return Arc::clone(resource);
         }
+        let resource = Arc::new(build(&self.host, None, connection));
+        let told = Told { pid: *pid, exe: exe.clone(), comm: comm.clone(), container_id: container_id.clone() };
+        self.told = Some((told, Arc::clone(&resource)));
         resource
     }
 }

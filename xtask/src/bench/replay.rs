@@ -1,4 +1,4 @@
-//! What the user side costs: `tracer-user/examples/replay_cost.rs` measures, this shows.
+//! What the user side costs: `tracer-user/examples/replay_cost/` measures, this shows.
 
 use std::process::Command;
 
