@@ -195,7 +195,7 @@ fn lengthened(mut answer: Value) -> Value {
     }
     fn stretch(value: &mut Value, length: usize, done: &mut bool) {
         match value {
-            Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_f64) => {
+            Value::Array(items) if items.len() > 1 && items.iter().all(Value::is_f64) => {
                 let numbers = items.iter().cloned().cycle().take(NUMBERS).collect();
                 *items = numbers;
                 *done = true;

@@ -111,7 +111,7 @@ impl Calls {
         if retrieves && !awaited() {
             return;
         }
-        let mut candidates: Vec<_> = ALL
+        let candidates: Vec<_> = ALL
             .iter()
             .filter(|dialect| !websocket || dialect.over_websocket())
             .filter_map(|dialect| {
@@ -129,8 +129,6 @@ impl Calls {
         if candidates.is_empty() {
             return;
         }
-        // Otherwise in the order of the dialects.
-        candidates.sort_by_key(|candidate| candidate.claim != Claim::Sure);
         if self.open.len() >= self.limits.open_calls {
             self.counts.refused += 1;
             return;
@@ -243,14 +241,6 @@ impl Open {
         self.candidates.retain_mut(|candidate| {
             candidate.claim == Claim::Sure || candidate.decoder.request_evidence() != Evidence::Contradicts
         });
-        // Behind one that is borne out already, no other has a turn.
-        let known = self.known;
-        let borne_out = |candidate: &mut Candidate| {
-            candidate.claim == Claim::Sure && (known || candidate.decoder.request_evidence() == Evidence::Fits)
-        };
-        if self.candidates.first_mut().is_some_and(borne_out) {
-            self.candidates.truncate(1);
-        }
     }
 
     fn response(&mut self, at: u64, head: &Arc<ResponseHead>) {
