@@ -128,7 +128,6 @@ fn litellm_library() -> anyhow::Result<()> {
 
 /// Client to proxy and proxy to provider, both over TLS: two spans for each call, each with what its own hop said.
 #[test]
-#[ignore = "12 spans to the proxy, not 6: its own side of the client's connection seems to be told, too"]
 fn litellm_proxy() -> anyhow::Result<()> {
     let bench = bench!();
     let finished = bench.run_traced(&[], &bench.script("litellm_proxy.py", &[])?)?;
