@@ -78,7 +78,9 @@ fn bodies_alone_are_never_taken_for_something_else() {
                 }
                 exchange::Event::RequestPiece { .. } if unseen == "response" => {}
                 exchange::Event::Response { .. } if unseen != "request" => {}
-                event => calls.push(&event, &mut found),
+                event => {
+                    calls.push(&event, &mut found);
+                }
             });
             for call in &found {
                 let row = row(&call.connection.id, call.id.index);

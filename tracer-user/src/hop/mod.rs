@@ -49,16 +49,12 @@ impl Hops {
     /// Takes the next event. Returns whether it shows that its connection carries such traffic: a model call by its
     /// head, all else by what its bodies say.
     pub fn push(&mut self, event: &Event, out: &mut Vec<Hop>) -> bool {
-        self.calls.push(event, &mut self.called);
+        let call = self.calls.push(event, &mut self.called);
         let mcp = self.requests.push(event, &mut self.requested);
         let retrieval = self.queries.push(event, &mut self.queried);
         if !(self.called.is_empty() && self.requested.is_empty() && self.queried.is_empty()) {
             self.hand_over(out);
         }
-        let call = match event {
-            Event::Request { head, .. } => head.as_ref().is_none_or(|head| llm::could_be_model_call(head)),
-            _ => false,
-        };
         call || mcp || retrieval
     }
 

@@ -111,7 +111,9 @@ mod tests {
             exchange.at = u64::from(index) * 1_000_000_000;
             let request = if method == "POST" { ASK } else { "" };
             let exchange = exchange.request(request).response(200, &[]).body(answer).ending();
-            exchange.events.iter().for_each(|event| calls.push(event, &mut found));
+            exchange.events.iter().for_each(|event| {
+                calls.push(event, &mut found);
+            });
         }
         let told = found.len();
         calls.finish(&mut found);

@@ -66,11 +66,17 @@ impl Calls {
         self.open.len()
     }
 
-    pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) {
+    /// Takes the next event. Returns whether it begins what its head does not refuse as a model call.
+    pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) -> bool {
         match event {
             Event::Request { id, at, connection, head } => {
                 self.background.expire(*at, calls);
-                self.begin(*id, *at, connection, head.as_ref());
+                let by_head = head.as_ref().is_none_or(|head| could_be_model_call(head));
+                // Without a method the head was seen in part: only the bodies can say what it is.
+                if by_head || head.as_ref().is_some_and(|head| head.method.is_empty()) {
+                    self.begin(*id, *at, connection, head.as_ref());
+                }
+                return by_head;
             }
             Event::RequestPiece { id, at, piece } => self.on(id, |open| open.request_piece(*at, piece)),
             Event::RequestEnd { id, at, end } => self.on(id, |open| open.request_end(*at, *end)),
@@ -83,6 +89,7 @@ impl Calls {
                 }
             }
         }
+        false
     }
 
     /// Ends what is still open, in the order of the exchanges.
@@ -99,8 +106,7 @@ impl Calls {
     fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
         let unseen = Arc::default();
         let head = head.unwrap_or(&unseen);
-        let could_be = could_be_model_call(head) || head.method.is_empty();
-        if !could_be || (connection.role == Role::Server && !self.options.server_side) {
+        if connection.role == Role::Server && !self.options.server_side {
             return;
         }
         let target = Target::new(head, connection, &self.options);

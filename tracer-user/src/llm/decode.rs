@@ -105,6 +105,17 @@ pub enum Evidence {
     Contradicts,
 }
 
+impl Evidence {
+    /// Of a body that has what only the dialect has (`fits`), or that is whole enough to be judged without it.
+    pub fn of(fits: bool, judged: bool) -> Self {
+        match (fits, judged) {
+            (true, _) => Self::Fits,
+            (false, true) => Self::Contradicts,
+            (false, false) => Self::None,
+        }
+    }
+}
+
 /// Reads one exchange. It never fails: it tells what it knows.
 pub trait Decoder: Send {
     fn request(&mut self, bytes: &[u8]);

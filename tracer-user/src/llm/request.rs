@@ -352,11 +352,7 @@ impl RequestReader for Draft {
         // What goes on from an earlier response may have nothing to add.
         let continues = self.request.model.is_some() || self.request.previous_response_id.is_some();
         let has_prompt = self.has_prompt || (self.is_announced && continues);
-        match (self.is_object, has_prompt && has_model) {
-            (true, true) => Evidence::Fits,
-            (true, false) => Evidence::Contradicts,
-            (false, _) => Evidence::None,
-        }
+        Evidence::of(self.is_object && has_prompt && has_model, self.is_object)
     }
 
     fn names_model(&self) -> bool {

@@ -515,11 +515,7 @@ impl ResponseReader for Answer {
     }
 
     fn evidence(&self) -> Evidence {
-        match (self.fits, self.is_object && !self.failure.is_present()) {
-            (true, _) => Evidence::Fits,
-            (false, true) => Evidence::Contradicts,
-            (false, false) => Evidence::None,
-        }
+        Evidence::of(self.fits, self.is_object && !self.failure.is_present())
     }
 
     fn operation(&self) -> Option<Operation> {

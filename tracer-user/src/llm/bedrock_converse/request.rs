@@ -158,11 +158,7 @@ impl RequestReader for ConverseRequest {
     }
 
     fn evidence(&self) -> Evidence {
-        match (self.is_object, self.has_prompt) {
-            (true, true) => Evidence::Fits,
-            (true, false) => Evidence::Contradicts,
-            (false, _) => Evidence::None,
-        }
+        Evidence::of(self.is_object && self.has_prompt, self.is_object)
     }
 
     fn finish(&mut self, request: &mut Request) -> u64 {

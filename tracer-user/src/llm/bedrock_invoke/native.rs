@@ -135,11 +135,7 @@ impl RequestReader for NativeRequest {
     }
 
     fn evidence(&self) -> Evidence {
-        match (self.is_object, self.has_prompt) {
-            (true, true) => Evidence::Fits,
-            (true, false) => Evidence::Contradicts,
-            (false, _) => Evidence::None,
-        }
+        Evidence::of(self.is_object && self.has_prompt, self.is_object)
     }
 
     fn finish(&mut self, request: &mut Request) -> u64 {
@@ -309,11 +305,7 @@ impl ResponseReader for NativeResponse {
     }
 
     fn evidence(&self) -> Evidence {
-        match (self.fits, self.is_object) {
-            (true, _) => Evidence::Fits,
-            (false, true) => Evidence::Contradicts,
-            (false, false) => Evidence::None,
-        }
+        Evidence::of(self.fits, self.is_object)
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> u64 {

@@ -302,11 +302,7 @@ impl ResponseReader for ResponsesResponse {
     }
 
     fn evidence(&self) -> Evidence {
-        match (self.fits, self.is_object && !self.failure.is_present()) {
-            (true, _) => Evidence::Fits,
-            (false, true) => Evidence::Contradicts,
-            (false, false) => Evidence::None,
-        }
+        Evidence::of(self.fits, self.is_object && !self.failure.is_present())
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> u64 {

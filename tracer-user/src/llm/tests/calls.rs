@@ -291,7 +291,9 @@ fn open_calls_are_bounded_and_the_rest_is_counted() {
     for index in 0..5 {
         let mut exchange = Exchange::post("api.openai.com", "/v1/chat/completions");
         exchange.id = ExchangeId { index, ..exchange.id };
-        exchange.begin().events.iter().for_each(|event| calls.push(event, &mut found));
+        exchange.begin().events.iter().for_each(|event| {
+            calls.push(event, &mut found);
+        });
     }
     assert_eq!((calls.open(), calls.counts().refused), (2, 3));
     calls.finish(&mut found);
@@ -325,7 +327,9 @@ fn tool_calls_beyond_the_cap_are_counted() {
         .response(200, &[])
         .sse("", &format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{}]}}}}]}}"#, many.join(",")));
     let end = Event::End { id: exchange.id, at: 1, outcome: Outcome::Complete };
-    exchange.events.iter().chain([&end]).for_each(|event| calls.push(event, &mut found));
+    exchange.events.iter().chain([&end]).for_each(|event| {
+        calls.push(event, &mut found);
+    });
     assert_eq!(found[0].response.tool_calls.len(), limits.call.entries);
     assert_eq!(calls.counts().dropped_values, 5);
 }

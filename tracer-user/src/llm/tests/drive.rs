@@ -56,7 +56,9 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
         }
     }
     exchanges.finish(&mut paired);
-    paired.iter().for_each(|event| calls.push(event, &mut found));
+    paired.iter().for_each(|event| {
+        calls.push(event, &mut found);
+    });
     assert_eq!(calls.open(), 0);
     found
 }
@@ -177,7 +179,9 @@ impl Exchange {
         let (id, at) = (self.id, self.next());
         self.events.push(exchange::Event::End { id, at, outcome });
         let (mut calls, mut found) = (Calls::new(Limits::default(), options), Vec::new());
-        self.events.iter().for_each(|event| calls.push(event, &mut found));
+        self.events.iter().for_each(|event| {
+            calls.push(event, &mut found);
+        });
         assert!(found.len() <= 1 && calls.open() == 0);
         found.pop()
     }
