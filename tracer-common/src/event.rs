@@ -351,6 +351,10 @@ impl ReadCookie {
     }
 }
 
+/// Bits of a probe's cookie that say what its program wants to know of the place, for stacks with programs of their
+/// own; the library's index stands above them.
+pub const PLACE_BITS: u32 = 21;
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]

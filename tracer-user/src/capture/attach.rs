@@ -10,7 +10,7 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::{ArgumentRegisters, CallResult, Cookie, ReadCookie, Register, direction, fact},
+    event::{ArgumentRegisters, CallResult, Cookie, PLACE_BITS, ReadCookie, Register, direction, fact},
     limits::{LIBRARIES, LIBRARY_NAME},
 };
 
@@ -128,6 +128,8 @@ struct Plan {
     /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
     exits: Vec<u64>,
     facts: Vec<(u64, u32)>,
+    /// Of stacks with programs of their own: program, offset, cookie.
+    others: Vec<(&'static str, u64, u32)>,
 }
 
 impl Attachments {
@@ -190,7 +192,7 @@ impl Attachments {
     fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
         let mode = match (name, self.mode) {
             // Nothing of it runs on return.
-            ("connection_fact" | "read_return", AttachMode::Session) => AttachMode::Multi,
+            (name, AttachMode::Session) if name != "call_session" => AttachMode::Multi,
             (_, mode) => mode,
         };
         let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
@@ -352,14 +354,18 @@ impl Attachments {
         let name = versioned(&hooks.library, path);
         let library = self.library(&name);
         let plan = Plan { exits, ..plan(hooks, library, self.mode) };
-        let Some(first) = plan.calls.first() else {
+        let site = plan.calls.first().map(|site| site.offset);
+        let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
+        for (program, _, cookie) in &plan.others {
+            self.load(program, *cookie)?;
+        }
         let mut hook = Hook {
             stripped: hooks.stripped.is_some(),
             library: name,
             preferred: hooks.method.is_some(),
-            site: first.offset,
+            site,
             _links: Vec::new(),
             _probes: Vec::new(),
         };
@@ -394,6 +400,11 @@ impl Attachments {
         }
         attach("read_return", AttachMode::Multi, &reads)?;
         attach("connection_fact", AttachMode::Multi, &facts)?;
+        for others in plan.others.chunk_by(|a, b| a.0 == b.0) {
+            let sites: Vec<(u64, u64)> =
+                others.iter().map(|(_, offset, cookie)| (*offset, u64::from(*cookie))).collect();
+            attach(others[0].0, AttachMode::Multi, &sites)?;
+        }
         Ok(links)
     }
 
@@ -403,7 +414,8 @@ impl Attachments {
         let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
         let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
         let reads = plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie));
-        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts) {
+        let others = plan.others.iter().copied();
+        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts).chain(others) {
             self.load(name, cookie)?;
             let program = self.program(name, cookie)?;
             probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
@@ -508,6 +520,11 @@ fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
         facts: facts
             .into_iter()
             .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
+            .collect(),
+        others: hooks
+            .probes
+            .iter()
+            .map(|probe| (probe.program.name(), probe.offset, probe.place | library << PLACE_BITS))
             .collect(),
     }
 }

@@ -186,6 +186,7 @@ mod tests {
             host_name: None,
             sendfile: None,
             stripped: Some(Stripped { returns: Some(vec![1, 2]) }),
+            probes: Vec::new(),
         }
     }
 

@@ -137,6 +137,12 @@ impl<'a> Elf<'a> {
         })
     }
 
+    /// Whether a constant of the file holds this text.
+    pub(super) fn holds(&self, text: &[u8]) -> bool {
+        let finder = memchr::memmem::Finder::new(text);
+        self.constants().any(|bytes| finder.find(bytes).is_some())
+    }
+
     pub(super) fn has_section(&self, name: &[u8]) -> bool {
         let Ok(header) = Header::parse(self.data) else { return false };
         let Ok(table) = header.sections(LE, self.data) else { return false };

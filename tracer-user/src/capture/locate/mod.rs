@@ -14,9 +14,11 @@ mod boringssl;
 mod disasm;
 mod elf;
 mod frames;
+mod gnutls;
+mod go;
 mod method;
 mod openssl;
-mod unsupported;
+mod rustls;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +48,41 @@ pub struct Hooks {
     pub sendfile: Option<Site>,
     /// Set where no symbol names the functions: they were found by what they do, and what they show must prove it.
     pub stripped: Option<Stripped>,
+    /// Probes of stacks whose functions are not of OpenSSL's form.
+    pub probes: Vec<Probe>,
 }
+
+/// A probe with an eBPF program of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    pub program: Program,
+    /// In the file.
+    pub offset: u64,
+    /// What the program wants to know of the place; below 2^[`tracer_common::event::PLACE_BITS`]. The number of the
+    /// library stands above it in the cookie.
+    pub place: u32,
+}
+
+/// The eBPF programs that [`Probe`]s name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {}
+
+impl Program {
+    /// The function's name in the eBPF object.
+    pub fn name(self) -> &'static str {
+        match self {}
+    }
+}
+
+/// How one TLS stack is recognised in a file, and where its probes go. One file of this folder for each.
+trait Stack: Sync {
+    /// `None`: the file does not hold it.
+    fn hooks(&self, elf: &elf::Elf<'_>) -> Option<Result<Hooks, Reason>>;
+}
+
+/// In the order in which they are asked.
+static STACKS: [&dyn Stack; 6] =
+    [&openssl::OpenSsl, &boringssl::BoringSsl, &gnutls::GnuTls, &go::Go, &rustls::Rustls, &openssl::StrippedOpenSsl];
 
 /// What symbols tell elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,10 +324,7 @@ impl Reason {
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    match openssl::hooks(&elf).or_else(|| boringssl::hooks(&elf)) {
-        Some(found) => found,
-        None => Err(unsupported::recognise(&elf)),
-    }
+    STACKS.iter().find_map(|stack| stack.hooks(&elf)).unwrap_or(Err(Reason::NotTls))
 }
 
 /// The version that a file's own text tells, as `3.0.15`: for a `libcrypto` that a `libssl` of the same process uses.

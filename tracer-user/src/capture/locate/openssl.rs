@@ -4,10 +4,27 @@ use memchr::memmem;
 
 use super::disasm::{self, Callee, Value};
 use super::elf::{Architecture, Elf};
-use super::{Entry, Function, Hooks, Reason, method};
+use super::{Entry, Function, Hooks, Reason, Stack, method};
 
-/// The hooks of a file with OpenSSL's symbols; `None` if it has none.
-pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+/// OpenSSL 1.1.1 and later, and BoringSSL, with their exported functions.
+pub(super) struct OpenSsl;
+
+impl Stack for OpenSsl {
+    fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+        hooks(elf)
+    }
+}
+
+/// OpenSSL without its functions' names: known by the source file that `ERR_raise` records.
+pub(super) struct StrippedOpenSsl;
+
+impl Stack for StrippedOpenSsl {
+    fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+        elf.holds(b"ssl/ssl_lib.c\0").then_some(Err(Reason::StrippedOpenSsl))
+    }
+}
+
+fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let [read, read_ex, write, write_ex, write_ex2] =
         elf.functions([b"SSL_read", b"SSL_read_ex", b"SSL_write", b"SSL_write_ex", b"SSL_write_ex2"]);
     let (Some(_), Some(_)) = (read, write) else { return None };
@@ -47,6 +64,7 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         host_name: site(host_name, 2),
         sendfile: site(sendfile, 5),
         stripped: None,
+        probes: Vec::new(),
     }))
 }
 

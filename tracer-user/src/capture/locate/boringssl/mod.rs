@@ -23,7 +23,7 @@ mod reports;
 
 use super::disasm::{self, Call, Callee, Reading, Value};
 use super::elf::{Architecture, Elf};
-use super::{Entry, Function, Hooks, Reason, Stripped};
+use super::{Entry, Function, Hooks, Reason, Stack, Stripped};
 use functions::Functions;
 
 /// Numbers of `ssl.h` and `err.h`.
@@ -70,7 +70,15 @@ impl Candidate {
 }
 
 /// The hooks of a file with BoringSSL inside; `None` if it has none.
-pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+pub(super) struct BoringSsl;
+
+impl Stack for BoringSsl {
+    fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
+        hooks(elf)
+    }
+}
+
+fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let names = reports::file_names(elf);
     let (library, _) = names.first()?;
     if elf.architecture != Architecture::X86_64 {
@@ -103,6 +111,7 @@ pub(super) fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         host_name: site(reported(is_host_name), 2),
         sendfile: None,
         stripped: Some(Stripped { returns: returns.map(|returns| returns.concat()) }),
+        probes: Vec::new(),
     }))
 }
 
