@@ -13,10 +13,17 @@ pub mod kind {
     pub const PROCESS: u32 = 6;
 }
 
-/// Index into [`Connection::offsets`].
+/// Index into [`Connection::offsets`], and what more a record's field of this name tells.
 pub mod direction {
     pub const SEND: u32 = 0;
     pub const RECEIVE: u32 = 1;
+    /// Bits that hold one of these.
+    pub const MASK: u32 = 1;
+    /// Received while another thread's write on the same connection was under way: those bytes, told when it returns,
+    /// may have been sent before.
+    pub const BESIDE_WRITE: u32 = 2;
+    /// More records of the same call follow.
+    pub const MORE: u32 = 4;
 }
 
 /// Why a connection ended.
@@ -25,6 +32,8 @@ pub mod end {
     pub const SHUT_DOWN: u32 = 2;
     pub const CLEARED: u32 = 3;
     pub const PEER_CLOSED: u32 = 4;
+    /// Added to the cause: as [`super::direction::BESIDE_WRITE`].
+    pub const BESIDE_WRITE: u32 = 0x100;
 }
 
 /// What happened to a process.
@@ -158,6 +167,8 @@ pub struct Connection {
     pub id: u64,
     pub offsets: [u64; 2],
     pub flags: u64,
+    /// 1 while a write is under way. Not one of the flags, which a reading thread may change at the same time.
+    pub writing: u64,
 }
 
 impl Connection {
@@ -429,7 +440,7 @@ const _: () = {
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
-    assert!(size_of::<Connection>() == 32);
+    assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
 };

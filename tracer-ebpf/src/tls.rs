@@ -100,8 +100,21 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
             if session {
                 calls.depth = depth as u64 + 1;
             }
+            if cookie.direction() == direction::SEND {
+                set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 1);
+            }
             true
         }
+    }
+}
+
+/// Marks a connection as being written to, or no longer.
+#[inline(always)]
+fn set_writing(key: &ConnectionId, writing: u64) {
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs. Volatile: the records of the
+        // write are in the ring before its end shows.
+        unsafe { (&raw mut (*connection).writing).write_volatile(writing) };
     }
 }
 
@@ -229,7 +242,15 @@ pub fn leave(ctx: *mut c_void, session: bool) {
     }
     let call = &calls.calls[index & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
-    let result = regs.rax as i32;
+    finished(call, cookie, regs.rax as i32, pid_tgid);
+    if cookie.direction() == direction::SEND {
+        set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 0);
+    }
+}
+
+/// Hands over what a call did.
+#[inline(always)]
+fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {

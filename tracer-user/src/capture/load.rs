@@ -140,7 +140,7 @@ pub struct Tracer {
     targets: Targets,
     notices: RingBuf<MapData>,
     watches: Vec<MappingWatch>,
-    connections: BpfMap<MapData, [u64; 2], [u64; 4]>,
+    connections: BpfMap<MapData, [u64; 2], [u64; 5]>,
     mode: TargetMode,
     clock: Clock,
     /// Hands the programs' log on.
@@ -361,11 +361,11 @@ impl Tracer {
     pub fn ignore_connection(&mut self, connection: ConnectionId, id: u64) {
         use tracer_common::event::Connection;
         let key = [connection.incarnation, connection.ssl];
-        if let Ok([found, sent, received, flags]) = self.connections.get(&key, 0)
+        if let Ok([found, sent, received, flags, writing]) = self.connections.get(&key, 0)
             && found == id
         {
             // Offsets may have moved meanwhile. Nobody reads them any more.
-            let _ = self.connections.insert(&key, &[id, sent, received, flags | Connection::IGNORED], 0);
+            let _ = self.connections.insert(&key, &[id, sent, received, flags | Connection::IGNORED, writing], 0);
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod load;
 pub mod locate;
 mod mapped;
 pub mod mask;
+mod order;
 pub mod perf;
 pub mod process;
 pub mod program;
