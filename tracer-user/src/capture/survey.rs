@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read as _},
+    path::Path,
 };
 
 use super::{
@@ -66,7 +67,7 @@ impl Survey {
     }
 
     fn file(&mut self, mapping: &Mapping) -> Option<TlsVerdict> {
-        let (file, path) = open(mapping)?;
+        let file = open(mapping)?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {
             return None;
@@ -78,7 +79,10 @@ impl Survey {
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), Placement::of(&hooks)))),
+            Ok(hooks) => Some(Ok((
+                versioned(&hooks.library, Some(mapping.pid), Path::new(&mapping.path)),
+                Placement::of(&hooks),
+            ))),
             Err(reason) if reason.is_tls() => Some(Err(reason)),
             Err(_) => None,
         };

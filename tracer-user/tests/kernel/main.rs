@@ -5,6 +5,7 @@
 
 mod builds;
 mod lab;
+mod starts;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 
