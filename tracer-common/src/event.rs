@@ -376,6 +376,20 @@ pub enum CallResult {
     ByPointer = 1,
     /// As before, but 0 means any failure (`SSL_read_ex`).
     ByPointerOrZero = 2,
+    /// The number of bytes, as `ssize_t`, of the call whose content type is application data: the register that would
+    /// hold `done` holds the type. What a sender was refused with one of [`record::RETRIED`] is taken all the same, and
+    /// counts when it is called again with the same buffer, or with none (GnuTLS).
+    Record = 3,
+}
+
+/// TLS records as GnuTLS's functions name them.
+pub mod record {
+    /// `application_data` (RFC 8446 section 5.1).
+    pub const APPLICATION_DATA: u8 = 23;
+    /// `GNUTLS_E_AGAIN`, `GNUTLS_E_INTERRUPTED` of `gnutls.h`.
+    pub const RETRIED: [i32; 2] = [-28, -52];
+    /// `GNUTLS_NAME_DNS` of `gnutls.h`.
+    pub const NAME_DNS: u32 = 1;
 }
 
 /// General registers, numbered as in x86-64 instruction encodings.
@@ -423,6 +437,8 @@ pub mod fact {
     pub const CONTROL: u32 = 8;
     /// `SSL_set_tlsext_host_name(ssl, name)` where it is a function (BoringSSL).
     pub const HOST_NAME: u32 = 9;
+    /// `gnutls_server_name_set(session, type, name, length)`.
+    pub const TYPED_NAME: u32 = 10;
     /// Bits of the cookie that hold one of these; the library's index stands above them.
     pub const MASK: u32 = 15;
     pub const LIBRARY_SHIFT: u32 = 4;

@@ -51,7 +51,7 @@ pub struct Verdict {
 pub struct Hooked {
     pub path: PathBuf,
     pub library: String,
-    /// Hooks stand in the method table's functions, on instructions that the kernel emulates.
+    /// Hooks stand in inner functions that all others call, on instructions that the kernel emulates.
     pub preferred: bool,
     /// One site's offset in the file, so that "does a probe stand" can be checked.
     pub site: u64,
@@ -410,7 +410,7 @@ impl Attachments {
         let mut hook = Hook {
             stripped: hooks.stripped.is_some(),
             library: name,
-            preferred: hooks.method.is_some(),
+            preferred: hooks.are_inner(),
             site,
             _links: Vec::new(),
             _probes: Vec::new(),
@@ -511,15 +511,16 @@ pub(super) fn versioned(library: &str, pid: Option<u32>, path: &Path) -> String 
 /// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
 /// seen where they return in any mode.
 fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
-    let call = |site: &Site, direction, result, done: usize| {
+    let placed = |site: &Site, direction, result, [buffer, length, done]: [usize; 3]| {
         let registers = ArgumentRegisters {
             ssl: register(site.registers[0]?)?,
-            buffer: register(site.registers[1]?)?,
-            length: register(site.registers[2]?)?,
+            buffer: register(site.registers[buffer]?)?,
+            length: register(site.registers[length]?)?,
             done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?)? },
         };
         Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
     };
+    let call = |site: &Site, direction, result, done: usize| placed(site, direction, result, [1, 2, done]);
     let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
     // All or none: a read that passes one of them must not be counted at its entry too.
     let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
@@ -541,17 +542,24 @@ fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
                     Function::Write => (direction::SEND, CallResult::Count, 3),
                     Function::WriteEx => (direction::SEND, CallResult::ByPointerOrZero, 3),
                     Function::WriteEx2 => (direction::SEND, CallResult::ByPointerOrZero, 4),
+                    Function::ReceiveRecord => {
+                        return placed(&entry.site, direction::RECEIVE, CallResult::Record, [2, 3, 1]);
+                    }
+                    Function::SendRecord => {
+                        return placed(&entry.site, direction::SEND, CallResult::Record, [4, 5, 1]);
+                    }
                 };
                 call(&entry.site, direction, result, done)
             })
             .collect(),
     };
+    let has_type = hooks.host_name.is_some_and(|site| site.registers[3].is_some());
     let facts = [
         (hooks.free, fact::FREED),
         (hooks.shutdown, fact::SHUT_DOWN),
         (hooks.clear, fact::CLEARED),
         (hooks.ctrl, fact::CONTROL),
-        (hooks.host_name, fact::HOST_NAME),
+        (hooks.host_name, if has_type { fact::TYPED_NAME } else { fact::HOST_NAME }),
     ];
     // The program reads these functions' arguments where the ABI passes them.
     let plain = |site: &Site| {

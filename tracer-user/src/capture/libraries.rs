@@ -173,7 +173,8 @@ fn interpreters(program: &Path, environment: &[(OsString, OsString)]) -> Vec<Pat
 }
 
 fn is_tls_library(name: &str) -> bool {
-    (name.starts_with("libssl") || name.starts_with("libgnutls.")) && (name.ends_with(".so") || name.contains(".so."))
+    let is_one = name.starts_with("libssl") || name.starts_with("libgnutls.");
+    is_one && (name.ends_with(".so") || name.contains(".so."))
 }
 
 /// ldconfig(8): one folder a line, `#` begins a comment, `include` takes a pattern.

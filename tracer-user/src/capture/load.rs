@@ -334,7 +334,7 @@ impl Tracer {
             whole &= watch.drain(&mut mappings);
         }
         // What is likely a TLS library first: its process is about to use it.
-        mappings.sort_by_key(|mapping| !mapping.path.contains("ssl"));
+        mappings.sort_by_key(|mapping| !["ssl", "gnutls"].iter().any(|name| mapping.path.contains(name)));
         self.map_all(mappings, &mut verdicts);
         if !whole {
             let targets: Vec<u32> = self.targets.iter().collect();

@@ -20,7 +20,7 @@ pub type TlsVerdict = Result<(String, Placement), Reason>;
 /// Where hooks stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the functions of the method table, at full speed.
+    /// In the functions of OpenSSL's method table, or GnuTLS's for records, at full speed.
     Method,
     /// At the exported functions.
     Exported,
@@ -30,10 +30,10 @@ pub enum Placement {
 
 impl Placement {
     fn of(hooks: &Hooks) -> Self {
-        match (&hooks.stripped, &hooks.method) {
+        match (&hooks.stripped, hooks.are_inner()) {
             (Some(_), _) => Self::Found,
-            (None, Some(_)) => Self::Method,
-            (None, None) => Self::Exported,
+            (None, true) => Self::Method,
+            (None, false) => Self::Exported,
         }
     }
 }
