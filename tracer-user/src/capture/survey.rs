@@ -30,6 +30,7 @@ pub enum Placement {
 impl Placement {
     fn of(hooks: &Hooks) -> Self {
         match (&hooks.stripped, &hooks.method) {
+            (None, None) if !hooks.probes.is_empty() => Self::Found,
             (Some(_), _) => Self::Found,
             (None, Some(_)) => Self::Method,
             (None, None) => Self::Exported,
