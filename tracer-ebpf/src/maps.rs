@@ -9,7 +9,7 @@ use tracer_common::{
     counter::Counter,
     event::{Calls, CgroupId, Connection, ConnectionId, Target},
     limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
-    limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
+    limits::{REFUSED_SENDS as MAX_REFUSED_SENDS, TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
 };
 
 /// TLS data, facts about connections, and the lives of targets, in one order: read by the unprivileged half. The
@@ -26,6 +26,10 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(MAX_TARGETS
 
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionId, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
+
+/// Address and length of what a sender was refused for now, though it is taken.
+#[map]
+pub static REFUSED_SENDS: LruHashMap<ConnectionId, [u64; 2]> = LruHashMap::with_max_entries(MAX_REFUSED_SENDS, 0);
 
 /// Counts the changes that user space makes to [`TARGETS`], from 1: a thread's memory of its target is good as long as
 /// the number is the same.
