@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::OsString,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd, BorrowedFd},
     path::Path,
 };
 
@@ -174,18 +174,21 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, RawFd> = ebpf
-            .maps()
-            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd())))
-            .collect();
-        let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
+        let mut maps = HashMap::new();
+        for (name, map) in ebpf.maps() {
+            let Some(map) = map_data(map) else { continue };
+            let map = map.fd().as_fd().try_clone_to_owned().map_err(|error| ProgramError::Object(error.to_string()))?;
+            maps.insert(name.to_owned(), map);
+        }
+        let set_of_targets = maps.get("TARGETS").map_or(-1, AsRawFd::as_raw_fd);
+        let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
         let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
 
         let mut targets = Targets::new(
             take(&mut ebpf, "TARGETS")?,
             take(&mut ebpf, "CGROUPS")?,
             take(&mut ebpf, "GENERATION")?,
-            descriptors.get("TARGETS").copied().unwrap_or(-1),
+            set_of_targets,
         );
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
