@@ -355,6 +355,17 @@ impl ReadCookie {
 /// own; the library's index stands above them.
 pub const PLACE_BITS: u32 = 21;
 
+/// Where a record of rustls stands at a probe: registers by their numbers in x86-64's instruction encodings, 4 for the
+/// stack pointer, and distances from what they hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordPlace {
+    pub object_register: u64,
+    pub object_offset: i64,
+    pub message_register: u64,
+    pub message_offset: i64,
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -432,6 +443,7 @@ const _: () = {
     assert!(size_of::<Connection>() == 32);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
+    assert!(size_of::<RecordPlace>() == 32);
 };
 
 #[cfg(test)]

@@ -102,6 +102,37 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
     }
 }
 
+/// The same for at most [`PIECE`] bytes, small enough to be called in a loop.
+#[inline(never)]
+pub fn record(connection: &mut Connection, payload: &Payload, now: u64) {
+    let index = (payload.direction & 1) as usize;
+    let start = connection.offsets[index];
+    connection.offsets[index] = start + payload.length;
+    if connection.flags & Connection::IGNORED != 0 {
+        return;
+    }
+    let head = Data {
+        kind: kind::DATA,
+        length: payload.length as u32,
+        connection: connection.id,
+        offset: start,
+        time: payload.time,
+        direction: payload.direction,
+        tid: payload.tid,
+    };
+    let flags = wake(now);
+    let done = match decide::class(payload.length as usize) {
+        0 => piece::<{ CLASSES[0] }>(&head, payload.address, payload.length, flags),
+        1 => piece::<{ CLASSES[1] }>(&head, payload.address, payload.length, flags),
+        2 => piece::<{ CLASSES[2] }>(&head, payload.address, payload.length, flags),
+        3 => piece::<{ CLASSES[3] }>(&head, payload.address, payload.length, flags),
+        _ => piece::<{ CLASSES[4] }>(&head, payload.address, payload.length, flags),
+    };
+    if let Err(cause) = done {
+        count(cause, payload.length);
+    }
+}
+
 #[inline(always)]
 fn piece<const N: usize>(head: &Data, address: u64, length: u64, flags: u64) -> Result<(), Counter> {
     let Some(mut entry) = EVENTS.reserve::<Piece<N>>(0) else {

@@ -7,6 +7,7 @@
 mod emit;
 mod maps;
 mod process;
+mod rustls;
 mod task;
 mod tls;
 
@@ -55,6 +56,20 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
     tls::fact(&ctx);
+    0
+}
+
+/// rustls is about to seal a record.
+#[uprobe]
+pub fn record_sealed(ctx: ProbeContext) -> u32 {
+    rustls::sealed(&ctx);
+    0
+}
+
+/// rustls has opened a record.
+#[uprobe]
+pub fn record_opened(ctx: ProbeContext) -> u32 {
+    rustls::opened(&ctx);
     0
 }
 

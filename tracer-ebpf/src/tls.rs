@@ -44,14 +44,14 @@ pub fn session_is_return(ctx: *mut c_void) -> bool {
 }
 
 #[inline(always)]
-fn cookie(ctx: *mut c_void) -> u32 {
+pub fn cookie(ctx: *mut c_void) -> u32 {
     // SAFETY: `ctx` is this program's context.
     unsafe { bpf_get_attach_cookie(ctx) as u32 }
 }
 
 /// The target that the current thread belongs to.
 #[inline(always)]
-fn target(pid_tgid: u64) -> Option<&'static mut Target> {
+pub fn target(pid_tgid: u64) -> Option<&'static mut Target> {
     let tgid = (pid_tgid >> 32) as u32;
     if let Some(target) = TARGETS.get_ptr_mut(&tgid) {
         // SAFETY: values of a preallocated hash map stay mapped while the program runs.
@@ -423,7 +423,7 @@ fn server_name(connection: &Connection, name: u64) {
 
 /// Finds the connection's state or makes it, and announces it once.
 #[inline(always)]
-fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
+pub fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
     let key = ConnectionId { incarnation: target.incarnation, ssl };
     let mut found = CONNECTIONS.get_ptr_mut(&key);
     if found.is_none() {
@@ -506,12 +506,13 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
 
 /// Fields of the context can only be read at constant offsets.
 #[inline(never)]
-fn register(regs: &pt_regs, number: u32) -> u64 {
+pub fn register(regs: &pt_regs, number: u32) -> u64 {
     match number {
         0 => regs.rax,
         1 => regs.rcx,
         2 => regs.rdx,
         3 => regs.rbx,
+        4 => regs.rsp,
         5 => regs.rbp,
         6 => regs.rsi,
         7 => regs.rdi,

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use aya::{
@@ -166,12 +166,13 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, RawFd> = ebpf
+        let descriptors: HashMap<String, OwnedFd> = ebpf
             .maps()
-            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd())))
+            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().try_clone_to_owned().ok()?)))
             .collect();
-        let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
-        let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
+        let programs = Programs::new(OBJECT, descriptors, btf.function("bpf_session_is_return"))?;
+        let attachments =
+            Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;
 
         let mut targets =
             Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
@@ -280,11 +281,7 @@ impl Tracer {
 
     /// For the benchmark: see [`Attachments::empty`].
     #[doc(hidden)]
-    pub fn attach_empty(
-        &mut self,
-        path: &std::path::Path,
-        exported: bool,
-    ) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
+    pub fn attach_empty(&mut self, path: &std::path::Path, exported: bool) -> Result<Vec<OwnedFd>, ProgramError> {
         self.attachments.empty(path, exported)
     }
 

@@ -65,13 +65,46 @@ pub struct Probe {
 
 /// The eBPF programs that [`Probe`]s name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Program {}
+pub enum Program {
+    /// rustls is about to seal a record.
+    RecordSealed(RecordPlace),
+    /// rustls has opened a record.
+    RecordOpened(RecordPlace),
+}
 
 impl Program {
     /// The function's name in the eBPF object.
     pub fn name(self) -> &'static str {
-        match self {}
+        match self {
+            Self::RecordSealed(_) => "record_sealed",
+            Self::RecordOpened(_) => "record_opened",
+        }
     }
+
+    /// What the program looks up by the number of its place.
+    pub fn record(self) -> Option<RecordPlace> {
+        match self {
+            Self::RecordSealed(place) | Self::RecordOpened(place) => Some(place),
+        }
+    }
+}
+
+/// Where a record of rustls stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecordPlace {
+    /// The trait object that seals the connection's records: the same address for both directions.
+    pub object: Address,
+    /// The message to be sealed, or the result of opening one.
+    pub message: Address,
+}
+
+/// A distance from what a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// By its number in instruction encodings of x86-64; 4 is the stack pointer.
+    pub register: u8,
+    /// Bytes.
+    pub offset: i32,
 }
 
 /// How one TLS stack is recognised in a file, and where its probes go. One file of this folder for each.
@@ -279,8 +312,10 @@ pub enum Reason {
     GnuTls,
     #[error("is a Go program, whose TLS is Go's own")]
     Go,
-    #[error("holds rustls")]
+    #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
+    #[error("holds a rustls other than 0.23")]
+    OldRustls,
 }
 
 impl Reason {
@@ -299,6 +334,7 @@ impl Reason {
             Self::GnuTls => "gnutls",
             Self::Go => "go",
             Self::Rustls => "rustls",
+            Self::OldRustls => "rustls_other",
         }
     }
 
@@ -309,6 +345,7 @@ impl Reason {
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
+            Self::OldRustls => Some("Use a build with rustls 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
