@@ -13,10 +13,17 @@ pub mod kind {
     pub const PROCESS: u32 = 6;
 }
 
-/// Index into [`Connection::offsets`].
+/// Index into [`Connection::offsets`], and what more a record's field of this name tells.
 pub mod direction {
     pub const SEND: u32 = 0;
     pub const RECEIVE: u32 = 1;
+    /// Bits that hold one of these.
+    pub const MASK: u32 = 1;
+    /// Received while another thread's write on the same connection was under way: those bytes, told when it returns,
+    /// may have been sent before.
+    pub const BESIDE_WRITE: u32 = 2;
+    /// More records of the same call follow.
+    pub const MORE: u32 = 4;
 }
 
 /// Why a connection ended.
@@ -25,6 +32,8 @@ pub mod end {
     pub const SHUT_DOWN: u32 = 2;
     pub const CLEARED: u32 = 3;
     pub const PEER_CLOSED: u32 = 4;
+    /// Added to the cause: as [`super::direction::BESIDE_WRITE`].
+    pub const BESIDE_WRITE: u32 = 0x100;
 }
 
 /// What happened to a process.
@@ -158,6 +167,8 @@ pub struct Connection {
     pub id: u64,
     pub offsets: [u64; 2],
     pub flags: u64,
+    /// 1 while a write is under way. Not one of the flags, which a reading thread may change at the same time.
+    pub writing: u64,
 }
 
 impl Connection {
@@ -376,6 +387,20 @@ pub enum CallResult {
     ByPointer = 1,
     /// As before, but 0 means any failure (`SSL_read_ex`).
     ByPointerOrZero = 2,
+    /// The number of bytes, as `ssize_t`, of the call whose content type is application data: the register that would
+    /// hold `done` holds the type. What a sender was refused with one of [`record::RETRIED`] is taken all the same, and
+    /// counts when it is called again with the same buffer, or with none (GnuTLS).
+    Record = 3,
+}
+
+/// TLS records as GnuTLS's functions name them.
+pub mod record {
+    /// `application_data` (RFC 8446 section 5.1).
+    pub const APPLICATION_DATA: u8 = 23;
+    /// `GNUTLS_E_AGAIN`, `GNUTLS_E_INTERRUPTED` of `gnutls.h`.
+    pub const RETRIED: [i32; 2] = [-28, -52];
+    /// `GNUTLS_NAME_DNS` of `gnutls.h`.
+    pub const NAME_DNS: u32 = 1;
 }
 
 /// General registers, numbered as in x86-64 instruction encodings.
@@ -423,6 +448,8 @@ pub mod fact {
     pub const CONTROL: u32 = 8;
     /// `SSL_set_tlsext_host_name(ssl, name)` where it is a function (BoringSSL).
     pub const HOST_NAME: u32 = 9;
+    /// `gnutls_server_name_set(session, type, name, length)`.
+    pub const TYPED_NAME: u32 = 10;
     /// Bits of the cookie that hold one of these; the library's index stands above them.
     pub const MASK: u32 = 15;
     pub const LIBRARY_SHIFT: u32 = 4;
@@ -440,7 +467,7 @@ const _: () = {
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
-    assert!(size_of::<Connection>() == 32);
+    assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
     assert!(size_of::<RecordPlace>() == 32);

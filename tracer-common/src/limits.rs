@@ -37,6 +37,9 @@ pub const TARGETS: u32 = 65_536;
 /// Connections whose offsets the kernel side remembers; the least recently used make room.
 pub const CONNECTIONS: u32 = 32_768;
 
+/// Sends that wait to be called again, where the library takes the bytes at the first call.
+pub const REFUSED_SENDS: u32 = 1024;
+
 /// Threads with a call under way or behind them.
 pub const THREADS: u32 = 32_768;
 

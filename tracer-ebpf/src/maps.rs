@@ -8,10 +8,8 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     event::{Calls, CgroupId, Connection, ConnectionId, RecordPlace, Target},
-    limits::{
-        CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME,
-        RECORD_PLACES as MAX_RECORD_PLACES,
-    },
+    limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
+    limits::{RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
     limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
 };
 
@@ -29,6 +27,10 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(MAX_TARGETS
 
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionId, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
+
+/// Address and length of what a sender was refused for now, though it is taken.
+#[map]
+pub static REFUSED_SENDS: LruHashMap<ConnectionId, [u64; 2]> = LruHashMap::with_max_entries(MAX_REFUSED_SENDS, 0);
 
 /// Counts the changes that user space makes to [`TARGETS`], from 1: a thread's memory of its target is good as long as
 /// the number is the same.

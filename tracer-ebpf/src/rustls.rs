@@ -105,9 +105,10 @@ pub fn sealed(ctx: &ProbeContext) {
             let skip = done - at;
             let rest = end - done;
             let length = if length - skip < rest { length - skip } else { rest };
-            (payload.address, payload.length) = (address + skip, length);
-            emit::record(connection, &payload, now);
             done += length;
+            let more = if done < end { direction::MORE } else { 0 };
+            (payload.address, payload.length, payload.direction) = (address + skip, length, direction::SEND | more);
+            emit::record(connection, &payload, now);
         }
         at = next;
     }

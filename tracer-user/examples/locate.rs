@@ -33,7 +33,7 @@ fn main() -> Result<()> {
         let took = start.elapsed().as_millis();
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let cells = match &found {
-            Ok(hooks) => row(hooks, fs::read(path.with_extension("full")).ok().as_deref(), &mut wrong),
+            Ok(hooks) => row(hooks, &bytes, fs::read(path.with_extension("full")).ok().as_deref(), &mut wrong),
             Err(reason) => reason.code().to_owned(),
         };
         println!("| {name} | {} | {took} | {cells} |", bytes.len() / 1_000_000);
@@ -44,10 +44,17 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn row(hooks: &Hooks, full: Option<&[u8]>, wrong: &mut u32) -> String {
-    let exported = |function| hooks.exported.iter().find(|one| one.function == function).map(|one| one.site);
-    let sites: [Option<Site>; 5] =
-        [exported(Function::Read), exported(Function::Write), hooks.free, hooks.shutdown, hooks.host_name];
+fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> String {
+    let exported = |functions: [Function; 2]| {
+        hooks.exported.iter().find(|one| functions.contains(&one.function)).map(|one| one.site)
+    };
+    let sites: [Option<Site>; 5] = [
+        exported([Function::Read, Function::ReceiveRecord]),
+        exported([Function::Write, Function::SendRecord]),
+        hooks.free,
+        hooks.shutdown,
+        hooks.host_name,
+    ];
     let mut cells = vec![hooks.library.clone()];
     for ((_, names), site) in FUNCTIONS.iter().zip(sites) {
         cells.push(match (site, full) {
@@ -61,7 +68,10 @@ fn row(hooks: &Hooks, full: Option<&[u8]>, wrong: &mut u32) -> String {
             }
         });
     }
-    let returns = hooks.stripped.as_ref().map(|stripped| stripped.returns.as_ref().map_or(0, Vec::len));
+    let stripped = hooks.stripped.as_ref().map(|stripped| stripped.returns.clone());
+    let is_record = hooks.exported.iter().any(|one| one.function == Function::SendRecord);
+    let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
+    let returns = returns.map(|returns| returns.map_or(0, |returns| returns.len()));
     cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
     cells.join(" | ")
 }

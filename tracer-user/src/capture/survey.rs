@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     io::{self, Read as _},
+    path::Path,
 };
 
 use super::{
@@ -19,7 +20,7 @@ pub type TlsVerdict = Result<(String, Placement), Reason>;
 /// Where hooks stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the functions of the method table, at full speed.
+    /// In the functions of OpenSSL's method table, or GnuTLS's for records, at full speed.
     Method,
     /// At the exported functions.
     Exported,
@@ -29,10 +30,10 @@ pub enum Placement {
 
 impl Placement {
     fn of(hooks: &Hooks) -> Self {
-        match (&hooks.stripped, &hooks.method) {
+        match (&hooks.stripped, hooks.are_inner()) {
             (Some(_), _) => Self::Found,
-            (None, Some(_)) => Self::Method,
-            (None, None) => Self::Exported,
+            (None, true) => Self::Method,
+            (None, false) => Self::Exported,
         }
     }
 }
@@ -66,7 +67,7 @@ impl Survey {
     }
 
     fn file(&mut self, mapping: &Mapping) -> Option<TlsVerdict> {
-        let (file, path) = open(mapping)?;
+        let file = open(mapping)?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {
             return None;
@@ -78,7 +79,10 @@ impl Survey {
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), Placement::of(&hooks)))),
+            Ok(hooks) => Some(Ok((
+                versioned(&hooks.library, Some(mapping.pid), Path::new(&mapping.path)),
+                Placement::of(&hooks),
+            ))),
             Err(reason) if reason.is_tls() => Some(Err(reason)),
             Err(_) => None,
         };

@@ -65,6 +65,9 @@ pub fn run(
             };
         }
         let more = reader.drain(&mut events);
+        if last && !more {
+            reader.finish(&mut events);
+        }
         if events.is_empty() && !ring && !last {
             pipeline.tick()?;
         }

@@ -19,10 +19,10 @@ use anyhow::{Context as _, anyhow};
 use super::{Plan, select::Selection};
 use crate::{
     capture::{
-        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, libraries, process,
+        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
         seam::{
-            Channel, Command, Held, LaunchError, Signals, Status, ToParser, ToTracer, Totals, poll, process_end, reap,
-            send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
+            reap, send_signal,
         },
     },
     commands::Failure,
@@ -105,14 +105,25 @@ struct Half<'a> {
 impl Half<'_> {
     /// Starts the command once its hooks stand.
     fn start(&mut self, command: &Command) -> Result<u32, LaunchError> {
-        let held: Held = command.hold()?;
+        let held = command.hold()?;
         self.tracer.add_target(held.pid).map_err(io::Error::other)?;
-        let likely = libraries::likely(&held.program, &command.environment);
-        for file in likely {
-            let verdict = self.tracer.attach_file(&file);
+        for verdict in self.tracer.attach_likely(&held.program, &command.environment) {
             self.note(None, &verdict);
         }
-        held.release()
+        let starting = held.release()?;
+        // Its own exec is held like any other.
+        while !self.has_started(&starting)? {
+            self.follow();
+        }
+        starting.outcome()
+    }
+
+    /// Waits for the start or for the kernel's news.
+    fn has_started(&self, starting: &Starting) -> io::Result<bool> {
+        let mut fds = vec![starting.as_fd()];
+        let kernel = self.tracer.poll_fds();
+        fds.extend(kernel.iter().copied());
+        Ok(poll(&fds, None)?.first() == Some(&true))
     }
 
     /// Hooks what already runs.

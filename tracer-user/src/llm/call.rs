@@ -14,6 +14,8 @@ pub enum Operation {
     GenerateContent,
     TextCompletion,
     Embeddings,
+    /// Not among the well-known values of the OpenTelemetry semantic conventions 1.41, which have none that fits.
+    Rerank,
 }
 
 impl Operation {
@@ -23,6 +25,7 @@ impl Operation {
             Self::GenerateContent => "generate_content",
             Self::TextCompletion => "text_completion",
             Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
         }
     }
 }

@@ -30,6 +30,7 @@ mod pace;
 pub(crate) mod recognise;
 mod repeat;
 mod request;
+mod rerank;
 pub(crate) mod trace_context;
 mod watsonx;
 
@@ -118,6 +119,7 @@ static ALL: &[&dyn Dialect] = &[
     &ollama::GENERATE,
     &ollama::EMBED,
     &mistral::CONVERSATIONS,
+    &rerank::RERANK,
     &watsonx::GENERATION,
     &watsonx::EMBEDDINGS,
     &dashscope::GENERATION,

@@ -15,6 +15,7 @@ mod limits;
 mod lines;
 mod message;
 mod sse;
+mod view;
 mod websocket;
 
 use std::sync::Arc;

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
 
 mod builds;
+mod gnutls;
 mod lab;
+mod starts;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 

@@ -19,6 +19,7 @@ mod go;
 mod method;
 mod openssl;
 mod rustls;
+mod unhooked;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,8 @@ pub struct Hooks {
     pub clear: Option<Site>,
     /// `SSL_ctrl(ssl, command, larg, parg)`: command 55, type 0 sets the server name to the string `parg`.
     pub ctrl: Option<Site>,
-    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL).
+    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL); `gnutls_server_name_set(session, type,
+    /// name, length)`.
     pub host_name: Option<Site>,
     /// `SSL_sendfile(ssl, fd, offset, size, flags)`: sends bytes that pass no buffer of the process. The result is
     /// their number.
@@ -50,6 +52,14 @@ pub struct Hooks {
     pub stripped: Option<Stripped>,
     /// Probes of stacks whose functions are not of OpenSSL's form.
     pub probes: Vec<Probe>,
+}
+
+impl Hooks {
+    /// Whether they stand in inner functions that all exported ones call, on instructions that the kernel emulates.
+    pub fn are_inner(&self) -> bool {
+        let is_record = |entry: &Entry| matches!(entry.function, Function::ReceiveRecord | Function::SendRecord);
+        self.method.is_some() || self.exported.iter().any(is_record)
+    }
 }
 
 /// A probe with an eBPF program of its own.
@@ -114,8 +124,15 @@ trait Stack: Sync {
 }
 
 /// In the order in which they are asked.
-static STACKS: [&dyn Stack; 6] =
-    [&openssl::OpenSsl, &boringssl::BoringSsl, &gnutls::GnuTls, &go::Go, &rustls::Rustls, &openssl::StrippedOpenSsl];
+static STACKS: [&dyn Stack; 7] = [
+    &openssl::OpenSsl,
+    &boringssl::BoringSsl,
+    &gnutls::GnuTls,
+    &go::Go,
+    &rustls::Rustls,
+    &openssl::StrippedOpenSsl,
+    &unhooked::Unhooked,
+];
 
 /// What symbols tell elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +181,7 @@ pub enum Peek {
     Lost,
 }
 
-/// An exported function that reads or writes.
+/// A function that reads or writes: exported, or what each of the exported ones calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub function: Function,
@@ -184,6 +201,11 @@ pub enum Function {
     WriteEx,
     /// `int SSL_write_ex2(ssl, buf, size_t len, uint64_t flags, size_t *done)`: the result is 1 on success.
     WriteEx2,
+    /// `ssize_t _gnutls_recv_int(session, content type, buf, size_t len, …)`: the result is the number of bytes.
+    ReceiveRecord,
+    /// `ssize_t _gnutls_send_tlen_int(session, content type, handshake type, epoch, buf, size_t len, …)`: the result is
+    /// the number of bytes.
+    SendRecord,
 }
 
 /// A place for a probe at or shortly after a function's entry, passed once by every call. The stack pointer is that of
@@ -308,8 +330,14 @@ pub enum Reason {
     OldOpenSsl,
     #[error("is LibreSSL")]
     LibreSsl,
-    #[error("is GnuTLS")]
+    #[error("is GnuTLS in a form that llmtap does not know")]
     GnuTls,
+    #[error("is NSS")]
+    Nss,
+    #[error("is a Java virtual machine, whose TLS is written in Java")]
+    Java,
+    #[error("is the Erlang virtual machine, whose TLS is written in Erlang")]
+    Otp,
     #[error("is a Go program, whose TLS is Go's own")]
     Go,
     #[error("holds rustls in a form that llmtap does not know")]
@@ -332,6 +360,9 @@ impl Reason {
             Self::OldOpenSsl => "openssl_old",
             Self::LibreSsl => "libressl",
             Self::GnuTls => "gnutls",
+            Self::Nss => "nss",
+            Self::Java => "java",
+            Self::Otp => "otp",
             Self::Go => "go",
             Self::Rustls => "rustls",
             Self::OldRustls => "rustls_other",
@@ -346,9 +377,15 @@ impl Reason {
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
             Self::OldRustls => Some("Use a build with rustls 0.23."),
-            Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+            Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
+            Self::LibreSsl => Some("Use a build of the program that is linked with OpenSSL 1.1.1 or later."),
+            Self::Nss => Some("Use a build of the program that is linked with OpenSSL or GnuTLS."),
+            Self::Java | Self::Otp => Some(
+                "Let the program send its calls in plain HTTP to a proxy on this machine that adds TLS, and trace that \
+                 (or trace the port with --plaintext), or instrument the program with OpenTelemetry.",
+            ),
         }
     }
 
@@ -362,6 +399,12 @@ impl Reason {
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
     STACKS.iter().find_map(|stack| stack.hooks(&elf)).unwrap_or(Err(Reason::NotTls))
+}
+
+/// The return instructions of the functions behind [`Function::ReceiveRecord`] and [`Function::SendRecord`], which have no
+/// symbols: offsets in the file. `None` if one of them may end otherwise.
+pub fn record_returns(file: &[u8]) -> Option<Vec<u64>> {
+    gnutls::returns(&elf::Elf::parse(file).ok()?)
 }
 
 /// The version that a file's own text tells, as `3.0.15`: for a `libcrypto` that a `libssl` of the same process uses.

@@ -7,10 +7,11 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use super::User;
@@ -55,6 +56,14 @@ pub struct Held {
     /// The file that it will execute.
     pub program: PathBuf,
     go: File,
+    failure: File,
+}
+
+/// A child in its exec.
+#[derive(Debug)]
+pub struct Starting {
+    pid: u32,
+    program: PathBuf,
     failure: File,
 }
 
@@ -146,9 +155,23 @@ impl Command {
 }
 
 impl Held {
-    /// Lets the child go on, and tells whether its exec succeeded.
-    pub fn release(mut self) -> Result<u32, LaunchError> {
+    /// Lets the child go on to its exec.
+    pub fn release(mut self) -> io::Result<Starting> {
         self.go.write_all(&[1])?;
+        Ok(Starting { pid: self.pid, program: self.program, failure: self.failure })
+    }
+}
+
+impl AsFd for Starting {
+    /// Readable when the outcome is known.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.failure.as_fd()
+    }
+}
+
+impl Starting {
+    /// The child's PID once its exec has succeeded. Waits for that.
+    pub fn outcome(mut self) -> Result<u32, LaunchError> {
         let mut errno = [0; 4];
         match self.failure.read(&mut errno)? {
             // The descriptor closes on exec.
@@ -161,6 +184,21 @@ impl Held {
                     _ => LaunchError::NotExecutable { program: self.program, source: error },
                 })
             }
+        }
+    }
+}
+
+/// What the command gets back.
+static DESCRIPTORS: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Hooks take descriptors; the usual limit of 1,024 is for programs that use select(2).
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live structure. Where it cannot be raised, there are fewer hooks.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && DESCRIPTORS.set(limit).is_ok() {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
     }
 }
@@ -209,6 +247,9 @@ unsafe fn become_command(go: &OwnedFd, user: Option<&User>, exec: impl FnOnce())
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        if let Some(limit) = DESCRIPTORS.get() {
+            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
+        }
         // 0 bytes: llmtap died before it said go.
         if libc::read(go.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
             return libc::ECANCELED;

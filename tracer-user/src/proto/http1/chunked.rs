@@ -73,15 +73,18 @@ impl Chunked {
         };
         let mut size = 0;
         for (digits, &byte) in input[start..].iter().take(PLAIN_DIGITS).enumerate() {
-            match (char::from(byte).to_digit(16), byte) {
-                (Some(digit), _) => size = size << 4 | u64::from(digit),
-                (None, b'\r') if size > 0 && input.get(start + digits + 1) == Some(&b'\n') => {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'A'..=b'F' => byte - b'A' + 10,
+                b'\r' if size > 0 && input.get(start + digits + 1) == Some(&b'\n') => {
                     self.remaining = size;
                     self.state = State::Data;
                     return start + digits + 2;
                 }
-                (None, _) => break,
-            }
+                _ => break,
+            };
+            size = size << 4 | u64::from(digit);
         }
         0
     }

@@ -20,7 +20,7 @@ use self::{
     messages::Messages,
     responses::Responses,
 };
-use super::{Event, Limits, RequestHead, ResponseHead, StreamIndex};
+use super::{Event, Limits, RequestHead, ResponseHead, StreamIndex, view::View};
 
 pub(super) use self::responses::Subject;
 
@@ -71,14 +71,14 @@ impl WebSocket {
         self.responses.subject()
     }
 
-    pub(super) fn push_client(&mut self, at: u64, bytes: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_client(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.client.push(at, bytes, limits, &mut |part| responses.client(at, part, limits, out));
         }
     }
 
-    pub(super) fn push_server(&mut self, at: u64, bytes: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_server(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.server.push(at, bytes, limits, &mut |part| responses.server(at, part, limits, out));
