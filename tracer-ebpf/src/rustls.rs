@@ -10,7 +10,7 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     decide::{self, record},
-    event::{Connection, ConnectionId, PLACE_BITS, Target, direction, end},
+    event::{Connection, ConnectionId, Data, PLACE_BITS, Target, direction, end, kind},
     limits::{PIECE, RECORD_SLICES},
 };
 
@@ -54,6 +54,23 @@ impl Record {
         ConnectionId { incarnation: self.target.incarnation, ssl: self.object }
     }
 
+    /// Of the bytes that come next, which the connection's offset is moved past.
+    #[inline(always)]
+    fn head(&self, connection: &mut Connection, direction: u32, length: u64, now: u64) -> Data {
+        let index = (direction & direction::MASK) as usize;
+        let offset = connection.offsets[index];
+        connection.offsets[index] = offset + length;
+        Data {
+            kind: kind::DATA,
+            length: length as u32,
+            connection: connection.id,
+            offset,
+            time: now,
+            direction,
+            tid: self.pid_tgid as u32,
+        }
+    }
+
     #[inline(always)]
     fn connection(&self, now: u64) -> Option<&'static mut Connection> {
         tls::connection(self.target, self.object, self.library, now, self.pid_tgid)
@@ -65,55 +82,47 @@ impl Record {
 pub fn sealed(ctx: &ProbeContext) {
     let Some(seen) = Record::of(ctx) else { return };
     // Four words of payload: 0, a slice and nothing; or slices and the range of their bytes that counts.
-    let Some([slices, second, third, fourth, kind]) = read::<5>(seen.message) else { return };
+    let Some([slices, second, third, fourth, what]) = read::<5>(seen.message) else { return };
     let now = task::now();
-    match decide::record_type(kind) {
+    match decide::record_type(what) {
         Some(record::APPLICATION) => {}
         Some(record::HANDSHAKE) if slices == 0 => return begun(&seen, second, now),
         Some(record::ALERT) if slices == 0 => return closed(&seen.key(), second, third, Connection::SHUT_DOWN, now),
         _ => return,
     }
-    let mut payload = emit::Payload {
-        address: second,
-        length: third,
-        time: now,
-        direction: direction::SEND,
-        tid: seen.pid_tgid as u32,
-    };
-    if slices == 0 {
-        if third != 0
-            && third <= PIECE as u64
-            && let Some(connection) = seen.connection(now)
-        {
-            emit::record(connection, &payload, now);
-        }
-        return;
-    }
-    let (number, start, end) = (second, third, fourth);
+    // A single slice is one of many.
+    let (number, start, end) = if slices == 0 { (1, 0, third) } else { (second, third, fourth) };
     if start >= end || end - start > PIECE as u64 {
         return;
     }
     let Some(connection) = seen.connection(now) else { return };
+    let mut head = seen.head(connection, direction::SEND, end - start, now);
+    if connection.flags & Connection::IGNORED != 0 {
+        return;
+    }
+    let wake = emit::wake(now);
     let (mut at, mut done) = (0, start);
     for index in 0..RECORD_SLICES {
         if index >= number || done >= end {
             break;
         }
-        let Some([address, length]) = read::<2>(slices + 16 * index) else { break };
+        let slice = if slices == 0 { Some([second, third]) } else { read::<2>(slices + 16 * index) };
+        let Some([address, length]) = slice else { break };
         let next = at + length;
         if next > done {
             let skip = done - at;
             let rest = end - done;
             let length = if length - skip < rest { length - skip } else { rest };
             done += length;
-            let more = if done < end { direction::MORE } else { 0 };
-            (payload.address, payload.length, payload.direction) = (address + skip, length, direction::SEND | more);
-            emit::record(connection, &payload, now);
+            let more = done < end;
+            head.length = length as u32;
+            head.direction = direction::SEND | if more { direction::MORE } else { 0 };
+            emit::part(&head, address + skip, if more { emit::NO_WAKEUP } else { wake });
+            head.offset += length;
         }
         at = next;
     }
     if done < end {
-        connection.offsets[direction::SEND as usize] += end - done;
         count(Counter::TooLong, end - done);
     }
 }
@@ -134,8 +143,10 @@ pub fn opened(ctx: &ProbeContext) {
         return;
     }
     let Some(connection) = seen.connection(now) else { return };
-    let tid = seen.pid_tgid as u32;
-    emit::record(connection, &emit::Payload { address, length, time: now, direction: direction::RECEIVE, tid }, now);
+    let head = seen.head(connection, direction::RECEIVE, length, now);
+    if connection.flags & Connection::IGNORED == 0 {
+        emit::part(&head, address, emit::wake(now));
+    }
 }
 
 /// A handshake that comes to its end is another connection's than what the same memory held before. Later handshake
