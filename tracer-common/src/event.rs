@@ -378,7 +378,7 @@ impl GoPlace {
     #[must_use]
     pub fn new(register: u32, frame: u64) -> Option<Self> {
         let words = u32::try_from(frame / 8).ok()?;
-        let fits = frame % 8 == 0 && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
+        let fits = frame.is_multiple_of(8) && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
         fits.then_some(Self(register | words << Self::FRAME_SHIFT))
     }
 
@@ -392,6 +392,17 @@ impl GoPlace {
     pub const fn frame(self) -> u64 {
         8 * ((self.0 & ((1 << PLACE_BITS) - 1)) >> Self::FRAME_SHIFT) as u64
     }
+}
+
+/// Where a record of rustls stands at a probe: registers by their numbers in x86-64's instruction encodings, 4 for the
+/// stack pointer, and distances from what they hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordPlace {
+    pub object_register: u64,
+    pub object_offset: i64,
+    pub message_register: u64,
+    pub message_offset: i64,
 }
 
 /// What a call returns.
@@ -487,6 +498,7 @@ const _: () = {
     assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
+    assert!(size_of::<RecordPlace>() == 32);
 };
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod emit;
 mod go;
 mod maps;
 mod process;
+mod rustls;
 mod task;
 mod tls;
 
@@ -84,6 +85,20 @@ pub fn go_close(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn go_handshake(ctx: ProbeContext) -> u32 {
     go::handshake(&ctx);
+    0
+}
+
+/// rustls is about to seal a record.
+#[uprobe]
+pub fn record_sealed(ctx: ProbeContext) -> u32 {
+    rustls::sealed(&ctx);
+    0
+}
+
+/// rustls has opened a record.
+#[uprobe]
+pub fn record_opened(ctx: ProbeContext) -> u32 {
+    rustls::opened(&ctx);
     0
 }
 

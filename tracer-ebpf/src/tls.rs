@@ -566,6 +566,7 @@ pub fn register(regs: &pt_regs, number: u32) -> u64 {
         1 => regs.rcx,
         2 => regs.rdx,
         3 => regs.rbx,
+        4 => regs.rsp,
         5 => regs.rbp,
         6 => regs.rsi,
         7 => regs.rdi,

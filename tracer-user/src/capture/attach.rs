@@ -14,12 +14,12 @@ use std::{
 use aya::maps::{Array, MapData};
 use tracer_common::{
     event::{ArgumentRegisters, CallResult, Cookie, PLACE_BITS, ReadCookie, Register, direction, fact},
-    limits::{LIBRARIES, LIBRARY_NAME},
+    limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
+    locate::{self, Address, Function, Hooks, Peek, ReadReturn, Reason, RecordPlace, Site},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
     process,
@@ -124,6 +124,8 @@ pub struct Attachments {
     hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
+    records: Array<MapData, [u64; 4]>,
+    record_places: Vec<RecordPlace>,
     cache: Cache,
 }
 
@@ -151,6 +153,7 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
+        records: Array<MapData, [u64; 4]>,
     ) -> Result<Self, ProgramError> {
         let mut attachments = Self {
             programs,
@@ -160,6 +163,8 @@ impl Attachments {
             hooked_limit: MAX_HOOKED,
             libraries,
             library_names: Vec::new(),
+            records,
+            record_places: Vec::new(),
             cache: Cache::of_user(),
         };
         if let Some(mode) = forced {
@@ -421,7 +426,7 @@ impl Attachments {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let path = path.as_path();
         let library = self.library(&name);
-        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
+        let plan = Plan { exits, ..plan(&self.numbered(hooks)?, library, self.mode) };
         let site = plan.calls.first().map(|site| site.offset);
         let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
@@ -512,6 +517,26 @@ impl Attachments {
         // Without it the name is absent in telemetry, no more.
         let _ = self.libraries.set(index as u32, &bytes, 0);
         index as u32
+    }
+
+    /// The same hooks, where places of records are told by the numbers under which their programs find them.
+    fn numbered(&mut self, hooks: &Hooks) -> Result<Hooks, ProgramError> {
+        let mut hooks = hooks.clone();
+        for probe in &mut hooks.probes {
+            let Some(place) = probe.program.record() else { continue };
+            let known = self.record_places.iter().position(|known| *known == place);
+            let index = known.unwrap_or(self.record_places.len()) as u32;
+            if known.is_none() {
+                let words = |at: Address| [u64::from(at.register), i64::from(at.offset).cast_unsigned()];
+                let [[a, b], [c, d]] = [place.object, place.message].map(words);
+                let full =
+                    || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
+                self.records.set(index, &[a, b, c, d], 0).map_err(|_| full())?;
+                self.record_places.push(place);
+            }
+            probe.place = index;
+        }
+        Ok(hooks)
     }
 }
 

@@ -182,7 +182,8 @@ impl Tracer {
         }
         let set_of_targets = maps.get("TARGETS").map_or(-1, AsRawFd::as_raw_fd);
         let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
-        let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
+        let attachments =
+            Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;
 
         let mut targets = Targets::new(
             take(&mut ebpf, "TARGETS")?,

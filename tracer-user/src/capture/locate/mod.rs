@@ -81,6 +81,10 @@ pub enum Program {
     GoRead,
     GoClose,
     GoHandshake,
+    /// rustls is about to seal a record.
+    RecordSealed(RecordPlace),
+    /// rustls has opened a record.
+    RecordOpened(RecordPlace),
 }
 
 impl Program {
@@ -91,8 +95,36 @@ impl Program {
             Self::GoRead => "go_read",
             Self::GoClose => "go_close",
             Self::GoHandshake => "go_handshake",
+            Self::RecordSealed(_) => "record_sealed",
+            Self::RecordOpened(_) => "record_opened",
         }
     }
+
+    /// What the program looks up by the number of its place.
+    pub fn record(self) -> Option<RecordPlace> {
+        match self {
+            Self::RecordSealed(place) | Self::RecordOpened(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// Where a record of rustls stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecordPlace {
+    /// The trait object that seals the connection's records: the same address for both directions.
+    pub object: Address,
+    /// The message to be sealed, or the result of opening one.
+    pub message: Address,
+}
+
+/// A distance from what a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// By its number in instruction encodings of x86-64; 4 is the stack pointer.
+    pub register: u8,
+    /// Bytes.
+    pub offset: i32,
 }
 
 /// How one TLS stack is recognised in a file, and where its probes go. One file of this folder for each.
@@ -320,8 +352,10 @@ pub enum Reason {
     Go,
     #[error("is a Go program built by Go 1.16 or older")]
     OldGo,
-    #[error("holds rustls")]
+    #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
+    #[error("holds a rustls other than 0.23")]
+    OldRustls,
 }
 
 impl Reason {
@@ -344,6 +378,7 @@ impl Reason {
             Self::Go => "go",
             Self::OldGo => "go_old",
             Self::Rustls => "rustls",
+            Self::OldRustls => "rustls_other",
         }
     }
 
@@ -355,6 +390,7 @@ impl Reason {
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
+            Self::OldRustls => Some("Use a build with rustls 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
