@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
+    fs::File,
     io,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use std::{
 use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
 use crate::capture::{
     rcu,
-    seam::{Channel, close_others, ignore},
+    seam::{Channel, close_others, ignore, process_end},
     target::{Names, Targets},
 };
 
@@ -64,6 +65,21 @@ pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
         }
         pid => Ok(Keeper { pid: pid.cast_unsigned(), group: number }),
     }
+}
+
+/// Lets programs of the handle's file system be held, too. The tracer has the keeper's descriptor only for this moment:
+/// as long as it has one, the kernel would wait for a keeper that is gone.
+pub fn watch(keeper: &Keeper, handle: &File) -> io::Result<()> {
+    let process = process_end(keeper.pid)?;
+    // SAFETY: integer arguments only.
+    let group = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), keeper.group, 0) };
+    if group < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nothing else owns.
+    let group = unsafe { OwnedFd::from_raw_fd(group as RawFd) };
+    let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+    mark(&group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path)
 }
 
 /// Until the tracer is gone.
@@ -128,13 +144,6 @@ impl State<'_> {
         while let Some(message) = self.channel.receive().ok()? {
             match message {
                 ToKeeper::Release { fd } => self.release(fd),
-                ToKeeper::Watch { fd } => {
-                    if let Ok(path) = CString::new(format!("/proc/{}/fd/{fd}", self.tracer)) {
-                        // Some file systems cannot be watched.
-                        let _ = mark(&self.group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path);
-                    }
-                    self.channel.send(&ToTracer::Watched { fd }).ok();
-                }
             }
         }
         Some(())
