@@ -118,11 +118,9 @@ fn containers_of_a_cgroup_are_traced_when_they_start_later() -> anyhow::Result<(
         return Ok(());
     };
     let traced = in_cgroup(&yard, &name, &cgroup);
-    // Podman leaves those of other hierarchies.
-    for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-        let _ = fs::remove_dir(hierarchy.path().join(&name));
-    }
-    let _ = fs::remove_dir(&cgroup);
+    // Podman makes them in every hierarchy, with others inside.
+    let leave = "find /sys/fs/cgroup -depth -type d -path \"*/$0*\" -exec rmdir {} +";
+    finish(Command::new("sh").args(["-c", leave, &name]))?;
     traced
 }
 
