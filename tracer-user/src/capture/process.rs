@@ -33,6 +33,13 @@ pub fn is_alive(pid: u32) -> bool {
     pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
 }
 
+/// Whether this process is in the machine's first PID namespace, whose numbers the kernel side sees.
+pub fn in_first_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` (linux/proc_ns.h).
+    const FIRST: &str = "pid:[4026531836]";
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name.as_os_str() == FIRST)
+}
+
 /// PIDs of all processes that run now, in ascending order.
 pub fn running() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

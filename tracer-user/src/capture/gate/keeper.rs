@@ -32,8 +32,12 @@ pub struct Who<'a> {
     pub names: &'a Names,
 }
 
-/// Forks the keeper.
-pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
+/// Whether programs can be held here.
+pub fn check() -> io::Result<()> {
+    group().map(drop)
+}
+
+fn group() -> io::Result<OwnedFd> {
     let (content, close) = (libc::FAN_CLASS_CONTENT, libc::FAN_CLOEXEC | libc::FAN_NONBLOCK);
     let unlimited = libc::FAN_UNLIMITED_QUEUE | libc::FAN_UNLIMITED_MARKS;
     let opened = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE).cast_unsigned();
@@ -44,9 +48,16 @@ pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
     }
     // SAFETY: a new descriptor that nothing else owns.
     let group = unsafe { OwnedFd::from_raw_fd(group) };
-    // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody executes.
+    // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody
+    // executes.
     mark(&group, libc::FAN_MARK_ADD, c"/")?;
     mark(&group, libc::FAN_MARK_REMOVE, c"/")?;
+    Ok(group)
+}
+
+/// Forks the keeper.
+pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
+    let group = group()?;
     let number = group.as_raw_fd();
     let tracer = std::process::id();
     // SAFETY: the child runs on with a copy of everything; of locks that other threads may hold it takes the

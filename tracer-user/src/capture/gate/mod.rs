@@ -25,7 +25,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use exec::linker_variables;
-pub use keeper::Who;
+pub use keeper::{Who, check};
 
 use super::{
     root::Root,
