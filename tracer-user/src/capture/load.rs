@@ -80,6 +80,10 @@ pub enum LoadError {
     Map(&'static str, MapError),
     #[error("watching for executable mappings failed: {0}")]
     Watch(io::Error),
+    #[error(
+        "llmtap runs in a PID namespace of its own, where processes have other numbers: start it with --pid=host (hostPID: true)"
+    )]
+    PidNamespace,
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
 }
@@ -157,6 +161,9 @@ pub struct Tracer {
 impl Tracer {
     /// Loads everything that needs no knowledge of a process, and begins to follow processes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        if !super::process::in_first_pid_namespace() {
+            return Err(LoadError::PidNamespace);
+        }
         raise_memory_limit();
         super::seam::raise_descriptor_limit();
         super::rcu::recover();
@@ -402,6 +409,15 @@ impl Tracer {
             if !verdict.is_empty() {
                 verdicts.push_back((mapping.pid, verdict));
             }
+        }
+    }
+
+    /// Takes everything away behind the caller's back: another process has it until it is gone, so that ours can end at
+    /// once. The kernel takes tens of milliseconds to remove the probes of one file.
+    pub fn leave(mut self) {
+        self.gate = None;
+        if super::seam::close_behind(super::rcu::Expedited::begin) {
+            std::mem::forget(self);
         }
     }
 

@@ -66,7 +66,11 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
-        Ended::Command(status) if half.finish(parser) => Ok(status.code()),
+        Ended::Command(status) if half.finish(parser) => {
+            // Whoever waits for the command waits for nothing of ours.
+            half.tracer.leave();
+            Ok(status.code())
+        }
         Ended::Asked if half.finish(parser) => Ok(0),
         // It has said why.
         Ended::Command(_) | Ended::Asked => Err(failed()),

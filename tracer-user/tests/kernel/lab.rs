@@ -142,6 +142,11 @@ impl Lab {
         started(&mut tracer, command, libraries, |_, _| {})
     }
 
+    /// Runs any command that tells its traffic, under a tracer with hooks of the caller's choice.
+    pub fn run_with(&self, tracer: &mut Tracer, command: &[&OsStr], libraries: Option<&Path>) -> Run {
+        started(tracer, command, libraries, |_, _| {})
+    }
+
     /// Runs a command with nothing hooked before, each program held at its start.
     pub fn run_held(&self, command: &[&OsStr]) -> Option<Run> {
         let mut tracer = Tracer::load(&Options::default()).unwrap();
