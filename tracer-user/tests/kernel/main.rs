@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
 
 mod builds;
+mod go;
 mod gnutls;
 mod lab;
 mod starts;
