@@ -378,7 +378,7 @@ impl GoPlace {
     #[must_use]
     pub fn new(register: u32, frame: u64) -> Option<Self> {
         let words = u32::try_from(frame / 8).ok()?;
-        let fits = frame % 8 == 0 && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
+        let fits = frame.is_multiple_of(8) && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
         fits.then_some(Self(register | words << Self::FRAME_SHIFT))
     }
 

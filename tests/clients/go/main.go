@@ -104,7 +104,7 @@ func abort() {
 // reuse closes each connection and has its memory used again.
 func reuse() {
 	for n := 0; n < 40; n++ {
-		call(n%2 == 0, directive{"tokens": 4, "keep_alive": false}, "hello")
+		call(n%2 == 0, directive{"tokens": 4}, "hello")
 		client.CloseIdleConnections()
 		runtime.GC()
 	}

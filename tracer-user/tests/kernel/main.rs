@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
 
 mod builds;
-mod go;
 mod gnutls;
+mod go;
 mod lab;
 mod starts;
 
