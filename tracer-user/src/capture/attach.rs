@@ -408,7 +408,8 @@ impl Attachments {
     /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
     /// if they are not seen whole anyway.
     fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
-        if self.mode == AttachMode::Session {
+        let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
+        if self.mode == AttachMode::Session || !has_calls {
             return Ok(Vec::new());
         }
         if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {

@@ -6,6 +6,7 @@
 mod builds;
 mod files;
 mod gnutls;
+mod go;
 mod lab;
 mod starts;
 
