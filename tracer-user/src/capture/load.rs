@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::OsString,
     io,
-    os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -178,7 +178,7 @@ impl Tracer {
             .maps()
             .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().try_clone_to_owned().ok()?)))
             .collect();
-        let targets = descriptors.get("TARGETS").map_or(-1, AsRawFd::as_raw_fd);
+        let targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
         let programs = Programs::new(OBJECT, descriptors, btf.function("bpf_session_is_return"))?;
         let attachments =
             Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;
