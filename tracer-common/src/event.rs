@@ -366,6 +366,34 @@ impl ReadCookie {
 /// own; the library's index stands above them.
 pub const PLACE_BITS: u32 = 21;
 
+/// Where a finished read of Go's `crypto/tls` is found at a probe: the register with the number of bytes, and how far
+/// the return address stands above the stack pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GoPlace(pub u32);
+
+impl GoPlace {
+    const FRAME_SHIFT: u32 = 4;
+
+    /// `None` for frames that are no whole number of words, or too large.
+    #[must_use]
+    pub fn new(register: u32, frame: u64) -> Option<Self> {
+        let words = u32::try_from(frame / 8).ok()?;
+        let fits = frame.is_multiple_of(8) && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
+        fits.then_some(Self(register | words << Self::FRAME_SHIFT))
+    }
+
+    #[must_use]
+    pub const fn register(self) -> u32 {
+        self.0 & 15
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn frame(self) -> u64 {
+        8 * ((self.0 & ((1 << PLACE_BITS) - 1)) >> Self::FRAME_SHIFT) as u64
+    }
+}
+
 /// Where a record of rustls stands at a probe: registers by their numbers in x86-64's instruction encodings, 4 for the
 /// stack pointer, and distances from what they hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

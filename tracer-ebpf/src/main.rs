@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod emit;
+mod go;
 mod maps;
 mod process;
 mod rustls;
@@ -56,6 +57,34 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
     tls::fact(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).writeRecordLocked`.
+#[uprobe]
+pub fn go_write(ctx: ProbeContext) -> u32 {
+    go::write(&ctx);
+    0
+}
+
+/// A place that Go's `(*Conn).Read` passes when it has got bytes.
+#[uprobe]
+pub fn go_read(ctx: ProbeContext) -> u32 {
+    go::read(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).Close`.
+#[uprobe]
+pub fn go_close(ctx: ProbeContext) -> u32 {
+    go::close(&ctx);
+    0
+}
+
+/// The stack check of the function that begins the handshake of a Go connection.
+#[uprobe]
+pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    go::handshake(&ctx);
     0
 }
 

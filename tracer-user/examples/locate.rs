@@ -6,7 +6,7 @@
 use std::{fs, ops::Range, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use llmtap::capture::locate::{self, Function, Hooks, Site};
+use llmtap::capture::locate::{self, Function, Hooks, Program, Site};
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
 /// The function, and the names of those that serve as well.
@@ -18,13 +18,26 @@ const FUNCTIONS: [(&str, &[&str]); 5] = [
     ("host name", &["SSL_set_tlsext_host_name"]),
 ];
 
+/// The functions that probes with programs of their own stand in.
+fn functions_of(program: Program) -> &'static [&'static str] {
+    match program {
+        Program::GoRead => &["crypto/tls.(*Conn).Read"],
+        Program::GoWrite => &["crypto/tls.(*Conn).writeRecordLocked"],
+        Program::GoClose => &["crypto/tls.(*Conn).Close"],
+        Program::GoHandshake => &["crypto/tls.(*Conn).clientHandshake-fm", "crypto/tls.(*Conn).serverHandshake-fm"],
+    }
+}
+
 fn main() -> Result<()> {
     let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
         bail!("usage: locate FILE…");
     }
-    println!("| file | MB | ms | library | {} | returns |", FUNCTIONS.map(|(name, _)| name).join(" | "));
-    println!("|---|--:|--:|---|---|---|---|---|---|--:|");
+    println!(
+        "| file | MB | ms | library | {} | returns | probes of its own |",
+        FUNCTIONS.map(|(name, _)| name).join(" | ")
+    );
+    println!("|---|--:|--:|---|---|---|---|---|---|--:|---|");
     let mut wrong = 0;
     for path in &files {
         let bytes = fs::read(path).with_context(|| path.display().to_string())?;
@@ -73,6 +86,19 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
     let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
     let returns = returns.map(|returns| returns.map_or(0, |returns| returns.len()));
     cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
+    let probes: Vec<String> = hooks
+        .probes
+        .iter()
+        .map(|probe| {
+            let names = functions_of(probe.program);
+            let inside =
+                full.map(|full| names.iter().filter_map(|name| range(full, name)).any(|at| at.contains(&probe.offset)));
+            *wrong += u32::from(inside == Some(false));
+            let judged = inside.map_or("", |right| if right { " right" } else { " WRONG" });
+            format!("{} {:#x}{judged}", probe.program.name(), probe.offset)
+        })
+        .collect();
+    cells.push(if probes.is_empty() { "–".to_owned() } else { probes.join(", ") });
     cells.join(" | ")
 }
 

@@ -10,6 +10,7 @@ mod http2;
 mod robustness;
 mod sdks;
 mod stacks;
+mod starts;
 mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.

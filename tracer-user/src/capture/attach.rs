@@ -108,6 +108,8 @@ struct Hook {
     library: String,
     preferred: bool,
     site: u64,
+    /// Tells whether the file has changed.
+    file: File,
     _links: Vec<OwnedFd>,
     _probes: Vec<PerfProbe>,
 }
@@ -324,6 +326,7 @@ impl Attachments {
             return None;
         }
         let key = FileKey::of(&metadata);
+        self.follow_changes(&key);
         if !self.files.contains_key(&key) {
             let outcome = match self.search(&file, &metadata)? {
                 Ok((hooks, exits)) => match exits.and_then(|exits| {
@@ -343,6 +346,25 @@ impl Attachments {
             self.files.insert(key, outcome);
         }
         self.files.get(&key)
+    }
+
+    /// A hooked file that has become `key`: probes stand in the file, so a second set would show each call twice. New
+    /// content needs new hooks; other changes, such as another name, none.
+    fn follow_changes(&mut self, key: &FileKey) {
+        if self.files.contains_key(key) {
+            return;
+        }
+        let is_it = |(old, known): (&FileKey, &Outcome)| {
+            let Outcome::Hooked(hook) = known else { return None };
+            let now = (old.inode == key.inode).then(|| hook.file.metadata().ok()).flatten()?;
+            (FileKey::of(&now) == *key).then_some(*old)
+        };
+        let old = self.files.iter().find_map(is_it);
+        if let Some((old, outcome)) = old.and_then(|old| Some((old, self.files.remove(&old)?)))
+            && old.has_content_of(key)
+        {
+            self.files.insert(*key, outcome);
+        }
     }
 
     fn drop_unused(&mut self) {
@@ -417,6 +439,7 @@ impl Attachments {
             library: name,
             preferred: hooks.are_inner(),
             site,
+            file: file.try_clone().map_err(ProgramError::Attach)?,
             _links: Vec::new(),
             _probes: Vec::new(),
         };

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::OsString,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::Path,
 };
 
@@ -174,12 +174,15 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, OwnedFd> = ebpf
-            .maps()
-            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().try_clone_to_owned().ok()?)))
-            .collect();
-        let targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
-        let programs = Programs::new(OBJECT, descriptors, btf.function("bpf_session_is_return"))?;
+        let mut maps = HashMap::new();
+        for (name, map) in ebpf.maps() {
+            let Some(map) = map_data(map) else { continue };
+            let map = map.fd().as_fd().try_clone_to_owned().map_err(|error| ProgramError::Object(error.to_string()))?;
+            maps.insert(name.to_owned(), map);
+        }
+        // The one that `Targets` itself asks by.
+        let set_of_targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
+        let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
         let attachments =
             Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;
 
@@ -187,7 +190,7 @@ impl Tracer {
             take(&mut ebpf, "TARGETS")?,
             take(&mut ebpf, "CGROUPS")?,
             take(&mut ebpf, "GENERATION")?,
-            targets,
+            set_of_targets,
         );
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;

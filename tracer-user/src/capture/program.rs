@@ -73,10 +73,10 @@ pub enum ProgramError {
 /// Programs of the object, relocated to the maps, not yet loaded.
 pub struct Programs {
     instructions: HashMap<String, Vec<bpf_insn>>,
-    /// The instructions name them by number, and programs are loaded at any time.
-    _maps: HashMap<String, OwnedFd>,
     /// BTF id of `bpf_session_is_return`.
     session_is_return: Option<u32>,
+    /// Programs are loaded whenever they are first needed, and name their maps by these.
+    _maps: HashMap<String, OwnedFd>,
 }
 
 impl Programs {
@@ -97,7 +97,7 @@ impl Programs {
                 Some((name.clone(), function.instructions.clone()))
             })
             .collect();
-        Ok(Self { instructions, _maps: maps, session_is_return: session })
+        Ok(Self { instructions, session_is_return: session, _maps: maps })
     }
 
     /// Loads one program for `mode`; `cookie` is built in where the mode needs that.

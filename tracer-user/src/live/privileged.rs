@@ -59,6 +59,7 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
         },
         None => {
             half.begin();
+            tracing::info!("tracing begins");
             None
         }
     };

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Keeper, PATIENCE, ToKeeper, ToTracer};
+use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
 use crate::capture::{
     rcu,
     seam::{Channel, close_others, ignore},
@@ -174,7 +174,9 @@ impl State<'_> {
         }
         match self.who.targets.state(pid) {
             Some(excluded) => !excluded,
-            None => self.who.all || !self.who.names.is_empty() && self.who.names.matches(&path(fd)),
+            None => {
+                self.who.all || !self.who.names.is_empty() && self.who.names.matches(&path(fd), called(pid).as_deref())
+            }
         }
     }
 

@@ -143,10 +143,11 @@ impl<'a> Elf<'a> {
         self.constants().any(|bytes| finder.find(bytes).is_some())
     }
 
-    pub(super) fn has_section(&self, name: &[u8]) -> bool {
-        let Ok(header) = Header::parse(self.data) else { return false };
-        let Ok(table) = header.sections(LE, self.data) else { return false };
-        table.section_by_name(LE, name).is_some()
+    /// The address and the bytes of a section.
+    pub(super) fn section(&self, name: &[u8]) -> Option<(u64, &'a [u8])> {
+        let table = Header::parse(self.data).ok()?.sections(LE, self.data).ok()?;
+        let (_, section) = table.section_by_name(LE, name)?;
+        Some((section.sh_addr(LE), section.data(LE, self.data).ok()?))
     }
 
     /// The addresses of the functions that this file defines under `names`, in their order.
@@ -219,6 +220,23 @@ impl<'a> Elf<'a> {
             }
         }
         found
+    }
+
+    /// Where data points to `address`, as the dynamic linker leaves it on x86-64; also words that only look like it.
+    pub(super) fn pointers_to(&self, address: u64) -> impl Iterator<Item = u64> + '_ {
+        let relocated = self.table::<Relocation>(elf::DT_RELA, elf::DT_RELASZ).iter().filter(move |relocation| {
+            relocation.r_type(LE, false) == elf::R_X86_64_RELATIVE && relocation.r_addend(LE).cast_unsigned() == address
+        });
+        let mut left = self.data.len();
+        let writable = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 != 0);
+        let writable = writable.filter_map(|s| Some((s.p_vaddr(LE), s.data(LE, self.data).ok()?)));
+        let stored = writable.map_while(move |(start, bytes)| {
+            left = left.checked_sub(bytes.len())?;
+            let words = bytes.as_chunks().0.iter().enumerate();
+            let found = words.filter(move |(_, word)| u64::from_le_bytes(**word) == address);
+            Some(found.filter_map(move |(index, _)| start.checked_add(8 * index as u64)))
+        });
+        relocated.map(|relocation| relocation.r_offset(LE)).chain(stored.flatten())
     }
 
     fn dynamic_symbol(&self, index: u32) -> Option<u64> {

@@ -58,7 +58,8 @@ impl Hooks {
     /// Whether they stand in inner functions that all exported ones call, on instructions that the kernel emulates.
     pub fn are_inner(&self) -> bool {
         let is_record = |entry: &Entry| matches!(entry.function, Function::ReceiveRecord | Function::SendRecord);
-        self.method.is_some() || self.exported.iter().any(is_record)
+        let is_go = |probe: &Probe| probe.program == Program::GoWrite;
+        self.method.is_some() || self.exported.iter().any(is_record) || self.probes.iter().any(is_go)
     }
 }
 
@@ -76,6 +77,10 @@ pub struct Probe {
 /// The eBPF programs that [`Probe`]s name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
+    GoWrite,
+    GoRead,
+    GoClose,
+    GoHandshake,
     /// rustls is about to seal a record.
     RecordSealed(RecordPlace),
     /// rustls has opened a record.
@@ -86,6 +91,10 @@ impl Program {
     /// The function's name in the eBPF object.
     pub fn name(self) -> &'static str {
         match self {
+            Self::GoWrite => "go_write",
+            Self::GoRead => "go_read",
+            Self::GoClose => "go_close",
+            Self::GoHandshake => "go_handshake",
             Self::RecordSealed(_) => "record_sealed",
             Self::RecordOpened(_) => "record_opened",
         }
@@ -95,6 +104,7 @@ impl Program {
     pub fn record(self) -> Option<RecordPlace> {
         match self {
             Self::RecordSealed(place) | Self::RecordOpened(place) => Some(place),
+            _ => None,
         }
     }
 }
@@ -338,8 +348,10 @@ pub enum Reason {
     Java,
     #[error("is the Erlang virtual machine, whose TLS is written in Erlang")]
     Otp,
-    #[error("is a Go program, whose TLS is Go's own")]
+    #[error("is a Go program whose crypto/tls is of a form that llmtap does not know")]
     Go,
+    #[error("is a Go program built by Go 1.16 or older")]
+    OldGo,
     #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
     #[error("holds a rustls other than 0.23")]
@@ -364,6 +376,7 @@ impl Reason {
             Self::Java => "java",
             Self::Otp => "otp",
             Self::Go => "go",
+            Self::OldGo => "go_old",
             Self::Rustls => "rustls",
             Self::OldRustls => "rustls_other",
         }
@@ -375,6 +388,7 @@ impl Reason {
             Self::NotElf | Self::Malformed | Self::NotTls => None,
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
+            Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
             Self::OldRustls => Some("Use a build with rustls 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
@@ -420,7 +434,8 @@ pub fn fuzz(data: &[u8]) {
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
         let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
         let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
-        for offset in sites.map(|site| site.offset).chain(returns.copied()) {
+        let probes = hooks.probes.iter().map(|probe| probe.offset);
+        for offset in sites.map(|site| site.offset).chain(returns.copied()).chain(probes) {
             assert!(offset < data.len() as u64, "a site lies inside the file");
         }
     }
