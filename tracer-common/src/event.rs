@@ -394,7 +394,7 @@ impl GoPlace {
     }
 }
 
-/// Where a record of rustls stands at a probe: registers by their numbers in x86-64's instruction encodings, 4 for the
+/// Where a record of rustls stands at a probe, and the trait object that seals the connection's records: registers by their numbers in x86-64's instruction encodings, 4 for the
 /// stack pointer, and distances from what they hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -403,6 +403,10 @@ pub struct RecordPlace {
     pub object_offset: i64,
     pub message_register: u64,
     pub message_offset: i64,
+    /// From the object to the count of records in this direction.
+    pub count_distance: i64,
+    /// What the count is there when the first record under a key passes.
+    pub first: u64,
 }
 
 /// What a call returns.
@@ -498,7 +502,7 @@ const _: () = {
     assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
-    assert!(size_of::<RecordPlace>() == 32);
+    assert!(size_of::<RecordPlace>() == 48);
 };
 
 #[cfg(test)]

@@ -25,9 +25,12 @@ struct Record {
     pid_tgid: u64,
     target: &'static Target,
     library: u32,
-    /// What the connection is known by.
+    /// What the connection is known by: the data of the trait object that seals its records. It stays where it is when
+    /// the connection moves in memory.
     object: u64,
     message: u64,
+    /// This is the first record under its key.
+    first: bool,
 }
 
 impl Record {
@@ -40,12 +43,16 @@ impl Record {
         // SAFETY: the context of a uprobe program is `pt_regs`.
         let regs: &pt_regs = unsafe { &*ctx.regs };
         let at = |number: u64, offset: i64| tls::register(regs, number as u32).wrapping_add(offset as u64);
+        let object = at(place.object_register, place.object_offset);
+        let [count] = read::<1>(object.wrapping_add(place.count_distance as u64))?;
+        let [object] = read::<1>(object)?;
         Some(Self {
             pid_tgid,
             target,
             library: cookie >> PLACE_BITS,
-            object: at(place.object_register, place.object_offset),
+            object,
             message: at(place.message_register, place.message_offset),
+            first: count == place.first,
         })
     }
 
@@ -84,9 +91,12 @@ pub fn sealed(ctx: &ProbeContext) {
     // Four words of payload: 0, a slice and nothing; or slices and the range of their bytes that counts.
     let Some([slices, second, third, fourth, what]) = read::<5>(seen.message) else { return };
     let now = task::now();
-    match decide::record_type(what) {
+    let what = decide::record_type(what);
+    if what.is_some() {
+        forget_former(&seen, direction::SEND, now);
+    }
+    match what {
         Some(record::APPLICATION) => {}
-        Some(record::HANDSHAKE) if slices == 0 => return begun(&seen, second, now),
         Some(record::ALERT) if slices == 0 => return closed(&seen.key(), second, third, Connection::SHUT_DOWN, now),
         _ => return,
     }
@@ -132,9 +142,13 @@ pub fn sealed(ctx: &ProbeContext) {
 pub fn opened(ctx: &ProbeContext) {
     let Some(seen) = Record::of(ctx) else { return };
     // That it went well, and the message.
-    let Some([_, address, length, kind]) = read::<4>(seen.message) else { return };
+    let Some([_, address, length, what]) = read::<4>(seen.message) else { return };
     let now = task::now();
-    match decide::record_type(kind) {
+    let what = decide::record_type(what);
+    if what.is_some() {
+        forget_former(&seen, direction::RECEIVE, now);
+    }
+    match what {
         Some(record::APPLICATION) => {}
         Some(record::ALERT) => return closed(&seen.key(), address, length, Connection::PEER_CLOSED, now),
         _ => return,
@@ -149,23 +163,21 @@ pub fn opened(ctx: &ProbeContext) {
     }
 }
 
-/// A handshake that comes to its end is another connection's than what the same memory held before. Later handshake
-/// messages, new keys and tickets, change nothing.
+/// What is known of a connection that has had a record in this direction before the first one is another connection's,
+/// whose memory this one has got.
 #[inline(always)]
-fn begun(seen: &Record, message: u64, now: u64) {
-    /// `encrypted_extensions`, `certificate` and `finished` (RFC 8446 section 4): what an endpoint's first sealed record
-    /// begins with.
-    const FIRST: [u8; 3] = [8, 11, 20];
-    // SAFETY: the helper checks the address.
-    let Ok(kind) = (unsafe { bpf_probe_read_user(message as *const u8) }) else { return };
-    if !FIRST.contains(&kind) {
+fn forget_former(seen: &Record, direction: u32, now: u64) {
+    if !seen.first {
         return;
     }
     let key = seen.key();
     let Some(connection) = CONNECTIONS.get_ptr_mut(&key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
-    emit::end(unsafe { &*connection }, end::FREED, now);
-    let _ = CONNECTIONS.remove(&key);
+    let connection = unsafe { &*connection };
+    if connection.offsets[(direction & direction::MASK) as usize] != 0 {
+        emit::end(connection, end::FREED, now);
+        let _ = CONNECTIONS.remove(&key);
+    }
 }
 
 /// An alert of two bytes, level and description (RFC 8446 section 6): fatal, or `close_notify`.

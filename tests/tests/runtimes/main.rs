@@ -69,6 +69,7 @@ fn networked() -> Option<String> {
 fn quiet(command: &mut Command) -> &mut Command {
     for name in [
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "DENO_NO_UPDATE_CHECK",
         "DISABLE_AUTOUPDATER",
         "DISABLE_ERROR_REPORTING",
         "DISABLE_TELEMETRY",
@@ -106,6 +107,28 @@ fn opencode_settings(bench: &Bench, home: &Path) -> anyhow::Result<()> {
     Ok(fs::write(folder.join("opencode.json"), settings.to_string())?)
 }
 
+/// Its own provider, as the documentation of Codex's `config.toml` says.
+fn codex_settings(bench: &Bench, home: &Path) -> anyhow::Result<()> {
+    let folder = home.join(".codex");
+    fs::create_dir_all(&folder)?;
+    let url = bench.mock.url();
+    let settings = format!(
+        r#"
+model = "gpt-5"
+model_provider = "mock"
+check_for_update_on_startup = false
+analytics.enabled = false
+
+[model_providers.mock]
+name = "mock"
+base_url = "{url}/v1"
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
+"#
+    );
+    Ok(fs::write(folder.join("config.toml"), settings)?)
+}
+
 #[test]
 fn bun_fetch() -> anyhow::Result<()> {
     let arguments = &["CLIENTS/fetch.mjs"];
@@ -136,4 +159,35 @@ fn claude_code_answers_one_prompt() -> anyhow::Result<()> {
 fn opencode_answers_one_prompt() -> anyhow::Result<()> {
     let arguments = &["run", "hello"];
     run(&Program { executable: "opencode/bin/opencode", cold: false, arguments, calls: 1, settle: opencode_settings })
+}
+
+#[test]
+fn codex_answers_one_prompt() -> anyhow::Result<()> {
+    let executable = "codex/vendor/x86_64-unknown-linux-musl/bin/codex";
+    let arguments = &["exec", "--skip-git-repo-check", "hello"];
+    run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
+}
+
+#[test]
+fn deno_fetch() -> anyhow::Result<()> {
+    let arguments = &["run", "--allow-all", "CLIENTS/fetch.mjs"];
+    run(&Program { executable: "deno/deno", cold: false, arguments, calls: 24, settle: nothing })
+}
+
+/// Over connections of their own, and all over one.
+fn rust_client(executable: &'static str) -> anyhow::Result<()> {
+    for arguments in [&[][..], &["http2"], &["tls12"]] {
+        run(&Program { executable, cold: false, arguments, calls: 24, settle: nothing })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn rust_with_ring() -> anyhow::Result<()> {
+    rust_client("rustls-ring/client")
+}
+
+#[test]
+fn rust_with_aws_lc() -> anyhow::Result<()> {
+    rust_client("rustls-aws-lc-rs/client")
 }

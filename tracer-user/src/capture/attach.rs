@@ -124,7 +124,7 @@ pub struct Attachments {
     hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
-    records: Array<MapData, [u64; 4]>,
+    records: Array<MapData, [u64; 6]>,
     record_places: Vec<RecordPlace>,
     cache: Cache,
 }
@@ -153,7 +153,7 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
-        records: Array<MapData, [u64; 4]>,
+        records: Array<MapData, [u64; 6]>,
     ) -> Result<Self, ProgramError> {
         let mut attachments = Self {
             programs,
@@ -533,9 +533,10 @@ impl Attachments {
             if known.is_none() {
                 let words = |at: Address| [u64::from(at.register), i64::from(at.offset).cast_unsigned()];
                 let [[a, b], [c, d]] = [place.object, place.message].map(words);
+                let distance = i64::from(place.count_distance).cast_unsigned();
                 let full =
                     || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
-                self.records.set(index, &[a, b, c, d], 0).map_err(|_| full())?;
+                self.records.set(index, &[a, b, c, d, distance, u64::from(place.raised)], 0).map_err(|_| full())?;
                 self.record_places.push(place);
             }
             probe.place = index;

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     ffi::OsString,
     io,
-    os::fd::{AsFd as _, AsRawFd, BorrowedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::Path,
 };
 
@@ -187,7 +187,8 @@ impl Tracer {
             let map = map.fd().as_fd().try_clone_to_owned().map_err(|error| ProgramError::Object(error.to_string()))?;
             maps.insert(name.to_owned(), map);
         }
-        let set_of_targets = maps.get("TARGETS").map_or(-1, AsRawFd::as_raw_fd);
+        // The one that `Targets` itself asks by.
+        let set_of_targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
         let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
         let attachments =
             Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;

@@ -112,10 +112,14 @@ impl Program {
 /// Where a record of rustls stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RecordPlace {
-    /// The trait object that seals the connection's records: the same address for both directions.
+    /// The trait object that seals the connection's records, in both directions.
     pub object: Address,
     /// The message to be sealed, or the result of opening one.
     pub message: Address,
+    /// From the object to the count of records in this direction, bytes.
+    pub count_distance: i32,
+    /// Whether the count is raised when the probe is passed.
+    pub raised: bool,
 }
 
 /// A distance from what a register holds.
@@ -419,7 +423,21 @@ impl Reason {
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    STACKS.iter().find_map(|stack| stack.hooks(&elf)).unwrap_or(Err(Reason::NotTls))
+    let mut refused = None;
+    let mut found: Option<Hooks> = None;
+    for answer in STACKS.iter().filter_map(|stack| stack.hooks(&elf)) {
+        match (answer, &mut found) {
+            (Ok(hooks), None) => found = Some(hooks),
+            // A program may hold several: the functions of one are enough for the plan, probes go beside any.
+            (Ok(hooks), Some(found)) if !hooks.probes.is_empty() => {
+                found.library = format!("{}, {}", found.library, hooks.library);
+                found.probes.extend(hooks.probes);
+            }
+            (Ok(_), Some(_)) => {}
+            (Err(reason), _) => refused = refused.or(Some(reason)),
+        }
+    }
+    found.ok_or(refused.unwrap_or(Reason::NotTls))
 }
 
 /// The return instructions of the functions behind [`Function::ReceiveRecord`] and [`Function::SendRecord`], which have no

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register as R};
-use memchr::memchr_iter;
+use memchr::{memchr_iter, memchr2_iter};
 
 use super::super::elf::Elf;
 use super::super::frames::Frames;
@@ -29,8 +29,6 @@ const OBJECT: i64 = 16;
 const COUNT: i64 = 8;
 /// Bytes of code before a call that are read.
 const BEFORE: usize = 112;
-/// Bytes before a call in which its second argument must be fetched.
-const SETUP: usize = 64;
 /// Beginnings in it that are tried: instructions of unknown bounds soon fall into step.
 const TRIES: usize = 16;
 /// Of which so many must meet the call, and agree.
@@ -39,6 +37,8 @@ const AGREEING: usize = 4;
 const AFTER: usize = 160;
 /// Paths that wait to be read.
 const PATHS: usize = 16;
+/// Calls in one file that are looked at. Codex, of 294 MB, has 6,300.
+const MAX_CALLS: usize = 1 << 16;
 /// Places of one direction in one file. The largest number seen is 6.
 const MAX_SITES: usize = 64;
 /// Longest function, bytes, whose bounds are used to check that a place is an instruction.
@@ -69,10 +69,15 @@ struct Found {
 pub(super) fn find(elf: &Elf<'_>) -> Sites {
     let frames = Frames::of(elf);
     let (mut sealed, mut opened): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
+    let mut looked_at = 0;
     for (start, text) in elf.texts() {
         for at in calls(text) {
-            let Some(before) = before(start, text, at) else { continue };
-            let Some(call) = Call::of(&before, start + at as u64, &text[at..]) else { continue };
+            looked_at += 1;
+            if looked_at > MAX_CALLS {
+                return Sites::default();
+            }
+            let call = |tries| Call::of(&before(start, text, at, tries)?, start + at as u64, &text[at..]);
+            let Some(call) = call(1).and_then(|_| call(TRIES)) else { continue };
             if let Some(found) = call.sealed() {
                 sealed.push(found);
             } else {
@@ -119,27 +124,58 @@ fn begins(elf: &Elf<'_>, frames: Frames<'_>, address: u64) -> bool {
 /// Where a first method may be called: `call [table+0x18]`, or `call register` after `mov register, [table+0x18]`.
 fn calls(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     memchr_iter(0xff, text).filter_map(|at| {
-        let before = &text[at.saturating_sub(SETUP)..at];
+        let before = &text[at.saturating_sub(BEFORE)..at];
         let is_call = match text[at + 1..] {
             // The lower bits are the register; 4 stands for a form with one more byte.
             [0x50..=0x53 | 0x55..=0x57, METHOD, ..] | [0x54, 0x24, METHOD, ..] => true,
-            [0xd0..=0xd7, ..] => before.windows(3).any(|code| matches!(code, [0x8b, 0x40..=0x7f, METHOD])),
-            _ => false,
-        };
-        // Spares most calls a closer look: `mov rsi, [base+n]` or `mov rsi, register`.
-        let second = |code: &[u8]| match code {
-            [0x48 | 0x49, 0x8b, to] => to & 0x38 == 0x30,
-            [0x48 | 0x4c, 0x89, to] => to & 0xc7 == 0xc6,
+            [0xd0..=0xd7, ..] => memchr_iter(METHOD, before).any(|at| at > 1 && before[at - 2] == 0x8b),
             _ => false,
         };
         // The upper eight registers take a prefix.
         let at = if before.last() == Some(&0x41) { at - 1 } else { at };
-        (is_call && before.windows(3).any(second)).then_some(at)
+        (is_call && prepares(before)).then_some(at)
     })
 }
 
+/// Spares most calls a closer look: whether the second and the fourth argument are set, and two neighbouring words
+/// fetched.
+fn prepares(code: &[u8]) -> bool {
+    let mut seen = [0; BEFORE];
+    let mut number = 0;
+    let (mut second, mut fourth, mut object) = (false, false, false);
+    for at in memchr2_iter(0x8b, 0x89, code) {
+        let byte = |distance: usize| code.get(at + distance).copied().unwrap_or(0);
+        let Some(prefix) = at.checked_sub(1).map(|at| code[at]).filter(|prefix| prefix & 0xf8 == 0x48) else {
+            continue;
+        };
+        let form = byte(1);
+        let is_load = code[at] == 0x8b;
+        // The register written to, if it is one of the lower eight.
+        let target = match (is_load, form >> 6) {
+            (true, _) if prefix & 4 == 0 => form >> 3 & 7,
+            (false, 3) if prefix & 1 == 0 => form & 7,
+            _ => 0,
+        };
+        second |= target == R::RSI.number() as u8;
+        fourth |= target == R::RCX.number() as u8;
+        // The stack pointer, and its neighbour in the upper half, take one more byte.
+        let first = if form & 7 == 4 { 3 } else { 2 };
+        let offset = match form >> 6 {
+            _ if !is_load => continue,
+            0 => 0,
+            1 => i32::from(byte(first).cast_signed()),
+            2 => i32::from_le_bytes([byte(first), byte(first + 1), byte(first + 2), byte(first + 3)]),
+            _ => continue,
+        };
+        object |= seen[..number].iter().any(|known: &i32| known.abs_diff(offset) == 8);
+        seen[number] = offset;
+        number += 1;
+    }
+    second && fourth && object
+}
+
 /// The instructions that lead to the one at `at` without a call or a jump in between, as far as they are certain.
-fn before(start: u64, text: &[u8], at: usize) -> Option<Vec<Instruction>> {
+fn before(start: u64, text: &[u8], at: usize, tries: usize) -> Option<Vec<Instruction>> {
     let from = at.saturating_sub(BEFORE);
     let mut agreed: Option<Vec<Instruction>> = None;
     let mut met = 0;
@@ -157,8 +193,11 @@ fn before(start: u64, text: &[u8], at: usize) -> Option<Vec<Instruction>> {
                 known[known.len() - same..].to_vec()
             }
         });
+        if met == tries {
+            break;
+        }
     }
-    let mut agreed = agreed.filter(|_| met >= AGREEING)?;
+    let mut agreed = agreed.filter(|_| met >= AGREEING.min(tries))?;
     let leaves = |one: &Instruction| !matches!(one.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
     let first = agreed.iter().rposition(|one| leaves(one) || one.is_invalid()).map_or(0, |last| last + 1);
     Some(agreed.split_off(first))
@@ -210,7 +249,7 @@ impl Call {
         let (at, _) = self.state.stores().find(|(at, value)| is_raised(at, *value))?;
         let distance = at.offset - self.object.offset;
         let message = self.values.place(self.state.register(R::RDX));
-        let found = |address: u64, state: &State| {
+        let found = |address: u64, state: &State, raised: bool| {
             let message = match state.registers().find(|(number, _)| *number == R::RDX.number()) {
                 Some((number, value)) if self.values.place(value) == message => {
                     Address { register: number as u8, offset: 0 }
@@ -218,19 +257,21 @@ impl Call {
                 _ => self::address(&self.values, state, message)?,
             };
             let object = self::address(&self.values, state, self.object)?;
-            Some(Found { site: Site { address, place: RecordPlace { object, message } }, distance })
+            let count_distance = i32::try_from(distance).ok()?;
+            let place = RecordPlace { object, message, count_distance, raised };
+            Some(Found { site: Site { address, place }, distance })
         };
         if !is_near(distance) {
             return None;
         }
         // The call itself, or the last instruction before where the structure is still known, down to the one that
         // raises the count. The message must be whole there.
-        found(self.address, &self.state).or_else(|| {
+        found(self.address, &self.state, true).or_else(|| {
             for (instruction, state) in self.before.iter().rev() {
-                let found = found(instruction.ip(), state);
                 let writes = instruction.op0_kind() == OpKind::Memory && instruction.mnemonic() != Mnemonic::Cmp;
                 let last = writes || instruction.flow_control() != FlowControl::Next;
                 let raises = writes && state.operand(&self.values, instruction) == Some(at);
+                let found = found(instruction.ip(), state, !raises);
                 if found.is_some() && (raises || !last) {
                     return found;
                 }
@@ -303,6 +344,8 @@ impl Call {
         let place = RecordPlace {
             object: address(&self.values, state, object)?,
             message: address(&self.values, state, result)?,
+            count_distance: i32::try_from(OBJECT + distance).ok()?,
+            raised: false,
         };
         Some(Found { site: Site { address: instruction.ip(), place }, distance })
     }
