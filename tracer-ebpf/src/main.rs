@@ -7,6 +7,7 @@
 mod emit;
 mod maps;
 mod process;
+mod socket;
 mod task;
 mod tls;
 
@@ -15,6 +16,7 @@ use aya_ebpf::{
     macros::{raw_tracepoint, uprobe, uretprobe},
     programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
+use tracer_common::event::direction;
 
 /// Entry of a read or write function, where [`call_exit`] sees its end.
 #[uprobe]
@@ -55,6 +57,24 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
     tls::fact(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::SEND);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn socket_received(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::RECEIVE);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn socket_changed(ctx: RawTracePointContext) -> i32 {
+    socket::changed(&ctx);
     0
 }
 

@@ -51,7 +51,7 @@ fn cookie(ctx: *mut c_void) -> u32 {
 
 /// The target that the current thread belongs to.
 #[inline(always)]
-fn target(pid_tgid: u64) -> Option<&'static mut Target> {
+pub fn target(pid_tgid: u64) -> Option<&'static mut Target> {
     let tgid = (pid_tgid >> 32) as u32;
     if let Some(target) = TARGETS.get_ptr_mut(&tgid) {
         // SAFETY: values of a preallocated hash map stay mapped while the program runs.
@@ -358,7 +358,7 @@ pub fn finished_read(ctx: &ProbeContext) {
 }
 
 #[inline(always)]
-fn peer_closed(key: &ConnectionId) {
+pub fn peer_closed(key: &ConnectionId) {
     let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
@@ -456,7 +456,7 @@ fn server_name(connection: &Connection, name: u64, room: u64) {
 
 /// Finds the connection's state or makes it, and announces it once.
 #[inline(always)]
-fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
+pub fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
     let key = ConnectionId { incarnation: target.incarnation, ssl };
     let mut found = CONNECTIONS.get_ptr_mut(&key);
     if found.is_none() {

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,8 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tracer_common::{
     event::{
-        ConnectionId, Data, End, Lost, Name, Open, Process as ProcessRecord, direction as wire, end, kind, lifecycle,
+        ConnectionId, Data, End, Lost, Name, Open, Peer, Process as ProcessRecord, direction as wire, end, kind,
+        lifecycle,
     },
     limits::{RING_SETTLE_NS, SERVER_NAME, WAKE_INTERVAL_NS},
 };
@@ -129,6 +131,7 @@ impl Decoder {
             Some(kind::DATA) => self.data(bytes, out),
             Some(kind::OPEN) => read(bytes).map(|record| self.open(&record, out)),
             Some(kind::NAME) => read(bytes).map(|record| self.name(&record)),
+            Some(kind::PEER) => read(bytes).map(|record| self.peer(&record)),
             Some(kind::END) => read(bytes).map(|record| self.end(&record, out)),
             Some(kind::LOST) => read(bytes).map(|record| self.lost(&record, out)),
             Some(kind::PROCESS) => read(bytes).map(|record| self.process(&record, out)),
@@ -181,6 +184,22 @@ impl Decoder {
         }
     }
 
+    fn peer(&mut self, record: &Peer) {
+        let [high, low] = record.address.map(u64::to_ne_bytes);
+        let address = if record.is_v6 == 0 {
+            let [a, b, c, d, ..] = high;
+            IpAddr::from([a, b, c, d])
+        } else {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&high);
+            bytes[8..].copy_from_slice(&low);
+            IpAddr::from(bytes).to_canonical()
+        };
+        if let Some(state) = self.connections.get_mut(&record.connection) {
+            state.facts.peer = Some(SocketAddr::new(address, record.port as u16).to_string().into());
+        }
+    }
+
     fn data(&mut self, bytes: &[u8], out: &mut Vec<Event>) -> Option<()> {
         let record: Data = read(bytes)?;
         let payload = bytes.get(size_of::<Data>()..)?.get(..record.length as usize)?;
@@ -230,11 +249,12 @@ impl Decoder {
                 // Only this side has said goodbye: the answer may still come (RFC 8446 section 6.1).
                 end::SHUT_DOWN => state.said_goodbye = true,
                 end::PEER_CLOSED => state.close(key, at, ClosedBy::Peer, out),
+                end::RESET => state.close(key, at, ClosedBy::Reset, out),
                 _ => state.close(key, at, ClosedBy::Local, out),
             }
         }
         // After the peer's or the own goodbye the object lives on.
-        if matches!(record.cause, end::FREED | end::CLEARED) {
+        if matches!(record.cause, end::FREED | end::CLEARED | end::RESET) {
             let tgid = state.tgid;
             self.connections.remove(&key);
             if let Some(keys) = self.processes.get_mut(&tgid) {
@@ -317,7 +337,7 @@ macro_rules! plain {
     )* };
 }
 
-plain!(Data Open Name End Lost ProcessRecord);
+plain!(Data Open Name Peer End Lost ProcessRecord);
 
 /// Copies a record out of the ring, whose alignment is 8.
 #[expect(unsafe_code, reason = "records are read as the kernel side wrote them")]

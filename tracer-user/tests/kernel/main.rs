@@ -6,6 +6,7 @@
 mod builds;
 mod gnutls;
 mod lab;
+mod socket;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 
