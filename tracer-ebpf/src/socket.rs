@@ -52,18 +52,27 @@ impl Socket {
     /// Whether it is a TCP connection to or at a chosen port.
     #[inline(always)]
     fn is_chosen(self) -> bool {
-        let family: u16 = read_kernel(self.0, offsets::SOCK_FAMILY.load());
-        if family != AF_INET && family != AF_INET6 {
+        // Sockets of other kinds have nothing here, or something else.
+        let [peer, own] = self.ports();
+        if !is_chosen(peer) && !is_chosen(own) {
             return false;
         }
-        let at: u16 = read_kernel(self.0, offsets::SOCK_PORT.load());
-        (is_chosen(self.peer_port()) || is_chosen(at))
+        let family: u16 = read_kernel(self.0, offsets::SOCK_FAMILY.load());
+        (family == AF_INET || family == AF_INET6)
             && read_kernel::<u16>(self.0, offsets::SOCK_PROTOCOL.load()) == IPPROTO_TCP
+    }
+
+    /// The peer's and its own.
+    #[inline(always)]
+    fn ports(self) -> [u16; 2] {
+        // `skc_dport`, in network byte order, and `skc_num`.
+        let pair: u32 = read_kernel(self.0, offsets::SOCK_PORTS.load());
+        [u16::from_be(pair as u16), (pair >> 16) as u16]
     }
 
     #[inline(always)]
     fn peer_port(self) -> u16 {
-        u16::from_be(read_kernel(self.0, offsets::SOCK_PEER_PORT.load()))
+        self.ports()[0]
     }
 
     /// Made of the inode, by which `/proc/PID/fd` and `ss -e` name it; 0 when no file leads to it any more.

@@ -149,8 +149,8 @@ pub struct Live {
     /// Memory between the kernel and llmtap, MiB, a power of two
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = parse_ring)]
     pub ring: u32,
-    /// Also read plain HTTP on TCP connections to these ports, as local inference servers have it: 11434,8000. It costs
-    /// each send and receive on any socket of the machine 0.1 µs. Not seen: Unix-domain sockets, io_uring
+    /// Also plaintext HTTP to these ports (11434, 8000, …: local inference servers). Off by default: with it, each send
+    /// and receive on any socket of the machine takes 0.2 µs more. Not seen: Unix-domain sockets, io_uring
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub plaintext: Vec<u16>,
     /// Attach by perf events although the kernel has uprobe_multi

@@ -448,8 +448,7 @@ fn socket_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
     )];
     for (name, field) in [
         ("SOCK_FAMILY", "skc_family"),
-        ("SOCK_PORT", "skc_num"),
-        ("SOCK_PEER_PORT", "skc_dport"),
+        ("SOCK_PORTS", "skc_portpair"),
         ("SOCK_PEER", "skc_daddr"),
         ("SOCK_PEER_V6", "skc_v6_daddr"),
     ] {
