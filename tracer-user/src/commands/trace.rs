@@ -28,6 +28,7 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
             targets,
             ring_bytes: arguments.live.ring << 20,
             mode: arguments.live.mode(),
+            plaintext: arguments.live.plaintext.clone(),
             log: tracing::enabled!(tracing::Level::TRACE),
             notice_all: selection.by_name() || selection.all,
         },

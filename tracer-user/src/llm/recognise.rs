@@ -39,7 +39,10 @@ impl<'a> Target<'a> {
         let authority = head.authority.as_deref().map(split_authority);
         let (host, stated_port) = match authority {
             Some((host, port)) if !host.is_empty() => (Some(host), port),
-            _ => (connection.sni.as_deref().or(connection.peer.as_deref().map(|peer| split_authority(peer).0)), None),
+            _ => match (connection.sni.as_deref(), connection.peer.as_deref().map(split_authority)) {
+                (None, Some((host, port))) => (Some(host), port),
+                (name, _) => (name, None),
+            },
         };
         let host = host.map(str::to_ascii_lowercase);
         let port = stated_port.or_else(|| default_port(connection));

@@ -8,6 +8,7 @@ mod files;
 mod gnutls;
 mod go;
 mod lab;
+mod socket;
 mod starts;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
