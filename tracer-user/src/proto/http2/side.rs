@@ -205,7 +205,9 @@ impl Side {
                             Some(Item::Data { stream, bytes, begins, .. }) => {
                                 return Some(Item::Data { stream, bytes, begins, end });
                             }
-                            _ if end => return Some(Item::Data { stream, bytes: input.part(0..0), begins: false, end }),
+                            _ if end => {
+                                return Some(Item::Data { stream, bytes: input.part(0..0), begins: false, end });
+                            }
                             _ => continue,
                         }
                     }
