@@ -3,6 +3,8 @@
 mod machine;
 mod table;
 
+use std::io;
+
 use serde::Serialize;
 
 pub use machine::{Check, Machine};
@@ -58,6 +60,12 @@ pub fn examine(pid: Option<u32>) -> Report {
         }
     }
     report
+}
+
+/// The hooked TLS library, if any, and the reason, of each TLS code that counts in process `pid`.
+pub fn judge(survey: &mut Survey, pid: u32) -> io::Result<Vec<(Option<String>, &'static str)>> {
+    let verdicts = verdicts(pid, survey.process(pid)?);
+    Ok(verdicts.into_iter().map(|verdict| (verdict.library, verdict.reason)).collect())
 }
 
 /// A program can link several TLS libraries and use one: where one is hooked, the others are not told of.

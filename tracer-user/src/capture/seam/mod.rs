@@ -10,7 +10,7 @@ mod launch;
 mod user;
 mod wait;
 
-pub use channel::{Channel, ToParser, ToTracer, Totals};
+pub use channel::{Channel, Health, ToParser, ToTracer, Totals, Verdicts};
 pub use confine::confine;
 pub use launch::{Command, Held, LaunchError, Status, fork_parser, reap};
 pub use user::{User, as_user};
