@@ -7,6 +7,7 @@ mod clients;
 mod command_line;
 mod export;
 mod http2;
+mod metrics;
 mod robustness;
 mod sdks;
 mod websockets;
