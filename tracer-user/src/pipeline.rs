@@ -9,9 +9,11 @@ use crate::{
     agent::{self, Concluded, Deed, Turns},
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
+    export::{ExportStats, Progress},
     flow::{self, Flows},
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
+    metrics::{Metrics, Own},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -21,6 +23,8 @@ use crate::{
 /// What a pipeline has seen, for the closing words and for `doctor`'s hints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Observations of any kind.
+    pub events: u64,
     pub connections: u64,
     /// Connections that carry what is not decoded: gRPC, or an upgrade from HTTP/1.1 to HTTP/2.
     pub grpc: u64,
@@ -94,6 +98,7 @@ pub struct Pipeline {
     turns: Turns,
     synth: Synth,
     output: Output,
+    metrics: Option<Metrics>,
     recorder: Option<Recorder<Box<dyn Write + Send>>>,
     processes: Processes,
     seen: Seen,
@@ -121,6 +126,7 @@ impl Pipeline {
             turns: Turns::new(agent::Limits::default()),
             synth,
             output,
+            metrics: None,
             recorder,
             processes: Processes::default(),
             seen: Seen::default(),
@@ -132,8 +138,55 @@ impl Pipeline {
         }
     }
 
+    /// Also counts.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    pub fn metrics(&mut self) -> Option<&mut Metrics> {
+        self.metrics.as_mut()
+    }
+
+    /// Brings the metrics of what is now up to date. It looks at every open call: not for each event.
+    pub fn observe(&mut self) {
+        if self.metrics.is_none() {
+            return;
+        }
+        self.count();
+        let spans = self.output.export_progress();
+        let unpriced = self.prices.unpriced();
+        let Some(metrics) = &mut self.metrics else { return };
+        metrics.active(self.hops.active(), |call| self.synth.resource(call.connection));
+        metrics.own(&Own {
+            events: self.seen.events,
+            bytes: self.seen.bytes,
+            lost_bytes: self.seen.lost_bytes,
+            connections: self.flows.connections(),
+            grpc: self.seen.grpc,
+            upgraded: self.seen.upgraded,
+            realtime: self.seen.realtime,
+            not_http: self.seen.not_http,
+            evicted: self.seen.evicted_connections,
+            refused_calls: self.seen.refused_calls,
+            unpriced_calls: unpriced.calls,
+            unpriced_models: unpriced.models.len(),
+        });
+        if let Some(Progress { exported, dropped, waiting }) = spans {
+            metrics.spans(exported, dropped, waiting);
+        }
+    }
+
+    /// How the export of spans ended.
+    pub fn exported(&mut self, stats: &ExportStats) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.spans(stats.exported, stats.dropped, 0);
+        }
+    }
+
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
+        self.seen.events += 1;
         if let capture::Event::Process { at, process } = &event {
             if !self.processes.is_news(*at, process) {
                 return Ok(());
@@ -168,6 +221,12 @@ impl Pipeline {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        self.count();
+        Ok(self.seen)
+    }
+
+    /// Takes over what the stages count themselves.
+    fn count(&mut self) {
         let llm::Counts { refused, dropped_values } = self.hops.counts();
         self.seen.refused_calls = refused;
         self.seen.dropped_values = dropped_values;
@@ -176,7 +235,6 @@ impl Pipeline {
         self.seen.lost_bytes = counters.lost_bytes;
         self.seen.unknown_losses = counters.unknown_losses;
         self.seen.evicted_connections = counters.evicted_connections;
-        Ok(self.seen)
     }
 
     pub fn prices(&self) -> &Prices {
@@ -261,6 +319,9 @@ impl Pipeline {
                     let place = self.turns.push(call, &mut self.concluded);
                     let cost = self.prices.cost(call);
                     let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    if let Some(metrics) = &mut self.metrics {
+                        metrics.call(call, cost.as_ref(), &span);
+                    }
                     self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
                 }
                 Hop::Mcp(request) => {
@@ -277,7 +338,13 @@ impl Pipeline {
         }
         for concluded in self.concluded.drain(..) {
             let span = match concluded {
-                Concluded::Tool(run) => self.synth.tool(&run),
+                Concluded::Tool(run) => {
+                    let span = self.synth.tool(&run);
+                    if let Some(metrics) = &mut self.metrics {
+                        metrics.tool(&run, &span);
+                    }
+                    span
+                }
                 Concluded::Turn(turn) => self.synth.turn(&turn),
             };
             self.output.span(span)?;

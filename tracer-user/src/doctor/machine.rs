@@ -48,7 +48,7 @@ const CAPABILITIES: [(u32, &str, &str); 5] = [
 impl Machine {
     /// Looks, and tries to load the programs; nothing is attached.
     pub fn examine() -> Self {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+        let kernel = kernel();
         let mut checks = vec![kernel_version(&kernel), btf(), capabilities(), lockdown(), pid_namespace()];
         let mut attach_mode = None;
         let loaded = Tracer::load(&Options { ring_bytes: 1 << 16, ..Options::default() });
@@ -74,7 +74,13 @@ impl Check {
     }
 }
 
-fn version(release: &str) -> (u32, u32) {
+/// Its release, as `6.18.5`.
+pub fn kernel() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+/// The first two numbers of a release.
+pub fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

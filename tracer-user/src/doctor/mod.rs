@@ -44,3 +44,9 @@ pub fn examine(pid: Option<u32>) -> Report {
     }
     report
 }
+
+/// Library, if it is one that is hooked, and reason of each verdict on process `pid`; none once it has ended.
+pub fn judge(survey: &mut Survey, pid: u32) -> Vec<(Option<String>, &'static str)> {
+    let verdicts = process::examine(pid, survey, machine::version(&machine::kernel())).unwrap_or_default();
+    verdicts.into_iter().map(|verdict| (verdict.library, verdict.reason)).collect()
+}

@@ -10,7 +10,7 @@ mod launch;
 mod user;
 mod wait;
 
-pub use channel::{Channel, ToParser, ToTracer, Totals};
+pub use channel::{Channel, Health, ToParser, ToTracer, Totals, Verdicts};
 pub use confine::{close_others, confine};
 pub use launch::{Command, LaunchError, Starting, Status, close_behind, fork_parser, raise_descriptor_limit, reap};
 pub use user::{User, as_user};
