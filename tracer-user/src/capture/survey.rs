@@ -49,7 +49,7 @@ pub struct TlsFile {
 /// Examines files of many processes, each file once.
 #[derive(Debug, Default)]
 pub struct Survey {
-    files: HashMap<FileKey, Option<TlsVerdict>>,
+    files: HashMap<FileKey, Vec<TlsVerdict>>,
 }
 
 impl Survey {
@@ -59,14 +59,15 @@ impl Survey {
         let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
         mappings.sort_by_key(|mapping| (mapping.device, mapping.inode));
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
-        let verdicts = mappings.into_iter().filter_map(|mapping| {
-            let verdict = self.file(&mapping)?;
-            Some(TlsFile { path: mapping.path, verdict })
+        let verdicts = mappings.into_iter().flat_map(|mapping| {
+            let verdicts = self.file(&mapping).unwrap_or_default();
+            verdicts.into_iter().map(move |verdict| TlsFile { path: mapping.path.clone(), verdict })
         });
         Ok(verdicts.collect())
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Option<TlsVerdict> {
+    /// One for each library that the file holds.
+    fn file(&mut self, mapping: &Mapping) -> Option<Vec<TlsVerdict>> {
         let file = open(mapping)?;
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.len() > MAX_FILE {
@@ -74,19 +75,20 @@ impl Survey {
         }
         let key = FileKey::of(&metadata);
         if let Some(known) = self.files.get(&key) {
-            return known.clone();
+            return Some(known.clone());
         }
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-        let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((
-                versioned(&hooks.library, Some(mapping.pid), Path::new(&mapping.path)),
-                Placement::of(&hooks),
-            ))),
-            Err(reason) if reason.is_tls() => Some(Err(reason)),
-            Err(_) => None,
+        let verdicts = match locate::locate(&bytes) {
+            Ok(hooks) => {
+                let library = versioned(&hooks.library, Some(mapping.pid), Path::new(&mapping.path));
+                let beside = hooks.stripped.as_ref().and_then(|stripped| stripped.beside);
+                [Ok((library, Placement::of(&hooks)))].into_iter().chain(beside.map(Err)).collect()
+            }
+            Err(reason) if reason.is_tls() => vec![Err(reason)],
+            Err(_) => Vec::new(),
         };
-        self.files.insert(key, verdict.clone());
-        verdict
+        self.files.insert(key, verdicts.clone());
+        Some(verdicts)
     }
 }
