@@ -1,7 +1,7 @@
 //! Where hooks would go in executables and libraries, as a table.
 //!
 //! `locate FILE…`. Where a file `NAME.full` with symbols stands beside `NAME.bin`, which has none, each place is compared
-//! with them: right, wrong or missed; for rustls with the debug information (`debug = "line-tables-only"` will do). `NAME`
+//! with them: right, wrong or missed; for rustls with the debug information (`debug = "limited"`). `NAME`
 //! of another form, or alone, is only told of.
 
 mod records;

@@ -80,12 +80,16 @@ impl Verdict {
     fn add(&mut self, path: &Path, outcome: &Outcome) {
         let path = path.to_owned();
         match outcome {
-            Outcome::Hooked(hook) => self.hooked.push(Hooked {
-                path,
-                library: hook.library.clone(),
-                preferred: hook.preferred,
-                site: hook.site,
-            }),
+            Outcome::Hooked(hook) => {
+                let beside = hook.beside.map(Refusal::Reason);
+                self.refused.extend(beside.map(|why| Refused { path: path.clone(), why }));
+                self.hooked.push(Hooked {
+                    path,
+                    library: hook.library.clone(),
+                    preferred: hook.preferred,
+                    site: hook.site,
+                });
+            }
             Outcome::Refused(why) => self.refused.push(Refused { path, why: why.clone() }),
             Outcome::Nothing => {}
         }
@@ -105,6 +109,8 @@ type Found = (Hooks, Result<Vec<u64>, ProgramError>);
 struct Hook {
     /// Where they stand was found without symbols.
     stripped: bool,
+    /// Why another library in the file has none.
+    beside: Option<Reason>,
     library: String,
     preferred: bool,
     site: u64,
@@ -440,6 +446,7 @@ impl Attachments {
         }
         let mut hook = Hook {
             stripped: hooks.stripped.is_some(),
+            beside: hooks.stripped.as_ref().and_then(|stripped| stripped.beside),
             library: name,
             preferred: hooks.are_inner(),
             site,

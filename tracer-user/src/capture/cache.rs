@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::locate::Hooks;
 
 /// To be raised whenever the search for hooks changes what it finds.
-const SEARCH: u32 = 1;
+const SEARCH: u32 = 2;
 /// Entries kept; beyond, the oldest go.
 const MAX_ENTRIES: usize = 256;
 /// Largest entry, bytes; usual ones have 1,500.
@@ -185,7 +185,7 @@ mod tests {
             ctrl: None,
             host_name: None,
             sendfile: None,
-            stripped: Some(Stripped { returns: Some(vec![1, 2]) }),
+            stripped: Some(Stripped { returns: Some(vec![1, 2]), beside: None }),
             probes: Vec::new(),
         }
     }

@@ -154,6 +154,8 @@ pub struct Stripped {
     /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
     /// otherwise.
     pub returns: Option<Vec<u64>>,
+    /// Why another TLS library in the same file gets no hooks: the program may use that one.
+    pub beside: Option<Reason>,
 }
 
 /// The two functions below every read and write: `int (SSL *, void *buf, size_t len, size_t *done)`. The result is
@@ -324,7 +326,7 @@ impl Register {
 }
 
 /// Why a file gets no hooks. The text is the second half of a sentence about the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Reason {
     #[error("is not an ELF file")]
     NotElf,
@@ -437,7 +439,11 @@ pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
             (Err(reason), _) => refused = refused.or(Some(reason)),
         }
     }
-    found.ok_or(refused.unwrap_or(Reason::NotTls))
+    let mut found = found.ok_or(refused.unwrap_or(Reason::NotTls))?;
+    if let Some(stripped) = &mut found.stripped {
+        stripped.beside = refused;
+    }
+    Ok(found)
 }
 
 /// The return instructions of the functions behind [`Function::ReceiveRecord`] and [`Function::SendRecord`], which have no

@@ -110,7 +110,7 @@ fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         ctrl: None,
         host_name: site(reported(is_host_name), 2),
         sendfile: None,
-        stripped: Some(Stripped { returns: returns.map(|returns| returns.concat()) }),
+        stripped: Some(Stripped { returns: returns.map(|returns| returns.concat()), beside: None }),
         probes: Vec::new(),
     }))
 }

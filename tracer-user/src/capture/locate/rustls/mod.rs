@@ -47,7 +47,7 @@ impl Stack for Rustls {
             ctrl: None,
             host_name: None,
             sendfile: None,
-            stripped: Some(Stripped { returns: Some(Vec::new()) }),
+            stripped: Some(Stripped { returns: Some(Vec::new()), beside: None }),
             probes,
         }))
     }
