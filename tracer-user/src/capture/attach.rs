@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, Metadata},
-    io::{self, Read as _},
+    io::{self, Read as _, Seek as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -14,12 +14,12 @@ use std::{
 use aya::maps::{Array, MapData};
 use tracer_common::{
     event::{ArgumentRegisters, CallResult, Cookie, PLACE_BITS, ReadCookie, Register, direction, fact},
-    limits::{LIBRARIES, LIBRARY_NAME},
+    limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
+    locate::{self, Address, Function, Hooks, Peek, ReadReturn, Reason, RecordPlace, Site},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
     process,
@@ -108,6 +108,8 @@ struct Hook {
     library: String,
     preferred: bool,
     site: u64,
+    /// Tells whether the file has changed.
+    file: File,
     _links: Vec<OwnedFd>,
     _probes: Vec<PerfProbe>,
 }
@@ -122,6 +124,8 @@ pub struct Attachments {
     hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
+    records: Array<MapData, [u64; 6]>,
+    record_places: Vec<RecordPlace>,
     cache: Cache,
 }
 
@@ -149,6 +153,7 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
+        records: Array<MapData, [u64; 6]>,
     ) -> Result<Self, ProgramError> {
         let mut attachments = Self {
             programs,
@@ -158,6 +163,8 @@ impl Attachments {
             hooked_limit: MAX_HOOKED,
             libraries,
             library_names: Vec::new(),
+            records,
+            record_places: Vec::new(),
             cache: Cache::of_user(),
         };
         if let Some(mode) = forced {
@@ -319,6 +326,7 @@ impl Attachments {
             return None;
         }
         let key = FileKey::of(&metadata);
+        self.follow_changes(&key);
         if !self.files.contains_key(&key) {
             let outcome = match self.search(&file, &metadata)? {
                 Ok((hooks, exits)) => match exits.and_then(|exits| {
@@ -338,6 +346,25 @@ impl Attachments {
             self.files.insert(key, outcome);
         }
         self.files.get(&key)
+    }
+
+    /// A hooked file that has become `key`: probes stand in the file, so a second set would show each call twice. New
+    /// content needs new hooks; other changes, such as another name, none.
+    fn follow_changes(&mut self, key: &FileKey) {
+        if self.files.contains_key(key) {
+            return;
+        }
+        let is_it = |(old, known): (&FileKey, &Outcome)| {
+            let Outcome::Hooked(hook) = known else { return None };
+            let now = (old.inode == key.inode).then(|| hook.file.metadata().ok()).flatten()?;
+            (FileKey::of(&now) == *key).then_some(*old)
+        };
+        let old = self.files.iter().find_map(is_it);
+        if let Some((old, outcome)) = old.and_then(|old| Some((old, self.files.remove(&old)?)))
+            && old.has_content_of(key)
+        {
+            self.files.insert(*key, outcome);
+        }
     }
 
     fn drop_unused(&mut self) {
@@ -363,7 +390,10 @@ impl Attachments {
             return Some(Ok((hooks, exits)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
-        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        let mut reader = file;
+        // Others may have read its headers.
+        reader.rewind().ok()?;
+        reader.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         Some(locate::locate(&bytes).map(|mut hooks| {
             // The others are found in much less time than it takes to read a large executable.
             if hooks.stripped.is_some() {
@@ -400,7 +430,7 @@ impl Attachments {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let path = path.as_path();
         let library = self.library(&name);
-        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
+        let plan = Plan { exits, ..plan(&self.numbered(hooks)?, library, self.mode) };
         let site = plan.calls.first().map(|site| site.offset);
         let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
@@ -413,6 +443,7 @@ impl Attachments {
             library: name,
             preferred: hooks.are_inner(),
             site,
+            file: file.try_clone().map_err(ProgramError::Attach)?,
             _links: Vec::new(),
             _probes: Vec::new(),
         };
@@ -490,6 +521,27 @@ impl Attachments {
         // Without it the name is absent in telemetry, no more.
         let _ = self.libraries.set(index as u32, &bytes, 0);
         index as u32
+    }
+
+    /// The same hooks, where places of records are told by the numbers under which their programs find them.
+    fn numbered(&mut self, hooks: &Hooks) -> Result<Hooks, ProgramError> {
+        let mut hooks = hooks.clone();
+        for probe in &mut hooks.probes {
+            let Some(place) = probe.program.record() else { continue };
+            let known = self.record_places.iter().position(|known| *known == place);
+            let index = known.unwrap_or(self.record_places.len()) as u32;
+            if known.is_none() {
+                let words = |at: Address| [u64::from(at.register), i64::from(at.offset).cast_unsigned()];
+                let [[a, b], [c, d]] = [place.object, place.message].map(words);
+                let distance = i64::from(place.count_distance).cast_unsigned();
+                let full =
+                    || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
+                self.records.set(index, &[a, b, c, d, distance, u64::from(place.raised)], 0).map_err(|_| full())?;
+                self.record_places.push(place);
+            }
+            probe.place = index;
+        }
+        Ok(hooks)
     }
 }
 

@@ -28,6 +28,11 @@ impl FileKey {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether two states of one file differ in its name, owner or the like only.
+    pub(super) fn has_content_of(&self, other: &Self) -> bool {
+        (self.size, self.modified) == (other.size, other.modified)
+    }
 }
 
 /// An executable mapping of a file, from a line of `/proc/PID/maps`.

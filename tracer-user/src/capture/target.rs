@@ -1,6 +1,7 @@
 //! The set of targets as user space changes it. The tracepoints keep it from there.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::{fd::RawFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
@@ -40,12 +41,13 @@ impl Names {
         self.comms.is_empty() && self.exes.is_empty()
     }
 
-    /// Whether a process that executes `file` becomes a target.
+    /// Whether a process that executes `file` becomes a target; its command name will be the end of what it `called` the
+    /// file.
     #[must_use]
-    pub fn matches(&self, file: &Path) -> bool {
+    pub fn matches(&self, file: &Path, called: Option<&OsStr>) -> bool {
         /// `TASK_COMM_LEN` without the NUL.
         const COMM: usize = 15;
-        let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+        let name = called.map_or(file, Path::new).file_name().unwrap_or_default().as_encoded_bytes();
         let comm = String::from_utf8_lossy(name.get(..COMM).unwrap_or(name));
         self.exes.iter().any(|pattern| pattern.is_match(file))
             || self.comms.iter().any(|pattern| pattern.is_match(&*comm))
@@ -229,6 +231,17 @@ mod tests {
         assert_eq!(number("/sys/fs/cgroup/systemd/user"), Some(1));
         assert_eq!(number("/sys/fs/cgroup/unified/a"), Some(0));
         assert_eq!(number("/tmp"), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_file_and_of_the_command() {
+        let pattern = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
+        let names = Names { comms: vec![pattern("a-long-name-of-*")], exes: vec![pattern("/opt/*/bin/tool")] };
+        let matches = |file: &str, called: &str| names.matches(Path::new(file), Some(called.as_ref()));
+        assert!(matches("/usr/bin/python3.11", "./a-long-name-of-a-command"));
+        assert!(!matches("/usr/bin/python3.11", "python3"));
+        assert!(matches("/opt/x/bin/tool", "tool"));
+        assert!(!Names::default().matches(Path::new("/bin/sh"), None));
     }
 
     #[test]

@@ -12,31 +12,49 @@ const MAX_VARIABLES: usize = 4096;
 /// Longest value, bytes.
 const MAX_VALUE: usize = 4096;
 
+/// The system calls execve and execveat, and where among their arguments the name of the file stands; that of the
+/// environment is the second after it.
 #[cfg(target_arch = "x86_64")]
-const CALLS: [(u64, usize); 2] = [(59, 2), (322, 3)];
+const CALLS: [(u64, usize); 2] = [(59, 0), (322, 1)];
 #[cfg(not(target_arch = "x86_64"))]
-const CALLS: [(u64, usize); 2] = [(221, 2), (281, 3)];
+const CALLS: [(u64, usize); 2] = [(221, 0), (281, 1)];
 
 /// The variable of the environment to come that says where the dynamic linker looks (ld.so(8)). None when it is not set
 /// or cannot be read.
 pub fn linker_variables(pid: u32) -> Vec<(OsString, OsString)> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let call = |task: fs::DirEntry| fs::read_to_string(task.path().join("syscall")).ok();
-    let Some(array) = tasks.flatten().filter_map(call).find_map(|call| environment_array(&call)) else {
-        return Vec::new();
-    };
-    let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else { return Vec::new() };
+    let Some((memory, [_, array])) = arguments(pid) else { return Vec::new() };
     let pointers = pointers(&memory, array);
     pointers.into_iter().filter_map(|pointer| variable(&memory, pointer)).collect()
 }
 
-/// Address of the array of variables, from a line of `/proc/PID/task/TID/syscall`: the call's number, its arguments in
-/// hexadecimal, and two registers.
-fn environment_array(line: &str) -> Option<u64> {
+/// What the process calls the file that it executes.
+pub fn called(pid: u32) -> Option<OsString> {
+    let (memory, [name, _]) = arguments(pid)?;
+    text(&memory, name)
+}
+
+/// The memory, and the addresses of the name and of the environment.
+fn arguments(pid: u32) -> Option<(File, [u64; 2])> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let call = |task: fs::DirEntry| fs::read_to_string(task.path().join("syscall")).ok();
+    let found = tasks.flatten().filter_map(call).find_map(|call| addresses(&call))?;
+    Some((File::open(format!("/proc/{pid}/mem")).ok()?, found))
+}
+
+/// From a line of `/proc/PID/task/TID/syscall`: the call's number, its arguments in hexadecimal, and two registers.
+fn addresses(line: &str) -> Option<[u64; 2]> {
     let mut fields = line.split_ascii_whitespace();
     let number: u64 = fields.next()?.parse().ok()?;
-    let (_, argument) = CALLS.into_iter().find(|(call, _)| *call == number)?;
-    u64::from_str_radix(fields.nth(argument)?.strip_prefix("0x")?, 16).ok()
+    let (_, first) = CALLS.into_iter().find(|(call, _)| *call == number)?;
+    let mut address = |skipped| u64::from_str_radix(fields.nth(skipped)?.strip_prefix("0x")?, 16).ok();
+    Some([address(first)?, address(1)?])
+}
+
+fn text(memory: &File, at: u64) -> Option<OsString> {
+    let mut bytes = vec![0_u8; MAX_VALUE];
+    let length = memory.read_at(&mut bytes, at).ok()?;
+    bytes.truncate(memchr::memchr(0, bytes.get(..length)?)?);
+    Some(OsString::from_vec(bytes))
 }
 
 fn pointers(memory: &File, mut at: u64) -> Vec<u64> {
@@ -63,10 +81,7 @@ fn variable(memory: &File, at: u64) -> Option<(OsString, OsString)> {
     if start[..length].strip_prefix(NAME.as_bytes()) != Some(b"=") {
         return None;
     }
-    let mut value = vec![0_u8; MAX_VALUE];
-    let length = memory.read_at(&mut value, at + start.len() as u64).ok()?;
-    value.truncate(memchr::memchr(0, value.get(..length)?)?);
-    Some((NAME.into(), OsString::from_vec(value)))
+    Some((NAME.into(), text(memory, at + start.len() as u64)?))
 }
 
 #[cfg(test)]
@@ -74,11 +89,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_call_tells_where_its_environment_is() {
-        let line = |text: &str| environment_array(text);
+    fn the_call_tells_where_its_name_and_environment_are() {
+        let line = |text: &str| addresses(text);
         let (exec, execat) = (CALLS[0].0, CALLS[1].0);
-        assert_eq!(line(&format!("{exec} 0x1 0x2 0x3f0 0x4 0x5 0x6 0x7 0x8\n")), Some(0x3f0));
-        assert_eq!(line(&format!("{execat} 0x1 0x2 0x3 0x4f0 0x5 0x6 0x7 0x8\n")), Some(0x4f0));
+        assert_eq!(line(&format!("{exec} 0x1 0x2 0x3f0 0x4 0x5 0x6 0x7 0x8\n")), Some([0x1, 0x3f0]));
+        assert_eq!(line(&format!("{execat} 0x1 0x2 0x3 0x4f0 0x5 0x6 0x7 0x8\n")), Some([0x2, 0x4f0]));
         assert_eq!(line("0 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n"), None);
         assert_eq!(line("running\n"), None);
         assert_eq!(line("-1 0x7 0x8\n"), None);

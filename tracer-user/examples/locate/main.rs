@@ -1,7 +1,10 @@
 //! Where hooks would go in executables and libraries, as a table.
 //!
 //! `locate FILE…`. Where a file `NAME.full` with symbols stands beside `NAME.bin`, which has none, each place is compared
-//! with them: right, wrong or missed. `NAME` of another form, or alone, is only told of.
+//! with them: right, wrong or missed; for rustls with the debug information (`debug = "line-tables-only"` will do). `NAME`
+//! of another form, or alone, is only told of.
+
+mod records;
 
 use std::{fs, ops::Range, path::PathBuf, time::Instant};
 
@@ -25,6 +28,7 @@ fn functions_of(program: Program) -> &'static [&'static str] {
         Program::GoWrite => &["crypto/tls.(*Conn).writeRecordLocked"],
         Program::GoClose => &["crypto/tls.(*Conn).Close"],
         Program::GoHandshake => &["crypto/tls.(*Conn).clientHandshake-fm", "crypto/tls.(*Conn).serverHandshake-fm"],
+        Program::RecordSealed(_) | Program::RecordOpened(_) => &[],
     }
 }
 
@@ -86,6 +90,20 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
     let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
     let returns = returns.map(|returns| returns.map_or(0, |returns| returns.len()));
     cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
+    let is_rustls = |program: Program| program.record().is_some();
+    if let Some(full) = full
+        && hooks.probes.iter().any(|probe| is_rustls(probe.program))
+    {
+        let cell = match records::judge(hooks, full) {
+            Ok(judged) => {
+                *wrong += judged.wrong as u32;
+                format!("{} right, {} wrong, {} missed", judged.right, judged.wrong, judged.missed)
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        cells.push(cell);
+        return cells.join(" | ");
+    }
     let probes: Vec<String> = hooks
         .probes
         .iter()
