@@ -71,17 +71,17 @@ fn openai_asyncio_fifty_at_once() -> anyhow::Result<()> {
 
 #[test]
 fn keep_alive_and_large_bodies() -> anyhow::Result<()> {
-    exact("plaintext.py", &["keep_alive"], 12).map(drop)
+    exact("sockets.py", &["keep_alive"], 12).map(drop)
 }
 
 #[test]
 fn twenty_threads() -> anyhow::Result<()> {
-    exact("plaintext.py", &["threads"], 200).map(drop)
+    exact("sockets.py", &["threads"], 200).map(drop)
 }
 
 #[test]
 fn vectors_and_single_bytes() -> anyhow::Result<()> {
-    exact("plaintext.py", &["in_pieces"], 3).map(drop)
+    exact("sockets.py", &["in_pieces"], 3).map(drop)
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn node_fetch() -> anyhow::Result<()> {
 fn a_body_that_is_sent_as_a_file_is_said_to_be_missing() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
     let finished =
-        bench.run_traced(&["--plaintext", &port], &bench.script("plaintext.py", &["sent_as_file", "keep_alive"])?)?;
+        bench.run_traced(&["--plaintext", &port], &bench.script("sockets.py", &["sent_as_file", "keep_alive"])?)?;
     let spans = bench.spans()?;
     let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
     ensure!(calls.len() == 13, "{} calls, not 13", calls.len());
@@ -134,7 +134,7 @@ fn without_the_option_nothing_is_seen() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
     let other = (port.parse::<u16>()? ^ 1).to_string();
     for options in [&[][..], &["--plaintext", &other]] {
-        bench.run_traced(options, &bench.script("plaintext.py", &["keep_alive"])?)?;
+        bench.run_traced(options, &bench.script("sockets.py", &["keep_alive"])?)?;
         ensure!(bench.spans()?.iter().all(|span| !span.is_call()), "{options:?}: a call");
     }
     Ok(())
@@ -143,7 +143,7 @@ fn without_the_option_nothing_is_seen() -> anyhow::Result<()> {
 #[test]
 fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
-    let line = bench.script("plaintext.py", &["keep_alive=3"])?;
+    let line = bench.script("sockets.py", &["keep_alive=3"])?;
     let mut command = Command::new(&line[0]);
     let other = Running::start(bench.equip(command.args(&line[1..])))?;
     bench.run_traced(&["--plaintext", &port], &bench.script("ollama_client.py", &["plain", "stream"])?)?;
@@ -161,7 +161,7 @@ fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
 #[test]
 fn an_open_connection_is_joined() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
-    let line = bench.script("plaintext.py", &["waits"])?;
+    let line = bench.script("sockets.py", &["waits"])?;
     let mut command = Command::new(&line[0]);
     let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
     client.wait_for_line("waiting")?;
