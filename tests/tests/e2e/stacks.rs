@@ -25,7 +25,7 @@ fn row(what: &str, line: &[String], least: usize) -> anyhow::Result<()> {
 }
 
 /// Whether the command succeeds; says `skipped` if it does not.
-fn has(program: &str, arguments: &[&str], package: &str) -> bool {
+pub fn has(program: &str, arguments: &[&str], package: &str) -> bool {
     let succeeds = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
     if !succeeds {
         println!("skipped: `{program} {}` fails (Debian: {package})", arguments.join(" "));
@@ -33,7 +33,7 @@ fn has(program: &str, arguments: &[&str], package: &str) -> bool {
     succeeds
 }
 
-fn line(program: &str, script: &str, arguments: &[&str]) -> Vec<String> {
+pub fn line(program: &str, script: &str, arguments: &[&str]) -> Vec<String> {
     let mut line = vec![program.to_owned(), clients().join(script).display().to_string()];
     line.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     line
@@ -122,4 +122,32 @@ fn every_node() -> anyhow::Result<()> {
     }
     // Said once for the test: at least one must have been there.
     environment::node().map(drop)
+}
+
+/// A program whose TLS cannot be hooked: nothing is traced, and the closing words say why.
+fn refused(what: &str, line: &[String], why: &str) -> anyhow::Result<()> {
+    let bench = bench!();
+    let finished = bench.run_traced(&["--output", "pretty"], line)?;
+    ensure!(finished.stdout.ends_with("done\n"), "{}\n{}", finished.stdout, finished.stderr);
+    ensure!(!bench.truth().is_empty(), "no call was made");
+    ensure!(finished.stderr.contains("No model call was seen"), "{}", finished.stderr);
+    ensure!(finished.stderr.contains(why), "not `{why}`: {}", finished.stderr);
+    println!("| {what} | – | {} calls | not traced: {why} | – |", bench.truth().len());
+    Ok(())
+}
+
+#[test]
+fn java_is_named() -> anyhow::Result<()> {
+    if !has("java", &["--list-modules"], "default-jdk-headless") {
+        return Ok(());
+    }
+    refused("Java, java.net.http", &line("java", "runtimes/Client.java", &[]), "is a Java virtual machine")
+}
+
+#[test]
+fn erlang_is_named() -> anyhow::Result<()> {
+    if !has("erl", &["-noshell", "-eval", "{ok, _} = application:ensure_all_started(ssl), halt()."], "erlang-ssl") {
+        return Ok(());
+    }
+    refused("Erlang, httpc", &line("escript", "runtimes/client.erl", &[]), "is the Erlang virtual machine")
 }
