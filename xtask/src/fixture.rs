@@ -41,6 +41,14 @@ const RUNTIMES: [(&str, &str); 4] = [
     ("opencode", "opencode-linux-x64@1.18.34"),
 ];
 
+/// Builds of `tests/clients/native-tls`: with the machine's libssl, with OpenSSL compiled in, and that linked to musl as on
+/// Alpine. The last needs musl-gcc (Debian: musl-tools).
+const NATIVE_TLS: [(&str, &[&str]); 3] = [
+    ("native-tls", &[]),
+    ("native-tls-static", &["--features", "vendored"]),
+    ("native-tls-musl", &["--features", "vendored", "--target", "x86_64-unknown-linux-musl"]),
+];
+
 /// What is there after a fetch.
 #[derive(Debug, Default)]
 pub struct Libraries {
@@ -60,7 +68,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`.
+/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`, and builds some.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
     fs::create_dir_all(&dir)?;
@@ -71,6 +79,18 @@ pub fn runtimes() -> Result<()> {
             let tar = &mut Command::new("tar");
             output(tar.args(["--extract", "--strip-components=1", "--file"]).arg(&archive).current_dir(work))?;
             Ok(fs::remove_file(archive)?)
+        });
+    }
+    let manifest = setup::root().join("tests/clients/native-tls/Cargo.toml");
+    for (name, options) in NATIVE_TLS {
+        programs.fetch(&dir, name, |work| {
+            let build = work.join("build");
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo.args(["build", "--quiet", "--locked"]).args(options);
+            output(cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&build))?;
+            let folder = if options.contains(&"--target") { "x86_64-unknown-linux-musl/debug" } else { "debug" };
+            fs::copy(build.join(folder).join("native-tls-client"), work.join("client"))?;
+            Ok(fs::remove_dir_all(build)?)
         });
     }
     for missing in &programs.missing {

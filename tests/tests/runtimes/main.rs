@@ -1,4 +1,4 @@
-//! Programs that bring their own TLS library, stripped: each is run as it is installed, under `llmtap run`, against the
+//! Programs that bring their own TLS library, most of them stripped: each is run as it is installed, under `llmtap run`, against the
 //! mock on loopback. Calls made and spans seen must agree in every field, from the first call on.
 //!
 //! `cargo xtask test runtimes` fetches the programs and takes the network away: nothing here may talk to anybody else.
@@ -119,4 +119,22 @@ fn claude_code_answers_one_prompt() -> anyhow::Result<()> {
 fn opencode_answers_one_prompt() -> anyhow::Result<()> {
     let arguments = &["run", "hello"];
     run(&Program { executable: "opencode/bin/opencode", arguments, calls: 1, settle: opencode_settings })
+}
+
+/// Rust with the machine's libssl.
+#[test]
+fn native_tls() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls/client", arguments: &[], calls: 28, settle: nothing })
+}
+
+/// OpenSSL compiled into the executable, as standalone and Conda builds of interpreters have it.
+#[test]
+fn openssl_inside() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls-static/client", arguments: &[], calls: 28, settle: nothing })
+}
+
+/// The same, static and with musl.
+#[test]
+fn openssl_inside_with_musl() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls-musl/client", arguments: &[], calls: 28, settle: nothing })
 }
