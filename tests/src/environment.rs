@@ -22,6 +22,8 @@ pub enum Python {
     Wheels,
     /// LiteLLM, which wants an older openai than the others.
     LiteLlm,
+    /// Prometheus' parsers.
+    Metrics,
 }
 
 impl Python {
@@ -32,6 +34,7 @@ impl Python {
             Self::Clients => ("venv", "requirements.txt", "about a minute"),
             Self::Wheels => ("venv-wheels", "requirements-wheels.txt", "some 20 seconds"),
             Self::LiteLlm => ("venv-litellm", "requirements-litellm.txt", "about a minute"),
+            Self::Metrics => ("venv-metrics", "requirements-metrics.txt", "some 10 seconds"),
         }
     }
 

@@ -14,10 +14,17 @@ pub mod kind {
     pub const PEER: u32 = 7;
 }
 
-/// Index into [`Connection::offsets`].
+/// Index into [`Connection::offsets`], and what more a record's field of this name tells.
 pub mod direction {
     pub const SEND: u32 = 0;
     pub const RECEIVE: u32 = 1;
+    /// Bits that hold one of these.
+    pub const MASK: u32 = 1;
+    /// Received while another thread's write on the same connection was under way: those bytes, told when it returns,
+    /// may have been sent before.
+    pub const BESIDE_WRITE: u32 = 2;
+    /// More records of the same call follow.
+    pub const MORE: u32 = 4;
 }
 
 /// Why a connection ended.
@@ -27,6 +34,8 @@ pub mod end {
     pub const CLEARED: u32 = 3;
     pub const PEER_CLOSED: u32 = 4;
     pub const RESET: u32 = 5;
+    /// Added to the cause: as [`super::direction::BESIDE_WRITE`].
+    pub const BESIDE_WRITE: u32 = 0x100;
 }
 
 /// What happened to a process.
@@ -178,6 +187,8 @@ pub struct Connection {
     pub id: u64,
     pub offsets: [u64; 2],
     pub flags: u64,
+    /// 1 while a write is under way. Not one of the flags, which a reading thread may change at the same time.
+    pub writing: u64,
 }
 
 impl Connection {
@@ -375,6 +386,49 @@ impl ReadCookie {
 /// own; the library's index stands above them.
 pub const PLACE_BITS: u32 = 21;
 
+/// Where a finished read of Go's `crypto/tls` is found at a probe: the register with the number of bytes, and how far
+/// the return address stands above the stack pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GoPlace(pub u32);
+
+impl GoPlace {
+    const FRAME_SHIFT: u32 = 4;
+
+    /// `None` for frames that are no whole number of words, or too large.
+    #[must_use]
+    pub fn new(register: u32, frame: u64) -> Option<Self> {
+        let words = u32::try_from(frame / 8).ok()?;
+        let fits = frame.is_multiple_of(8) && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
+        fits.then_some(Self(register | words << Self::FRAME_SHIFT))
+    }
+
+    #[must_use]
+    pub const fn register(self) -> u32 {
+        self.0 & 15
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn frame(self) -> u64 {
+        8 * ((self.0 & ((1 << PLACE_BITS) - 1)) >> Self::FRAME_SHIFT) as u64
+    }
+}
+
+/// Where a record of rustls stands at a probe, and the trait object that seals the connection's records: registers by their numbers in x86-64's instruction encodings, 4 for the
+/// stack pointer, and distances from what they hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordPlace {
+    pub object_register: u64,
+    pub object_offset: i64,
+    pub message_register: u64,
+    pub message_offset: i64,
+    /// From the object to the count of records in this direction.
+    pub count_distance: i64,
+    /// What the count is there when the first record under a key passes.
+    pub first: u64,
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -466,9 +520,10 @@ const _: () = {
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
-    assert!(size_of::<Connection>() == 32);
+    assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
+    assert!(size_of::<RecordPlace>() == 48);
 };
 
 #[cfg(test)]

@@ -46,6 +46,11 @@ pub const THREADS: u32 = 32_768;
 /// Hooked library files that a record can name.
 pub const LIBRARIES: u32 = 1024;
 
+/// Places where rustls seals or opens a record, of all hooked programs; each has some five, and releases share them.
+pub const RECORD_PLACES: u32 = 4096;
+
+/// Slices that a record of rustls is gathered from at most: hyper offers 64 to a write.
+pub const RECORD_SLICES: u64 = 64;
 /// The number of what stands for a library where there is none; names of others do not reach it.
 pub const PLAINTEXT_LIBRARY: u32 = LIBRARIES - 1;
 

@@ -4,13 +4,13 @@ use aya_ebpf::helpers::{bpf_get_current_comm, generated::bpf_probe_read_user};
 use tracer_common::{
     counter::Counter,
     decide,
-    event::{Connection, Data, End, Lost, Open, kind},
+    event::{Connection, Data, End, Lost, Open, direction, end, kind},
     limits::{CLASSES, PIECE, PIECES_PER_CALL, URGENT_WAKE_INTERVAL_NS, WAKE_INTERVAL_NS},
 };
 
 use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, count};
 
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 /// `bpf_ringbuf_query`: bytes not yet consumed.
 const AVAILABLE: u64 = 0;
@@ -54,7 +54,9 @@ fn wake_after(now: u64, interval: u64) -> u64 {
 /// Copies the bytes of one finished call and moves the connection's offset past them, copied or not.
 #[inline(always)]
 pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
-    let index = (payload.direction & 1) as usize;
+    let index = (payload.direction & direction::MASK) as usize;
+    let mark =
+        if index == direction::RECEIVE as usize && connection.writing != 0 { direction::BESIDE_WRITE } else { 0 };
     let start = connection.offsets[index];
     connection.offsets[index] = start + payload.length;
     if connection.flags & Connection::IGNORED != 0 {
@@ -66,7 +68,7 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         connection: connection.id,
         offset: start,
         time: payload.time,
-        direction: payload.direction,
+        direction: payload.direction | mark,
         tid: payload.tid,
     };
     let mut address = payload.address;
@@ -77,6 +79,7 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         }
         let urgent = EVENTS.query(AVAILABLE) > RING_MARK.load();
         let flags = wake_after(now, if urgent { URGENT_WAKE_INTERVAL_NS } else { WAKE_INTERVAL_NS });
+        head.direction = payload.direction | mark | if left > PIECE as u64 { direction::MORE } else { 0 };
         if let Err(cause) = piece::<PIECE>(&head, address, PIECE as u64, flags) {
             count(cause, PIECE as u64);
         }
@@ -88,6 +91,7 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         count(Counter::TooLong, left);
     } else if left > 0 {
         head.length = left as u32;
+        head.direction = payload.direction | mark;
         let flags = wake(now);
         let done = match decide::class(left as usize) {
             0 => piece::<{ CLASSES[0] }>(&head, address, left, flags),
@@ -99,6 +103,23 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         if let Err(cause) = done {
             count(cause, left);
         }
+    }
+}
+
+/// Copies a part of a record of rustls, at most [`PIECE`] bytes: so little that the verifier can follow it in a loop.
+/// The length stands in `head`.
+#[inline(never)]
+pub fn part(head: &Data, address: u64, flags: u64) {
+    let length = u64::from(head.length);
+    let done = match decide::class(length as usize) {
+        0 => piece::<{ CLASSES[0] }>(head, address, length, flags),
+        1 => piece::<{ CLASSES[1] }>(head, address, length, flags),
+        2 => piece::<{ CLASSES[2] }>(head, address, length, flags),
+        3 => piece::<{ CLASSES[3] }>(head, address, length, flags),
+        _ => piece::<{ CLASSES[4] }>(head, address, length, flags),
+    };
+    if let Err(cause) = done {
+        count(cause, length);
     }
 }
 
@@ -148,18 +169,20 @@ pub fn end(connection: &Connection, cause: u32, now: u64) {
         count(Counter::FactsLost, 1);
         return;
     };
+    let beside = cause == end::PEER_CLOSED && connection.writing != 0;
+    let cause = if beside { cause | end::BESIDE_WRITE } else { cause };
     entry.write(End { kind: kind::END, cause, connection: connection.id, time: now, offsets: connection.offsets });
     entry.submit(wake(now));
 }
 
 /// Tells that an unknown number of bytes was lost.
 #[inline(always)]
-pub fn lost(connection: &Connection, direction: u32, now: u64) {
+pub fn lost(connection: &Connection, side: u32, now: u64) {
     let Some(mut entry) = EVENTS.reserve::<Lost>(0) else {
         count(Counter::FactsLost, 1);
         return;
     };
-    let offset = connection.offsets[(direction & 1) as usize];
-    entry.write(Lost { kind: kind::LOST, direction, connection: connection.id, offset, time: now });
+    let offset = connection.offsets[(side & direction::MASK) as usize];
+    entry.write(Lost { kind: kind::LOST, direction: side, connection: connection.id, offset, time: now });
     entry.submit(wake(now));
 }

@@ -5,8 +5,10 @@
 #![feature(asm_experimental_arch)]
 
 mod emit;
+mod go;
 mod maps;
 mod process;
+mod rustls;
 mod socket;
 mod task;
 mod tls;
@@ -57,6 +59,48 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
     tls::fact(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).writeRecordLocked`.
+#[uprobe]
+pub fn go_write(ctx: ProbeContext) -> u32 {
+    go::write(&ctx);
+    0
+}
+
+/// A place that Go's `(*Conn).Read` passes when it has got bytes.
+#[uprobe]
+pub fn go_read(ctx: ProbeContext) -> u32 {
+    go::read(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).Close`.
+#[uprobe]
+pub fn go_close(ctx: ProbeContext) -> u32 {
+    go::close(&ctx);
+    0
+}
+
+/// The stack check of the function that begins the handshake of a Go connection.
+#[uprobe]
+pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    go::handshake(&ctx);
+    0
+}
+
+/// rustls is about to seal a record.
+#[uprobe]
+pub fn record_sealed(ctx: ProbeContext) -> u32 {
+    rustls::sealed(&ctx);
+    0
+}
+
+/// rustls has opened a record.
+#[uprobe]
+pub fn record_opened(ctx: ProbeContext) -> u32 {
+    rustls::opened(&ctx);
     0
 }
 

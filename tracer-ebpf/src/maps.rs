@@ -7,9 +7,10 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    event::{Calls, CgroupId, Connection, ConnectionId, Target},
+    event::{Calls, CgroupId, Connection, ConnectionId, RecordPlace, Target},
     limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
-    limits::{REFUSED_SENDS as MAX_REFUSED_SENDS, TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
+    limits::{RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
+    limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
 };
 
 /// TLS data, facts about connections, and the lives of targets, in one order: read by the unprivileged half. The
@@ -46,6 +47,10 @@ pub static NO_CALLS: Array<Calls> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static LIBRARIES: Array<[u8; LIBRARY_NAME]> = Array::with_max_entries(MAX_LIBRARIES, 0);
+
+/// By the number in the cookie of a probe.
+#[map]
+pub static RECORD_PLACES: Array<RecordPlace> = Array::with_max_entries(MAX_RECORD_PLACES, 0);
 
 #[map]
 pub static CGROUPS: HashMap<CgroupId, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);

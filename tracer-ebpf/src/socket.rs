@@ -249,7 +249,7 @@ fn begins_tls(address: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn hand_over(id: u64, offset: u64, address: u64, length: u64, way: u32) -> u32 {
-    let mut connection = Connection { id, offsets: [offset; 2], flags: 0 };
+    let mut connection = Connection { id, offsets: [offset; 2], flags: 0, writing: 0 };
     let now = task::now();
     let tid = bpf_get_current_pid_tgid() as u32;
     emit::payload(&mut connection, &emit::Payload { address, length, time: now, direction: way & 1, tid }, now);

@@ -44,7 +44,7 @@ pub fn session_is_return(ctx: *mut c_void) -> bool {
 }
 
 #[inline(always)]
-fn cookie(ctx: *mut c_void) -> u32 {
+pub fn cookie(ctx: *mut c_void) -> u32 {
     // SAFETY: `ctx` is this program's context.
     unsafe { bpf_get_attach_cookie(ctx) as u32 }
 }
@@ -103,8 +103,21 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
             if session {
                 calls.depth = depth as u64 + 1;
             }
+            if cookie.direction() == direction::SEND {
+                set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 1);
+            }
             true
         }
+    }
+}
+
+/// Marks a connection as being written to, or no longer.
+#[inline(always)]
+fn set_writing(key: &ConnectionId, writing: u64) {
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs. Volatile: the records of the
+        // write are in the ring before its end shows.
+        unsafe { (&raw mut (*connection).writing).write_volatile(writing) };
     }
 }
 
@@ -232,7 +245,15 @@ pub fn leave(ctx: *mut c_void, session: bool) {
     }
     let call = &calls.calls[index & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
-    let result = regs.rax as i32;
+    finished(call, cookie, regs.rax as i32, pid_tgid);
+    if cookie.direction() == direction::SEND {
+        set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 0);
+    }
+}
+
+/// Hands over what a call did.
+#[inline(always)]
+fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
     let is_record = cookie.result() == CallResult::Record as u32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
@@ -539,12 +560,13 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
 
 /// Fields of the context can only be read at constant offsets.
 #[inline(never)]
-fn register(regs: &pt_regs, number: u32) -> u64 {
+pub fn register(regs: &pt_regs, number: u32) -> u64 {
     match number {
         0 => regs.rax,
         1 => regs.rcx,
         2 => regs.rdx,
         3 => regs.rbx,
+        4 => regs.rsp,
         5 => regs.rbp,
         6 => regs.rsi,
         7 => regs.rdi,

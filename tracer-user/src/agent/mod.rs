@@ -203,7 +203,8 @@ impl Turns {
                 let (process, times) = (call.connection.pid, &call.times);
                 let has_parent = call.trace_parent.is_some();
                 let deed = Deed { process, tool: None, start: times.start, end: times.end, has_parent };
-                return (call.operation == Operation::Embeddings).then(|| self.place(&deed)).flatten();
+                let is_search = matches!(call.operation, Operation::Embeddings | Operation::Rerank);
+                return is_search.then(|| self.place(&deed)).flatten();
             }
         };
         self.results(key, call, out);

@@ -19,7 +19,7 @@ use tracer_common::{
     limits::{RING_SETTLE_NS, SERVER_NAME, WAKE_INTERVAL_NS},
 };
 
-use super::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, clock::Clock};
+use super::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process, clock::Clock, order::Order};
 
 /// Records read per call of [`RingReader::drain`] at most.
 const BATCH: usize = 4096;
@@ -31,23 +31,27 @@ const MAX_CONNECTIONS: usize = 65_536;
 /// The only reader of the ring.
 pub struct RingReader {
     ring: RingBuf<MapData>,
+    order: Order,
     decoder: Decoder,
     last_record: Instant,
 }
 
 impl RingReader {
     pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, decoder: Decoder::new(), last_record: Instant::now() }
+        Self { ring, order: Order::default(), decoder: Decoder::new(), last_record: Instant::now() }
     }
 
     /// Appends what the ring holds, up to a bound per call; false when the ring was found empty.
     pub fn drain(&mut self, out: &mut Vec<Event>) -> bool {
         self.decoder.clock.renew();
+        if self.order.is_waiting() {
+            self.order.expire(|record| self.decoder.record(record, out));
+        }
         let mut left = BATCH_BYTES;
         for _ in 0..BATCH {
             let Some(item) = self.ring.next() else { return false };
             self.last_record = Instant::now();
-            self.decoder.record(&item, out);
+            self.order.push(&item, |record| self.decoder.record(record, out));
             left = left.saturating_sub(item.len());
             if left == 0 {
                 break;
@@ -56,12 +60,17 @@ impl RingReader {
         true
     }
 
+    /// Appends what waits for the end of a write: nothing more is to come.
+    pub fn finish(&mut self, out: &mut Vec<Event>) {
+        self.order.finish(|record| self.decoder.record(record, out));
+    }
+
     /// After how long to look again without being woken; `None`: wait until the descriptor is readable. The programs
     /// wake the reader only once in a while, since waking costs the traced thread more than a hook.
     #[must_use]
     pub fn look_again(&self) -> Option<Duration> {
-        (self.last_record.elapsed() < Duration::from_nanos(RING_SETTLE_NS))
-            .then_some(Duration::from_nanos(WAKE_INTERVAL_NS))
+        let settling = self.last_record.elapsed() < Duration::from_nanos(RING_SETTLE_NS);
+        (settling || self.order.is_waiting()).then_some(Duration::from_nanos(WAKE_INTERVAL_NS))
     }
 
     /// How the kernel side knows a connection, for [`super::Tracer::ignore_connection`].
@@ -235,6 +244,7 @@ impl Decoder {
     }
 
     fn end(&mut self, record: &End, out: &mut Vec<Event>) {
+        let cause = record.cause & !end::BESIDE_WRITE;
         let key = record.connection;
         let at = self.clock.unix(record.time);
         let Some(state) = self.connections.get_mut(&key) else { return };
@@ -245,7 +255,7 @@ impl Decoder {
                     state.reach(key, at, index, record.offsets[index], out);
                 }
             }
-            match record.cause {
+            match cause {
                 // Only this side has said goodbye: the answer may still come (RFC 8446 section 6.1).
                 end::SHUT_DOWN => state.said_goodbye = true,
                 end::PEER_CLOSED => state.close(key, at, ClosedBy::Peer, out),
@@ -254,7 +264,7 @@ impl Decoder {
             }
         }
         // After the peer's or the own goodbye the object lives on.
-        if matches!(record.cause, end::FREED | end::CLEARED | end::RESET) {
+        if matches!(cause, end::FREED | end::CLEARED | end::RESET) {
             let tgid = state.tgid;
             self.connections.remove(&key);
             if let Some(keys) = self.processes.get_mut(&tgid) {
@@ -319,7 +329,7 @@ impl State {
 }
 
 fn direction(wire: u32) -> (Direction, usize) {
-    if wire == wire::SEND { (Direction::Send, 0) } else { (Direction::Receive, 1) }
+    if wire & wire::MASK == wire::SEND { (Direction::Send, 0) } else { (Direction::Receive, 1) }
 }
 
 /// Types that any bytes make a valid value of.

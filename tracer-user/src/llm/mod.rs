@@ -30,6 +30,7 @@ mod pace;
 pub(crate) mod recognise;
 mod repeat;
 mod request;
+mod rerank;
 pub(crate) mod trace_context;
 mod watsonx;
 
@@ -37,7 +38,7 @@ mod watsonx;
 pub(crate) mod tests;
 
 pub use call::LlmCall;
-pub use calls::{Calls, Counts, Limits};
+pub use calls::{Active, Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;
 pub use recognise::Options;
@@ -118,6 +119,7 @@ static ALL: &[&dyn Dialect] = &[
     &ollama::GENERATE,
     &ollama::EMBED,
     &mistral::CONVERSATIONS,
+    &rerank::RERANK,
     &watsonx::GENERATION,
     &watsonx::EMBEDDINGS,
     &dashscope::GENERATION,

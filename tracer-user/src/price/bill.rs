@@ -79,7 +79,7 @@ impl Quantities {
             return (by_piece && usage.output.is_none()).then_some(pieces);
         };
         // Embeddings and reranking have no output tokens; an answer of theirs that states none is whole.
-        let no_output = call.operation == Operation::Embeddings || usage.search_units.is_some();
+        let no_output = matches!(call.operation, Operation::Embeddings | Operation::Rerank);
         if usage.output.is_none() && !no_output {
             return None;
         }

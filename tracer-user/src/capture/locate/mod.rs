@@ -58,7 +58,8 @@ impl Hooks {
     /// Whether they stand in inner functions that all exported ones call, on instructions that the kernel emulates.
     pub fn are_inner(&self) -> bool {
         let is_record = |entry: &Entry| matches!(entry.function, Function::ReceiveRecord | Function::SendRecord);
-        self.method.is_some() || self.exported.iter().any(is_record)
+        let is_go = |probe: &Probe| probe.program == Program::GoWrite;
+        self.method.is_some() || self.exported.iter().any(is_record) || self.probes.iter().any(is_go)
     }
 }
 
@@ -75,13 +76,59 @@ pub struct Probe {
 
 /// The eBPF programs that [`Probe`]s name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Program {}
+pub enum Program {
+    GoWrite,
+    GoRead,
+    GoClose,
+    GoHandshake,
+    /// rustls is about to seal a record.
+    RecordSealed(RecordPlace),
+    /// rustls has opened a record.
+    RecordOpened(RecordPlace),
+}
 
 impl Program {
     /// The function's name in the eBPF object.
     pub fn name(self) -> &'static str {
-        match self {}
+        match self {
+            Self::GoWrite => "go_write",
+            Self::GoRead => "go_read",
+            Self::GoClose => "go_close",
+            Self::GoHandshake => "go_handshake",
+            Self::RecordSealed(_) => "record_sealed",
+            Self::RecordOpened(_) => "record_opened",
+        }
     }
+
+    /// What the program looks up by the number of its place.
+    pub fn record(self) -> Option<RecordPlace> {
+        match self {
+            Self::RecordSealed(place) | Self::RecordOpened(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// Where a record of rustls stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecordPlace {
+    /// The trait object that seals the connection's records, in both directions.
+    pub object: Address,
+    /// The message to be sealed, or the result of opening one.
+    pub message: Address,
+    /// From the object to the count of records in this direction, bytes.
+    pub count_distance: i32,
+    /// Whether the count is raised when the probe is passed.
+    pub raised: bool,
+}
+
+/// A distance from what a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// By its number in instruction encodings of x86-64; 4 is the stack pointer.
+    pub register: u8,
+    /// Bytes.
+    pub offset: i32,
 }
 
 /// How one TLS stack is recognised in a file, and where its probes go. One file of this folder for each.
@@ -285,6 +332,8 @@ pub enum Reason {
     Malformed,
     #[error("is built for an architecture that llmtap does not trace (x86-64 and aarch64, 64-bit little-endian)")]
     Architecture,
+    #[error("is larger than 1 GiB, and was not examined")]
+    TooLarge,
     #[error("holds no TLS library that llmtap knows")]
     NotTls,
     #[error("holds OpenSSL without its symbols")]
@@ -305,10 +354,14 @@ pub enum Reason {
     Java,
     #[error("is the Erlang virtual machine, whose TLS is written in Erlang")]
     Otp,
-    #[error("is a Go program, whose TLS is Go's own")]
+    #[error("is a Go program whose crypto/tls is of a form that llmtap does not know")]
     Go,
-    #[error("holds rustls")]
+    #[error("is a Go program built by Go 1.16 or older")]
+    OldGo,
+    #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
+    #[error("holds a rustls other than 0.23")]
+    OldRustls,
 }
 
 impl Reason {
@@ -318,6 +371,7 @@ impl Reason {
             Self::NotElf => "not_elf",
             Self::Malformed => "malformed_elf",
             Self::Architecture => "architecture",
+            Self::TooLarge => "too_large",
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
@@ -329,17 +383,25 @@ impl Reason {
             Self::Java => "java",
             Self::Otp => "otp",
             Self::Go => "go",
+            Self::OldGo => "go_old",
             Self::Rustls => "rustls",
+            Self::OldRustls => "rustls_other",
         }
     }
 
     /// What the user can do, as a sentence; `None` where there is nothing to be done.
     pub fn fix(self) -> Option<&'static str> {
         match self {
-            Self::NotElf | Self::Malformed | Self::NotTls => None,
+            Self::NotElf | Self::NotTls => None,
+            Self::Malformed => Some("Install the library anew."),
+            Self::TooLarge => {
+                Some("Use a build without debug information, or one that links its TLS library dynamically.")
+            }
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
+            Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
+            Self::OldRustls => Some("Use a build with rustls 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
@@ -354,14 +416,28 @@ impl Reason {
 
     /// Whether the file does speak TLS: such a process is told of, the others are not.
     pub fn is_tls(self) -> bool {
-        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::NotTls)
+        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::TooLarge | Self::NotTls)
     }
 }
 
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    STACKS.iter().find_map(|stack| stack.hooks(&elf)).unwrap_or(Err(Reason::NotTls))
+    let mut refused = None;
+    let mut found: Option<Hooks> = None;
+    for answer in STACKS.iter().filter_map(|stack| stack.hooks(&elf)) {
+        match (answer, &mut found) {
+            (Ok(hooks), None) => found = Some(hooks),
+            // A program may hold several: the functions of one are enough for the plan, probes go beside any.
+            (Ok(hooks), Some(found)) if !hooks.probes.is_empty() => {
+                found.library = format!("{}, {}", found.library, hooks.library);
+                found.probes.extend(hooks.probes);
+            }
+            (Ok(_), Some(_)) => {}
+            (Err(reason), _) => refused = refused.or(Some(reason)),
+        }
+    }
+    found.ok_or(refused.unwrap_or(Reason::NotTls))
 }
 
 /// The return instructions of the functions behind [`Function::ReceiveRecord`] and [`Function::SendRecord`], which have no
@@ -383,7 +459,8 @@ pub fn fuzz(data: &[u8]) {
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
         let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
         let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
-        for offset in sites.map(|site| site.offset).chain(returns.copied()) {
+        let probes = hooks.probes.iter().map(|probe| probe.offset);
+        for offset in sites.map(|site| site.offset).chain(returns.copied()).chain(probes) {
             assert!(offset < data.len() as u64, "a site lies inside the file");
         }
     }

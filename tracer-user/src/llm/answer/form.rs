@@ -94,6 +94,7 @@ pub enum Counter {
     /// The same under another name, for services that have both.
     CacheReadToo,
     CacheWrite,
+    SearchUnits,
 }
 
 /// Which tokens a list by modality parts.

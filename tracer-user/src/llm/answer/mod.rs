@@ -190,6 +190,7 @@ impl Answer {
             Counter::CacheRead => &mut usage.cache_read,
             Counter::CacheReadToo => &mut counts.cache_read_too,
             Counter::CacheWrite => &mut usage.cache_write,
+            Counter::SearchUnits => &mut usage.search_units,
         };
         *place = Some(count);
         self.seen.news = true;

@@ -101,7 +101,7 @@ fn other_traffic_is_no_call() {
         ("us-central1-aiplatform.googleapis.com", "/v1/publishers/google/models/veo-test:predictLongRunning"),
         ("generativelanguage.googleapis.com", "/v1beta/models/m:countTokens"),
         ("adb-1.azuredatabricks.net", "/serving-endpoints/churn/invocations"),
-        ("api.cohere.com", "/v2/rerank"),
+        ("api.cohere.com", "/v2/classify"),
         ("api.mistral.ai", "/v1/moderations"),
         ("eu-de.ml.cloud.ibm.com", "/ml/v1/text/tokenization"),
     ] {

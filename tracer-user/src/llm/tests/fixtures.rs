@@ -29,6 +29,7 @@ const KNOWS: &[(&str, &[What])] = &[
     // Streams of it were withdrawn with the API.
     ("cohere_generate", &[]),
     ("cohere_embed", &[]),
+    ("rerank", &[]),
     ("ollama_chat", &[What::Streams, What::ToolCalls]),
     ("ollama_generate", &[What::Streams]),
     ("ollama_embed", &[]),

@@ -1,12 +1,15 @@
 //! Where hooks would go in executables and libraries, as a table.
 //!
 //! `locate FILE…`. Where a file `NAME.full` with symbols stands beside `NAME.bin`, which has none, each place is compared
-//! with them: right, wrong or missed. `NAME` of another form, or alone, is only told of.
+//! with them: right, wrong or missed; for rustls with the debug information (`debug = "line-tables-only"` will do). `NAME`
+//! of another form, or alone, is only told of.
+
+mod records;
 
 use std::{fs, ops::Range, path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use llmtap::capture::locate::{self, Function, Hooks, Site};
+use llmtap::capture::locate::{self, Function, Hooks, Program, Site};
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
 /// The function, and the names of those that serve as well.
@@ -18,13 +21,27 @@ const FUNCTIONS: [(&str, &[&str]); 5] = [
     ("host name", &["SSL_set_tlsext_host_name"]),
 ];
 
+/// The functions that probes with programs of their own stand in.
+fn functions_of(program: Program) -> &'static [&'static str] {
+    match program {
+        Program::GoRead => &["crypto/tls.(*Conn).Read"],
+        Program::GoWrite => &["crypto/tls.(*Conn).writeRecordLocked"],
+        Program::GoClose => &["crypto/tls.(*Conn).Close"],
+        Program::GoHandshake => &["crypto/tls.(*Conn).clientHandshake-fm", "crypto/tls.(*Conn).serverHandshake-fm"],
+        Program::RecordSealed(_) | Program::RecordOpened(_) => &[],
+    }
+}
+
 fn main() -> Result<()> {
     let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     if files.is_empty() {
         bail!("usage: locate FILE…");
     }
-    println!("| file | MB | ms | library | {} | returns |", FUNCTIONS.map(|(name, _)| name).join(" | "));
-    println!("|---|--:|--:|---|---|---|---|---|---|--:|");
+    println!(
+        "| file | MB | ms | library | {} | returns | probes of its own |",
+        FUNCTIONS.map(|(name, _)| name).join(" | ")
+    );
+    println!("|---|--:|--:|---|---|---|---|---|---|--:|---|");
     let mut wrong = 0;
     for path in &files {
         let bytes = fs::read(path).with_context(|| path.display().to_string())?;
@@ -73,6 +90,33 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
     let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
     let returns = returns.map(|returns| returns.map_or(0, |returns| returns.len()));
     cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
+    let is_rustls = |program: Program| program.record().is_some();
+    if let Some(full) = full
+        && hooks.probes.iter().any(|probe| is_rustls(probe.program))
+    {
+        let cell = match records::judge(hooks, full) {
+            Ok(judged) => {
+                *wrong += judged.wrong as u32;
+                format!("{} right, {} wrong, {} missed", judged.right, judged.wrong, judged.missed)
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        cells.push(cell);
+        return cells.join(" | ");
+    }
+    let probes: Vec<String> = hooks
+        .probes
+        .iter()
+        .map(|probe| {
+            let names = functions_of(probe.program);
+            let inside =
+                full.map(|full| names.iter().filter_map(|name| range(full, name)).any(|at| at.contains(&probe.offset)));
+            *wrong += u32::from(inside == Some(false));
+            let judged = inside.map_or("", |right| if right { " right" } else { " WRONG" });
+            format!("{} {:#x}{judged}", probe.program.name(), probe.offset)
+        })
+        .collect();
+    cells.push(if probes.is_empty() { "–".to_owned() } else { probes.join(", ") });
     cells.join(" | ")
 }
 
