@@ -40,6 +40,7 @@ pub use call::LlmCall;
 pub use calls::{Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;
+pub use openai_compatible::is_model_host;
 pub use recognise::Options;
 
 use crate::{json, proto::RequestHead};
