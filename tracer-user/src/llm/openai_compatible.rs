@@ -181,6 +181,11 @@ pub fn gateway_provider(name: &str) -> Option<&'static str> {
     known.or_else(|| SERVICES.iter().map(|service| service.provider).find(|provider| *provider == name))
 }
 
+/// Whether a known service answers at this host, in lower case and without port.
+pub fn is_model_host(host: &str) -> bool {
+    SERVICES.iter().any(|service| service.hosts.iter().any(|pattern| host_fits(pattern, host)))
+}
+
 /// `host` is in lower case, without port.
 pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| {
