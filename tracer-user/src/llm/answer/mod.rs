@@ -170,8 +170,8 @@ impl Answer {
         let (usage, counts) = (&mut self.usage, &mut self.counts);
         let place = match counter {
             Counter::InputPart => {
+                self.seen.news |= usage.input.is_none();
                 usage.input = Some(usage.input.unwrap_or(0).saturating_add(count));
-                self.seen.news = true;
                 return;
             }
             Counter::Input => &mut usage.input,
@@ -191,8 +191,9 @@ impl Answer {
             Counter::CacheReadToo => &mut counts.cache_read_too,
             Counter::CacheWrite => &mut usage.cache_write,
         };
+        // A later one is told by itself, see `Shape::number`.
+        self.seen.news |= place.is_none();
         *place = Some(count);
-        self.seen.news = true;
     }
 
     fn end_detail(&mut self, side: Side) {
@@ -427,7 +428,6 @@ impl Sink<Field> for Answer {
             F::Logprob => {
                 if let Some(logprob) = value.float() {
                     self.logprobs = (self.logprobs.0 + logprob, self.logprobs.1 + 1);
-                    self.seen.news = true;
                 }
             }
             F::Failure(part) => {
