@@ -152,7 +152,7 @@ fn kept_fields(head: &RequestHead) -> String {
 }
 
 /// The stream with those of its pieces that look alike, its text, taken again and again: of pieces with words, where it has
-/// any. The last of them, which may say why the stream ends, comes once.
+/// several. The last of them, which may say why the stream ends, comes once.
 fn repeated(pieces: Vec<(Option<String>, String)>) -> Vec<(Option<String>, String)> {
     let mut alike: HashMap<String, (bool, usize)> = HashMap::new();
     let events: Vec<Value> = pieces.iter().map(|(_, json)| event(json)).collect();
@@ -162,8 +162,9 @@ fn repeated(pieces: Vec<(Option<String>, String)>) -> Vec<(Option<String>, Strin
         *spoken |= longest(event) > 0;
         *count += 1;
     }
-    let most = alike.values().copied().max().unwrap_or_default();
-    let Some(at) = forms.iter().position(|form| alike[form] == most) else { return pieces };
+    let rank = |(spoken, count): (bool, usize)| (spoken && count > 1, count);
+    let most = alike.values().map(|form| rank(*form)).max().unwrap_or_default();
+    let Some(at) = forms.iter().position(|form| rank(alike[form]) == most) else { return pieces };
     let mut again: Vec<_> = (at..pieces.len()).filter(|other| forms[*other] == forms[at]).collect();
     if again.len() > 1 {
         again.pop();

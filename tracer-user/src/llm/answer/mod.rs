@@ -212,8 +212,9 @@ impl Answer {
             (Side::Output, Some("image")) => &mut usage.output_image,
             _ => return,
         };
-        *place = count.or(*place);
-        self.seen.news = true;
+        let count = count.or(*place);
+        self.seen.news |= *place != count;
+        *place = count;
     }
 
     fn end_call(&mut self) {
@@ -421,8 +422,9 @@ impl Sink<Field> for Answer {
             }
             F::Cost | F::CostTicks => {
                 if let Some(cost) = value.float().filter(|cost| *cost >= 0.0) {
-                    self.cost = Some(if field == F::Cost { cost } else { cost / 1e10 });
-                    self.seen.news = true;
+                    let cost = Some(if field == F::Cost { cost } else { cost / 1e10 });
+                    self.seen.news |= self.cost != cost;
+                    self.cost = cost;
                 }
             }
             F::Logprob => {
