@@ -195,7 +195,8 @@ pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
 
 fn host_fits(pattern: &str, host: &str) -> bool {
     // The table is gone through for every request, and nearly every row ends in another way.
-    if pattern.as_bytes().last() != host.as_bytes().last() {
+    let mut ends = pattern.bytes().rev().zip(host.bytes().rev());
+    if ends.find(|(pattern, host)| *pattern == b'*' || pattern != host).is_some_and(|(pattern, _)| pattern != b'*') {
         return false;
     }
     match pattern.split_once('*') {
