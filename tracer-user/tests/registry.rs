@@ -1,5 +1,7 @@
 //! `docs/registry.yaml` against the code's names, and what comes out of all fixtures against the registry.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first failure")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
