@@ -150,15 +150,20 @@ impl Bench {
     /// Gives Python a libssl of its own: probes stand in files, so that those of any other tracer on this machine show in
     /// every process that maps the same file.
     pub fn own_libssl(&self, command: &mut Command) -> anyhow::Result<()> {
-        const PRINT: &str = "import ssl; print([l.split()[-1] for l in open('/proc/self/maps') if '/libssl' in l][0])";
-        let found = Command::new(Python::Clients.prepared()?).args(["-c", PRINT]).output()?;
-        let path = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
+        let path = self.libssl()?;
         let name = path.file_name().context("this Python maps no libssl file")?;
         let folder = self.path("lib");
         fs::create_dir_all(&folder)?;
         fs::copy(&path, folder.join(name))?;
         command.env("LD_LIBRARY_PATH", folder);
         Ok(())
+    }
+
+    /// The libssl that Python uses.
+    pub fn libssl(&self) -> anyhow::Result<PathBuf> {
+        const PRINT: &str = "import ssl; print([l.split()[-1] for l in open('/proc/self/maps') if '/libssl' in l][0])";
+        let found = Command::new(Python::Clients.prepared()?).args(["-c", PRINT]).output()?;
+        Ok(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim()))
     }
 
     /// A client script with its scenarios, as a command line.

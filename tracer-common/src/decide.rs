@@ -37,6 +37,13 @@ pub const fn is_below(top: u64, stack: u64, window: u64) -> bool {
     stack < top && top - stack <= window
 }
 
+/// Whether a connection that begins so speaks TLS: a record's type and the major version (RFC 8446 section 5.1).
+#[must_use]
+#[inline(always)]
+pub const fn is_tls_record(head: [u8; 2]) -> bool {
+    head[0] >= 20 && head[0] <= 24 && head[1] == 3
+}
+
 /// Index of the smallest size class for `length` bytes, which must not exceed the largest.
 #[must_use]
 #[inline(always)]
@@ -52,6 +59,29 @@ pub const fn class(length: usize) -> usize {
     } else {
         4
     }
+}
+
+/// What a record of rustls holds: the order of the variants of its `ContentType`.
+pub mod record {
+    pub const ALERT: u64 = 1;
+    pub const HANDSHAKE: u64 = 2;
+    pub const APPLICATION: u64 = 3;
+}
+
+/// The type of a rustls message, out of the six bytes behind its payload: two for the type, four for the version of the
+/// protocol, in the one order or the other, as the compiler has it. `None` if they are neither.
+///
+/// Each is an enumeration with its tag in front, of one byte and of two: a type is 1 to 3, as above, and the version 4 or
+/// 5, TLS 1.2 or 1.3.
+#[must_use]
+pub const fn record_type(bytes: u64) -> Option<u64> {
+    let (first, second, last) = (bytes & 0xff, bytes >> 16 & 0xffff, bytes >> 32 & 0xff);
+    let tag = match (bytes & 0xffff, second) {
+        (4 | 5, _) => last,
+        (_, 4 | 5) => first,
+        _ => return None,
+    };
+    if tag >= record::ALERT && tag <= record::APPLICATION { Some(tag) } else { None }
 }
 
 #[cfg(test)]
@@ -89,9 +119,36 @@ mod tests {
     }
 
     #[test]
+    fn tls_is_told_from_http() {
+        for head in [*b"\x16\x03", *b"\x17\x03", *b"\x14\x03"] {
+            assert!(is_tls_record(head));
+        }
+        for head in [*b"GE", *b"PO", *b"PR", *b"HT", *b"\0\0", *b"\x16\x02", *b"\x03\x16"] {
+            assert!(!is_tls_record(head));
+        }
+    }
+
+    #[test]
     fn the_trampoline_is_told_from_return_addresses() {
         assert!(is_trampoline(0x7fff_ffff_e000));
         assert!(!is_trampoline(0x7fff_ffff_e001));
         assert!(!is_trampoline(0));
+    }
+
+    #[test]
+    fn a_record_tells_its_type_in_either_order_of_fields() {
+        let word = |bytes: [u8; 8]| record_type(u64::from_le_bytes(bytes));
+        // Type, unused, version, unused.
+        assert_eq!(word([3, 0x7f, 5, 0, 0xaa, 0xbb, 0xcc, 0xdd]), Some(record::APPLICATION));
+        assert_eq!(word([2, 0, 4, 0, 0, 0, 0, 0]), Some(record::HANDSHAKE));
+        // Version, unused, type, unused.
+        assert_eq!(word([4, 0, 0xaa, 0xbb, 3, 0x7f, 0xcc, 0xdd]), Some(record::APPLICATION));
+        assert_eq!(word([5, 0, 4, 0, 1, 0, 0, 0]), Some(record::ALERT));
+        // Other versions, other types, pointers, text.
+        assert_eq!(word([3, 0, 3, 0, 0, 0, 0, 0]), None);
+        assert_eq!(word([4, 0, 0, 0, 4, 0, 0, 0]), None);
+        assert_eq!(word([0, 0, 5, 0, 0, 0, 0, 0]), None);
+        assert_eq!(word(0x7f3a_9c00_1e70_u64.to_le_bytes()), None);
+        assert_eq!(word(*b"HTTP/1.1"), None);
     }
 }

@@ -11,6 +11,7 @@ pub mod kind {
     pub const END: u32 = 4;
     pub const LOST: u32 = 5;
     pub const PROCESS: u32 = 6;
+    pub const PEER: u32 = 7;
 }
 
 /// Index into [`Connection::offsets`], and what more a record's field of this name tells.
@@ -32,6 +33,7 @@ pub mod end {
     pub const SHUT_DOWN: u32 = 2;
     pub const CLEARED: u32 = 3;
     pub const PEER_CLOSED: u32 = 4;
+    pub const RESET: u32 = 5;
     /// Added to the cause: as [`super::direction::BESIDE_WRITE`].
     pub const BESIDE_WRITE: u32 = 0x100;
 }
@@ -85,6 +87,19 @@ pub struct Name {
     pub length: u32,
     pub connection: u64,
     pub name: [u8; SERVER_NAME],
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Peer {
+    pub kind: u32,
+    pub port: u32,
+    pub connection: u64,
+    pub is_v6: u32,
+    pub reserved: u32,
+    /// In network byte order; an IPv4 address in the first 4 bytes.
+    pub address: [u64; 2],
 }
 
 /// A connection ended. `offsets` tell what was lost behind the last data record.
@@ -158,6 +173,11 @@ impl Target {
 pub struct ConnectionId {
     pub incarnation: u64,
     pub ssl: u64,
+}
+
+impl ConnectionId {
+    /// Set in `ssl` where that is no address, but the inode of a socket: no address of a process has this bit.
+    pub const SOCKET: u64 = 1 << 63;
 }
 
 /// Value of the map of connections.
@@ -366,6 +386,49 @@ impl ReadCookie {
 /// own; the library's index stands above them.
 pub const PLACE_BITS: u32 = 21;
 
+/// Where a finished read of Go's `crypto/tls` is found at a probe: the register with the number of bytes, and how far
+/// the return address stands above the stack pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GoPlace(pub u32);
+
+impl GoPlace {
+    const FRAME_SHIFT: u32 = 4;
+
+    /// `None` for frames that are no whole number of words, or too large.
+    #[must_use]
+    pub fn new(register: u32, frame: u64) -> Option<Self> {
+        let words = u32::try_from(frame / 8).ok()?;
+        let fits = frame.is_multiple_of(8) && register < 16 && words < 1 << (PLACE_BITS - Self::FRAME_SHIFT);
+        fits.then_some(Self(register | words << Self::FRAME_SHIFT))
+    }
+
+    #[must_use]
+    pub const fn register(self) -> u32 {
+        self.0 & 15
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn frame(self) -> u64 {
+        8 * ((self.0 & ((1 << PLACE_BITS) - 1)) >> Self::FRAME_SHIFT) as u64
+    }
+}
+
+/// Where a record of rustls stands at a probe, and the trait object that seals the connection's records: registers by their numbers in x86-64's instruction encodings, 4 for the
+/// stack pointer, and distances from what they hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordPlace {
+    pub object_register: u64,
+    pub object_offset: i64,
+    pub message_register: u64,
+    pub message_offset: i64,
+    /// From the object to the count of records in this direction.
+    pub count_distance: i64,
+    /// What the count is there when the first record under a key passes.
+    pub first: u64,
+}
+
 /// What a call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -376,6 +439,20 @@ pub enum CallResult {
     ByPointer = 1,
     /// As before, but 0 means any failure (`SSL_read_ex`).
     ByPointerOrZero = 2,
+    /// The number of bytes, as `ssize_t`, of the call whose content type is application data: the register that would
+    /// hold `done` holds the type. What a sender was refused with one of [`record::RETRIED`] is taken all the same, and
+    /// counts when it is called again with the same buffer, or with none (GnuTLS).
+    Record = 3,
+}
+
+/// TLS records as GnuTLS's functions name them.
+pub mod record {
+    /// `application_data` (RFC 8446 section 5.1).
+    pub const APPLICATION_DATA: u8 = 23;
+    /// `GNUTLS_E_AGAIN`, `GNUTLS_E_INTERRUPTED` of `gnutls.h`.
+    pub const RETRIED: [i32; 2] = [-28, -52];
+    /// `GNUTLS_NAME_DNS` of `gnutls.h`.
+    pub const NAME_DNS: u32 = 1;
 }
 
 /// General registers, numbered as in x86-64 instruction encodings.
@@ -423,6 +500,8 @@ pub mod fact {
     pub const CONTROL: u32 = 8;
     /// `SSL_set_tlsext_host_name(ssl, name)` where it is a function (BoringSSL).
     pub const HOST_NAME: u32 = 9;
+    /// `gnutls_server_name_set(session, type, name, length)`.
+    pub const TYPED_NAME: u32 = 10;
     /// Bits of the cookie that hold one of these; the library's index stands above them.
     pub const MASK: u32 = 15;
     pub const LIBRARY_SHIFT: u32 = 4;
@@ -437,12 +516,14 @@ const _: () = {
     assert!(size_of::<Name>() == 16 + SERVER_NAME);
     assert!(size_of::<End>() == 40);
     assert!(size_of::<Lost>() == 32);
+    assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
     assert!(size_of::<Connection>() == 40);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
+    assert!(size_of::<RecordPlace>() == 48);
 };
 
 #[cfg(test)]

@@ -37,11 +37,25 @@ pub const TARGETS: u32 = 65_536;
 /// Connections whose offsets the kernel side remembers; the least recently used make room.
 pub const CONNECTIONS: u32 = 32_768;
 
+/// Sends that wait to be called again, where the library takes the bytes at the first call.
+pub const REFUSED_SENDS: u32 = 1024;
+
 /// Threads with a call under way or behind them.
 pub const THREADS: u32 = 32_768;
 
 /// Hooked library files that a record can name.
 pub const LIBRARIES: u32 = 1024;
+
+/// Places where rustls seals or opens a record, of all hooked programs; each has some five, and releases share them.
+pub const RECORD_PLACES: u32 = 4096;
+
+/// Slices that a record of rustls is gathered from at most: hyper offers 64 to a write.
+pub const RECORD_SLICES: u64 = 64;
+/// The number of what stands for a library where there is none; names of others do not reach it.
+pub const PLAINTEXT_LIBRARY: u32 = LIBRARIES - 1;
+
+/// Buffers read of one system call that sends or receives several.
+pub const VECTORS: usize = 64;
 
 /// cgroups selected by `--cgroup`.
 pub const CGROUPS: u32 = 64;

@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, count};
 
-const NO_WAKEUP: u64 = 1;
+pub const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
 /// `bpf_ringbuf_query`: bytes not yet consumed.
 const AVAILABLE: u64 = 0;
@@ -103,6 +103,23 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         if let Err(cause) = done {
             count(cause, left);
         }
+    }
+}
+
+/// Copies a part of a record of rustls, at most [`PIECE`] bytes: so little that the verifier can follow it in a loop.
+/// The length stands in `head`.
+#[inline(never)]
+pub fn part(head: &Data, address: u64, flags: u64) {
+    let length = u64::from(head.length);
+    let done = match decide::class(length as usize) {
+        0 => piece::<{ CLASSES[0] }>(head, address, length, flags),
+        1 => piece::<{ CLASSES[1] }>(head, address, length, flags),
+        2 => piece::<{ CLASSES[2] }>(head, address, length, flags),
+        3 => piece::<{ CLASSES[3] }>(head, address, length, flags),
+        _ => piece::<{ CLASSES[4] }>(head, address, length, flags),
+    };
+    if let Err(cause) = done {
+        count(cause, length);
     }
 }
 

@@ -5,8 +5,11 @@
 #![feature(asm_experimental_arch)]
 
 mod emit;
+mod go;
 mod maps;
 mod process;
+mod rustls;
+mod socket;
 mod task;
 mod tls;
 
@@ -15,6 +18,7 @@ use aya_ebpf::{
     macros::{raw_tracepoint, uprobe, uretprobe},
     programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
+use tracer_common::event::direction;
 
 /// Entry of a read or write function, where [`call_exit`] sees its end.
 #[uprobe]
@@ -55,6 +59,66 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
     tls::fact(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).writeRecordLocked`.
+#[uprobe]
+pub fn go_write(ctx: ProbeContext) -> u32 {
+    go::write(&ctx);
+    0
+}
+
+/// A place that Go's `(*Conn).Read` passes when it has got bytes.
+#[uprobe]
+pub fn go_read(ctx: ProbeContext) -> u32 {
+    go::read(&ctx);
+    0
+}
+
+/// The stack check of Go's `(*Conn).Close`.
+#[uprobe]
+pub fn go_close(ctx: ProbeContext) -> u32 {
+    go::close(&ctx);
+    0
+}
+
+/// The stack check of the function that begins the handshake of a Go connection.
+#[uprobe]
+pub fn go_handshake(ctx: ProbeContext) -> u32 {
+    go::handshake(&ctx);
+    0
+}
+
+/// rustls is about to seal a record.
+#[uprobe]
+pub fn record_sealed(ctx: ProbeContext) -> u32 {
+    rustls::sealed(&ctx);
+    0
+}
+
+/// rustls has opened a record.
+#[uprobe]
+pub fn record_opened(ctx: ProbeContext) -> u32 {
+    rustls::opened(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::SEND);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn socket_received(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::RECEIVE);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn socket_changed(ctx: RawTracePointContext) -> i32 {
+    socket::changed(&ctx);
     0
 }
 

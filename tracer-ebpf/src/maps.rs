@@ -7,8 +7,9 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::Counter,
-    event::{Calls, CgroupId, Connection, ConnectionId, Target},
+    event::{Calls, CgroupId, Connection, ConnectionId, RecordPlace, Target},
     limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
+    limits::{RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
     limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
 };
 
@@ -27,6 +28,10 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(MAX_TARGETS
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionId, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
 
+/// Address and length of what a sender was refused for now, though it is taken.
+#[map]
+pub static REFUSED_SENDS: LruHashMap<ConnectionId, [u64; 2]> = LruHashMap::with_max_entries(MAX_REFUSED_SENDS, 0);
+
 /// Counts the changes that user space makes to [`TARGETS`], from 1: a thread's memory of its target is good as long as
 /// the number is the same.
 #[map]
@@ -43,11 +48,19 @@ pub static NO_CALLS: Array<Calls> = Array::with_max_entries(1, 0);
 #[map]
 pub static LIBRARIES: Array<[u8; LIBRARY_NAME]> = Array::with_max_entries(MAX_LIBRARIES, 0);
 
+/// By the number in the cookie of a probe.
+#[map]
+pub static RECORD_PLACES: Array<RecordPlace> = Array::with_max_entries(MAX_RECORD_PLACES, 0);
+
 #[map]
 pub static CGROUPS: HashMap<CgroupId, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);
 
 #[map]
 pub static COUNTERS: Array<u64> = Array::with_max_entries(Counter::ALL.len() as u32, 0);
+
+/// TCP ports whose plaintext is taken, a bit each.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(1024, 0);
 
 /// When the reader of [`EVENTS`] was last woken, `CLOCK_BOOTTIME`.
 #[map]
@@ -80,6 +93,7 @@ pub mod offsets {
     offsets! {
         TASK_PID TASK_TGID TASK_SIGNAL TASK_REAL_PARENT TASK_START_BOOTTIME TASK_GROUP_LEADER TASK_MM TASK_FSBASE
         SIGNAL_LIVE MM_START_STACK BPRM_FILENAME
+        SOCK_FAMILY SOCK_PORTS SOCK_PEER SOCK_PEER_V6 SOCK_PROTOCOL SOCK_SHUTDOWN SOCK_SOCKET SOCKET_INODE
         CGROUP_SELF CGROUP_KN CGROUP_ROOT CSS_PARENT KN_ID ROOT_HIERARCHY_ID
     }
 }

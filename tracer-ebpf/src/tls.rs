@@ -17,14 +17,14 @@ use tracer_common::{
     decide,
     event::{
         CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie,
-        Register, Target, direction, end, fact, kind, lifecycle,
+        Register, Target, direction, end, fact, kind, lifecycle, record,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
 };
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, TARGETS, THREADS, TRACE_ALL, count},
+    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, REFUSED_SENDS, TARGETS, THREADS, TRACE_ALL, count},
     process,
     task::{self, Task},
 };
@@ -44,14 +44,14 @@ pub fn session_is_return(ctx: *mut c_void) -> bool {
 }
 
 #[inline(always)]
-fn cookie(ctx: *mut c_void) -> u32 {
+pub fn cookie(ctx: *mut c_void) -> u32 {
     // SAFETY: `ctx` is this program's context.
     unsafe { bpf_get_attach_cookie(ctx) as u32 }
 }
 
 /// The target that the current thread belongs to.
 #[inline(always)]
-fn target(pid_tgid: u64) -> Option<&'static mut Target> {
+pub fn target(pid_tgid: u64) -> Option<&'static mut Target> {
     let tgid = (pid_tgid >> 32) as u32;
     if let Some(target) = TARGETS.get_ptr_mut(&tgid) {
         // SAFETY: values of a preallocated hash map stay mapped while the program runs.
@@ -83,6 +83,9 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
         cookie: u64::from(cookie.0),
         ..arguments(regs, cookie)
     };
+    if cookie.result() == CallResult::Record as u32 && call.done as u8 != record::APPLICATION_DATA {
+        return false;
+    }
     let admission = if session { admit(calls, &call, pid_tgid) } else { Admission::At(place(calls, call.stack)) };
     match admission {
         Admission::Inner => false,
@@ -251,14 +254,18 @@ pub fn leave(ctx: *mut c_void, session: bool) {
 /// Hands over what a call did.
 #[inline(always)]
 fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
+    let is_record = cookie.result() == CallResult::Record as u32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
         if result == 0 && orderly && cookie.direction() == direction::RECEIVE && call.length != 0 {
             peer_closed(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl });
         }
+        if is_record && record::RETRIED.contains(&result) {
+            refused_send(call, cookie);
+        }
         return;
     }
-    let done = if cookie.result() == CallResult::Count as u32 {
+    let done = if is_record || cookie.result() == CallResult::Count as u32 {
         result as u64
     } else {
         // SAFETY: the helper checks the address.
@@ -270,10 +277,17 @@ fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
             }
         }
     };
-    if done == 0 || done > call.length {
+    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+    let (buffer, length) = if is_record && call.length == 0 {
+        // SAFETY: the value is copied at once.
+        let [buffer, length] = unsafe { REFUSED_SENDS.get(&key) }.copied().unwrap_or([0, u64::MAX]);
+        (buffer, length)
+    } else {
+        (call.buffer, call.length)
+    };
+    if done == 0 || done > length {
         return;
     }
-    let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
     let known = CONNECTIONS.get_ptr_mut(&key);
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let known = known.map(|known| unsafe { &mut *known });
@@ -288,8 +302,18 @@ fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
     let direction = cookie.direction();
     // The clock is read once a call: a send carries the time of its entry anyway.
     let now = if direction == direction::SEND { call.time } else { task::now() };
-    let payload = emit::Payload { address: call.buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
+    let payload = emit::Payload { address: buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
+}
+
+/// Remembers what to read when the call is made again without a buffer.
+#[inline(always)]
+fn refused_send(call: &Call, cookie: Cookie) {
+    if call.length != 0 && cookie.direction() == direction::SEND {
+        let key = ConnectionId { incarnation: call.incarnation, ssl: call.ssl };
+        // Without room its bytes count as unreadable.
+        let _ = REFUSED_SENDS.insert(&key, &[call.buffer, call.length], 0);
+    }
 }
 
 /// The call that began at this stack position; those inside it have been left otherwise.
@@ -355,7 +379,7 @@ pub fn finished_read(ctx: &ProbeContext) {
 }
 
 #[inline(always)]
-fn peer_closed(key: &ConnectionId) {
+pub fn peer_closed(key: &ConnectionId) {
     let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };
@@ -386,8 +410,16 @@ pub fn fact(ctx: &ProbeContext) {
     };
     let now = task::now();
     if what >= fact::CONTROL {
+        let mut room = SERVER_NAME as u64;
         let name = if what == fact::HOST_NAME {
             second
+        } else if what == fact::TYPED_NAME {
+            if second as u32 != record::NAME_DNS {
+                return;
+            }
+            // One more for the zero byte that is put behind it.
+            room = if fourth < room { fourth + 1 } else { room };
+            third
         } else if second as u32 == CTRL_SET_TLSEXT_HOSTNAME && third == 0 {
             fourth
         } else {
@@ -396,7 +428,7 @@ pub fn fact(ctx: &ProbeContext) {
         if name != 0
             && let Some(connection) = connection(target, ssl, cookie >> fact::LIBRARY_SHIFT, now, pid_tgid)
         {
-            server_name(connection, name);
+            server_name(connection, name, room);
         }
         return;
     }
@@ -421,7 +453,7 @@ pub fn fact(ctx: &ProbeContext) {
 }
 
 #[inline(always)]
-fn server_name(connection: &Connection, name: u64) {
+fn server_name(connection: &Connection, name: u64, room: u64) {
     let Some(mut entry) = EVENTS.reserve::<Name>(0) else {
         count(Counter::FactsLost, 1);
         return;
@@ -431,7 +463,8 @@ fn server_name(connection: &Connection, name: u64) {
     let length = unsafe {
         (&raw mut (*record).kind).write(kind::NAME);
         (&raw mut (*record).connection).write(connection.id);
-        let length = bpf_probe_read_user_str((&raw mut (*record).name).cast(), SERVER_NAME as u32, name as *const _);
+        let room = if room > SERVER_NAME as u64 { SERVER_NAME as u64 } else { room };
+        let length = bpf_probe_read_user_str((&raw mut (*record).name).cast(), room as u32, name as *const _);
         (&raw mut (*record).length).write(length as u32);
         length
     };
@@ -444,7 +477,7 @@ fn server_name(connection: &Connection, name: u64) {
 
 /// Finds the connection's state or makes it, and announces it once.
 #[inline(always)]
-fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
+pub fn connection(target: &Target, ssl: u64, library: u32, now: u64, pid_tgid: u64) -> Option<&'static mut Connection> {
     let key = ConnectionId { incarnation: target.incarnation, ssl };
     let mut found = CONNECTIONS.get_ptr_mut(&key);
     if found.is_none() {
@@ -527,12 +560,13 @@ fn arguments(regs: &pt_regs, cookie: Cookie) -> Call {
 
 /// Fields of the context can only be read at constant offsets.
 #[inline(never)]
-fn register(regs: &pt_regs, number: u32) -> u64 {
+pub fn register(regs: &pt_regs, number: u32) -> u64 {
     match number {
         0 => regs.rax,
         1 => regs.rcx,
         2 => regs.rdx,
         3 => regs.rbx,
+        4 => regs.rsp,
         5 => regs.rbp,
         6 => regs.rsi,
         7 => regs.rdi,

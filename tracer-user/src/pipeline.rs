@@ -83,11 +83,16 @@ impl Seen {
     }
 }
 
+/// One connection: what it says, and which answer is whose.
+struct Line {
+    decoder: proto::Connection,
+    exchanges: Exchanges,
+}
+
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
-    protocols: ByConnection<proto::Connection>,
-    exchanges: Exchanges,
+    lines: ByConnection<Line>,
     hops: Hops,
     prices: Prices,
     turns: Turns,
@@ -115,8 +120,7 @@ impl Pipeline {
     ) -> Self {
         Self {
             flows: Flows::new(flow::Limits::default()),
-            protocols: ByConnection::default(),
-            exchanges: Exchanges::new(),
+            lines: ByConnection::default(),
             hops: Hops::new(calls),
             prices,
             turns: Turns::new(agent::Limits::default()),
@@ -158,7 +162,7 @@ impl Pipeline {
             events: self.seen.events,
             bytes: self.seen.bytes,
             lost_bytes: self.seen.lost_bytes,
-            connections: self.protocols.len(),
+            connections: self.flows.connections(),
             grpc: self.seen.grpc,
             upgraded: self.seen.upgraded,
             realtime: self.seen.realtime,
@@ -210,8 +214,6 @@ impl Pipeline {
     pub fn finish(&mut self) -> io::Result<Seen> {
         self.flows.finish(&mut self.ordered);
         self.decode()?;
-        self.exchanges.finish(&mut self.exchanged);
-        self.tell()?;
         self.hops.finish(&mut self.ended);
         self.emit()?;
         self.turns.finish(&mut self.concluded);
@@ -255,43 +257,38 @@ impl Pipeline {
                 flow::Event::Open { key, connection, .. } => {
                     self.seen.connections += 1;
                     let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
-                    self.protocols.insert(key, decoder);
-                    self.exchanges.open(key, connection);
+                    self.lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
-                    protocol.push(at, direction, bytes, &mut self.decoded);
-                    self.exchanges.learn_role(key, protocol.role());
-                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, protocol.protocol()) {
+                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
+                    decoder.push(at, direction, bytes, &mut self.decoded);
+                    exchanges.learn_role(decoder.role());
+                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, decoder.protocol()) {
                         recorder.speaks_http2(key);
                     }
                     for event in self.decoded.drain(..) {
                         self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
-                        self.exchanges.push(key, event, &mut self.exchanged);
+                        exchanges.push(event, &mut self.exchanged);
                     }
                 }
                 flow::Event::Gap { at, key, direction, lost } => {
-                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
-                    protocol.gap(at, direction, lost, &mut self.decoded);
-                    for event in self.decoded.drain(..) {
-                        self.exchanges.push(key, event, &mut self.exchanged);
-                    }
+                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
+                    decoder.gap(at, direction, lost, &mut self.decoded);
+                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
                 }
                 flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
-                    let Some(mut protocol) = self.protocols.remove(&key) else { continue };
+                    let Some(Line { mut decoder, mut exchanges }) = self.lines.remove(&key) else { continue };
                     match event {
-                        flow::Event::Close { by, .. } => protocol.close(at, by, &mut self.decoded),
-                        _ => protocol.abandon(at, &mut self.decoded),
+                        flow::Event::Close { by, .. } => decoder.close(at, by, &mut self.decoded),
+                        _ => decoder.abandon(at, &mut self.decoded),
                     }
-                    for event in self.decoded.drain(..) {
-                        self.exchanges.push(key, event, &mut self.exchanged);
-                    }
+                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
                     match event {
-                        flow::Event::Close { by, .. } => self.exchanges.close(key, at, by, &mut self.exchanged),
-                        _ => self.exchanges.abandon(key, at, &mut self.exchanged),
+                        flow::Event::Close { by, .. } => exchanges.close(at, by, &mut self.exchanged),
+                        _ => exchanges.abandon(at, &mut self.exchanged),
                     }
-                    self.seen.not_http += u64::from(protocol.protocol() == Protocol::Other);
-                    self.seen.untold(&protocol);
+                    self.seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
+                    self.seen.untold(&decoder);
                 }
             }
         }
@@ -311,6 +308,10 @@ impl Pipeline {
 
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
+        // Most records end nothing.
+        if self.ended.is_empty() && self.concluded.is_empty() {
+            return Ok(());
+        }
         for hop in self.ended.drain(..) {
             match &hop {
                 Hop::Model(call) => {

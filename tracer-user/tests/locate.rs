@@ -1,4 +1,4 @@
-//! Hook sites in real libraries: Debian's libssl of four releases and the official Node.js of four.
+//! Hook sites in real libraries: Debian's libssl and GnuTLS of four releases and the official Node.js of four.
 //!
 //! `cargo xtask fixture libssl` fetches them into `target/fixtures`. The truth is of two kinds: the symbols of the
 //! internal functions where the file has them (Node.js), and sites that were checked by hand against a disassembly, for
@@ -121,6 +121,49 @@ fn every_fetched_build_has_sites_that_hold() {
         );
         assert!(known || named || path.to_string_lossy().contains("libssl"), "nothing to compare with");
     }
+}
+
+/// GnuTLS: the inner functions' entries, read in disassemblies, by the first bytes of the build ID.
+#[test]
+fn every_fetched_gnutls_has_sites_that_hold() {
+    const KNOWN: [([u8; 4], &str, [u64; 2]); 4] = [
+        ([0x42, 0x73, 0x03, 0x31], "3.7.1", [0x3b3f0, 0x38460]),
+        ([0x2a, 0x74, 0xc5, 0xf0], "3.7.9", [0x3e8b0, 0x3b700]),
+        ([0x79, 0x7c, 0xa3, 0xc7], "3.8.9", [0x40544, 0x3d614]),
+        ([0x5a, 0xc7, 0xd2, 0x5b], "3.8.13", [0x42904, 0x3f9e4]),
+    ];
+    let mut ran = 0;
+    for suite in ["bullseye", "bookworm", "trixie", "sid"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../target/fixtures/gnutls-{suite}/usr/lib/x86_64-linux-gnu"));
+        let files = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        let is_one = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"libgnutls.so.30."))
+        };
+        let Some(path) = files.into_iter().find(is_one) else {
+            println!("skipped: no GnuTLS of {suite} in target/fixtures; `cargo xtask fixture` fetches it");
+            continue;
+        };
+        let file = fs::read(&path).unwrap();
+        let hooks = locate(&file).unwrap_or_else(|reason| panic!("{} {reason}", path.display()));
+        let [receive, send] = &hooks.exported[..] else { panic!("{:?}", hooks.exported) };
+        assert_eq!([receive.function, send.function], [Function::ReceiveRecord, Function::SendRecord]);
+        for (site, arguments) in [(receive.site, 4), (send.site, 6)] {
+            assert_eq!(site.emulated, Some(Emulated::Push), "{suite}");
+            assert_eq!(site.registers.iter().flatten().count(), arguments);
+            let at = usize::try_from(site.offset).unwrap();
+            assert!(matches!(file[at..], [0x50..=0x57, ..] | [0x41, 0x50..=0x57, ..]));
+        }
+        assert!(hooks.free.is_some() && hooks.shutdown.is_some() && hooks.host_name.is_some());
+        let build = object::File::parse(&*file).unwrap().build_id().ok().flatten().unwrap_or_default().to_owned();
+        if let Some((_, version, sites)) = KNOWN.iter().find(|(known, ..)| build.starts_with(known)) {
+            assert_eq!([receive.site.offset, send.site.offset], *sites);
+            assert_eq!(hooks.library, format!("gnutls {version}"));
+            ran += 1;
+        }
+        println!("{suite}: {} {:x?}", hooks.library, [receive.site.offset, send.site.offset]);
+    }
+    println!("{ran} builds as checked by hand");
 }
 
 /// The shared objects and executables with TLS in them.

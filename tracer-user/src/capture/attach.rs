@@ -1,27 +1,32 @@
 //! Puts hooks into the TLS libraries of processes: each file once, whoever maps it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File, Metadata},
-    io::{self, Read as _},
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    io::{self, Read as _, Seek as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
     event::{ArgumentRegisters, CallResult, Cookie, PLACE_BITS, ReadCookie, Register, direction, fact},
-    limits::{LIBRARIES, LIBRARY_NAME},
+    limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Function, Hooks, Peek, ReadReturn, Reason, Site},
+    locate::{self, Address, Function, Hooks, Peek, ReadReturn, Reason, RecordPlace, Site},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
+    process,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
     returns,
+    root::Root,
 };
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
@@ -29,6 +34,10 @@ pub(super) const MAX_FILE: u64 = 1 << 30;
 
 /// Files remembered at most; beyond, those without TLS are forgotten and examined again when they are next mapped.
 const MAX_FILES: usize = 65_536;
+
+/// Files with hooks at most; beyond, those that no process has mapped lose them until they are used again. Each takes
+/// a handful of descriptors.
+const MAX_HOOKED: usize = 256;
 
 /// What became of files, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +51,7 @@ pub struct Verdict {
 pub struct Hooked {
     pub path: PathBuf,
     pub library: String,
-    /// Hooks stand in the method table's functions, on instructions that the kernel emulates.
+    /// Hooks stand in inner functions that all others call, on instructions that the kernel emulates.
     pub preferred: bool,
     /// One site's offset in the file, so that "does a probe stand" can be checked.
     pub site: u64,
@@ -99,6 +108,8 @@ struct Hook {
     library: String,
     preferred: bool,
     site: u64,
+    /// Tells whether the file has changed.
+    file: File,
     _links: Vec<OwnedFd>,
     _probes: Vec<PerfProbe>,
 }
@@ -109,8 +120,12 @@ pub struct Attachments {
     mode: AttachMode,
     loaded: HashMap<(&'static str, u32), OwnedFd>,
     files: HashMap<FileKey, Outcome>,
+    /// From this many files with hooks on, those that nobody uses lose them.
+    hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
+    records: Array<MapData, [u64; 6]>,
+    record_places: Vec<RecordPlace>,
     cache: Cache,
 }
 
@@ -138,14 +153,18 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
+        records: Array<MapData, [u64; 6]>,
     ) -> Result<Self, ProgramError> {
         let mut attachments = Self {
             programs,
             mode: AttachMode::Perf,
             loaded: HashMap::new(),
             files: HashMap::new(),
+            hooked_limit: MAX_HOOKED,
             libraries,
             library_names: Vec::new(),
+            records,
+            record_places: Vec::new(),
             cache: Cache::of_user(),
         };
         if let Some(mode) = forced {
@@ -210,22 +229,35 @@ impl Attachments {
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
         let mut verdict = Verdict::default();
         for mapping in mappings {
-            let Some((file, path)) = open(&mapping) else { continue };
-            let outcome = self.examine(file, &path);
-            if let Some(outcome) = outcome {
-                verdict.add(Path::new(&mapping.path), outcome);
+            let Some(file) = open(&mapping) else { continue };
+            let path = Path::new(&mapping.path);
+            if let Some(outcome) = self.examine(file, Some(pid), path) {
+                verdict.add(path, outcome);
             }
         }
         Ok(verdict)
     }
 
-    /// Hooks a file that a process has just mapped, unless it is known. The verdict tells only of news.
+    /// Hooks a file that a process has just mapped, unless that was done. The verdict tells only of news.
     pub fn mapping(&mut self, mapping: &Mapping) -> Verdict {
+        let Some(file) = open(mapping) else { return Verdict::default() };
+        self.news(file, Some(mapping.pid), Path::new(&mapping.path), true)
+    }
+
+    /// Hooks a file that process `pid` is about to use: the program that it executes, or one that its dynamic linker
+    /// may find. `path` is what the process would call it.
+    pub fn ahead(&mut self, file: File, pid: u32, path: &Path) -> Verdict {
+        // Whether it will be used is not known.
+        self.news(file, Some(pid), path, false)
+    }
+
+    fn news(&mut self, file: File, pid: Option<u32>, path: &Path, used: bool) -> Verdict {
         let mut verdict = Verdict::default();
-        let Some((file, path)) = open(mapping) else { return verdict };
         let known = file.metadata().is_ok_and(|metadata| self.files.contains_key(&FileKey::of(&metadata)));
-        if !known && let Some(outcome) = self.examine(file, &path) {
-            verdict.add(Path::new(&mapping.path), outcome);
+        match self.examine(file, pid, path) {
+            Some(outcome @ Outcome::Hooked(_)) if !known => verdict.add(path, outcome),
+            Some(outcome @ Outcome::Refused(_)) if used => verdict.add(path, outcome),
+            _ => {}
         }
         verdict
     }
@@ -236,7 +268,7 @@ impl Attachments {
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
         let mut verdict = Verdict::default();
         for mapping in maps.lines().filter_map(|line| mapping(pid, line)) {
-            let key = open(&mapping).and_then(|(file, _)| Some(FileKey::of(&file.metadata().ok()?)));
+            let key = open(&mapping).and_then(|file| Some(FileKey::of(&file.metadata().ok()?)));
             let known = key.and_then(|key| self.files.get_mut(&key));
             if let Some(outcome) = known.filter(|known| matches!(known, Outcome::Hooked(hook) if hook.stripped)) {
                 *outcome = Outcome::Refused(Refusal::Reason(Reason::Unproven));
@@ -250,7 +282,7 @@ impl Attachments {
     pub fn file(&mut self, path: &Path) -> Verdict {
         let mut verdict = Verdict::default();
         if let Ok(file) = File::open(path)
-            && let Some(outcome) = self.examine(file, path)
+            && let Some(outcome) = self.examine(file, None, path)
         {
             verdict.add(path, outcome);
         }
@@ -287,18 +319,21 @@ impl Attachments {
         Ok(links)
     }
 
-    fn examine(&mut self, mut file: File, path: &Path) -> Option<&Outcome> {
+    /// `path` is the file's name, in the root of process `pid` or in ours.
+    fn examine(&mut self, file: File, pid: Option<u32>, path: &Path) -> Option<&Outcome> {
         let metadata = file.metadata().ok()?;
         if !metadata.is_file() || metadata.size() > MAX_FILE {
             return None;
         }
         let key = FileKey::of(&metadata);
+        self.follow_changes(&key);
         if !self.files.contains_key(&key) {
-            let outcome = match self.search(&mut file, &metadata)? {
-                Ok((hooks, exits)) => match exits.and_then(|exits| self.attach(&hooks, exits, path)) {
+            let outcome = match self.search(&file, &metadata)? {
+                Ok((hooks, exits)) => match exits.and_then(|exits| {
+                    let name = versioned(&hooks.library, pid, path);
+                    self.attach(&hooks, exits, name, &file)
+                }) {
                     Ok(hook) => Outcome::Hooked(hook),
-                    // The process may have gone with the path that led to the file: not the file's fault.
-                    Err(ProgramError::Attach(error)) if is_gone(&error) => return None,
                     Err(error) => Outcome::Refused(Refusal::Attach(error.to_string())),
                 },
                 Err(reason) if reason.is_tls() => Outcome::Refused(Refusal::Reason(reason)),
@@ -307,19 +342,58 @@ impl Attachments {
             if self.files.len() >= MAX_FILES {
                 self.files.retain(|_, known| !matches!(known, Outcome::Nothing));
             }
+            self.drop_unused();
             self.files.insert(key, outcome);
         }
         self.files.get(&key)
     }
 
+    /// A hooked file that has become `key`: probes stand in the file, so a second set would show each call twice. New
+    /// content needs new hooks; other changes, such as another name, none.
+    fn follow_changes(&mut self, key: &FileKey) {
+        if self.files.contains_key(key) {
+            return;
+        }
+        let is_it = |(old, known): (&FileKey, &Outcome)| {
+            let Outcome::Hooked(hook) = known else { return None };
+            let now = (old.inode == key.inode).then(|| hook.file.metadata().ok()).flatten()?;
+            (FileKey::of(&now) == *key).then_some(*old)
+        };
+        let old = self.files.iter().find_map(is_it);
+        if let Some((old, outcome)) = old.and_then(|old| Some((old, self.files.remove(&old)?)))
+            && old.has_content_of(key)
+        {
+            self.files.insert(*key, outcome);
+        }
+    }
+
+    fn drop_unused(&mut self) {
+        let hooked = self.files.values().filter(|known| matches!(known, Outcome::Hooked(_))).count();
+        if hooked < self.hooked_limit {
+            return;
+        }
+        let maps =
+            process::running().into_iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/maps")).ok());
+        let inodes =
+            |maps: String| -> Vec<u64> { maps.lines().filter_map(|line| Some(mapping(0, line)?.inode)).collect() };
+        let used: HashSet<u64> = maps.flat_map(inodes).collect();
+        self.files.retain(|key, known| !matches!(known, Outcome::Hooked(_)) || used.contains(&key.inode));
+        let left = self.files.values().filter(|known| matches!(known, Outcome::Hooked(_))).count();
+        // Not again for each file when all are in use.
+        self.hooked_limit = MAX_HOOKED.max(2 * left);
+    }
+
     /// Where the file's hooks go, from memory or from the file itself. `None`: it cannot be read.
-    fn search(&self, file: &mut File, metadata: &Metadata) -> Option<Result<Found, Reason>> {
+    fn search(&self, file: &File, metadata: &Metadata) -> Option<Result<Found, Reason>> {
         if let Some(mut hooks) = self.cache.find(metadata) {
             let exits = self.exits(&mut hooks, &[]);
             return Some(Ok((hooks, exits)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
-        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        let mut reader = file;
+        // Others may have read its headers.
+        reader.rewind().ok()?;
+        reader.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         Some(locate::locate(&bytes).map(|mut hooks| {
             // The others are found in much less time than it takes to read a large executable.
             if hooks.stripped.is_some() {
@@ -334,7 +408,8 @@ impl Attachments {
     /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
     /// if they are not seen whole anyway.
     fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
-        if self.mode == AttachMode::Session {
+        let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
+        if self.mode == AttachMode::Session || !has_calls {
             return Ok(Vec::new());
         }
         if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
@@ -350,10 +425,12 @@ impl Attachments {
         returns::of(file, &functions).ok_or_else(unsafe_end)
     }
 
-    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, path: &Path) -> Result<Hook, ProgramError> {
-        let name = versioned(&hooks.library, path);
+    fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, name: String, file: &File) -> Result<Hook, ProgramError> {
+        // The file that was examined, whatever its path leads to by now.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let path = path.as_path();
         let library = self.library(&name);
-        let plan = Plan { exits, ..plan(hooks, library, self.mode) };
+        let plan = Plan { exits, ..plan(&self.numbered(hooks)?, library, self.mode) };
         let site = plan.calls.first().map(|site| site.offset);
         let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
@@ -364,8 +441,9 @@ impl Attachments {
         let mut hook = Hook {
             stripped: hooks.stripped.is_some(),
             library: name,
-            preferred: hooks.method.is_some(),
+            preferred: hooks.are_inner(),
             site,
+            file: file.try_clone().map_err(ProgramError::Attach)?,
             _links: Vec::new(),
             _probes: Vec::new(),
         };
@@ -444,14 +522,38 @@ impl Attachments {
         let _ = self.libraries.set(index as u32, &bytes, 0);
         index as u32
     }
+
+    /// The same hooks, where places of records are told by the numbers under which their programs find them.
+    fn numbered(&mut self, hooks: &Hooks) -> Result<Hooks, ProgramError> {
+        let mut hooks = hooks.clone();
+        for probe in &mut hooks.probes {
+            let Some(place) = probe.program.record() else { continue };
+            let known = self.record_places.iter().position(|known| *known == place);
+            let index = known.unwrap_or(self.record_places.len()) as u32;
+            if known.is_none() {
+                let words = |at: Address| [u64::from(at.register), i64::from(at.offset).cast_unsigned()];
+                let [[a, b], [c, d]] = [place.object, place.message].map(words);
+                let distance = i64::from(place.count_distance).cast_unsigned();
+                let full =
+                    || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
+                self.records.set(index, &[a, b, c, d, distance, u64::from(place.raised)], 0).map_err(|_| full())?;
+                self.record_places.push(place);
+            }
+            probe.place = index;
+        }
+        Ok(hooks)
+    }
 }
 
 /// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.
-pub(super) fn versioned(library: &str, path: &Path) -> String {
+pub(super) fn versioned(library: &str, pid: Option<u32>, path: &Path) -> String {
     let beside = || {
         let name = path.file_name()?.to_str()?;
         let crypto = path.with_file_name(name.strip_prefix("libssl").map(|rest| format!("libcrypto{rest}"))?);
-        locate::version(&fs::read(crypto).ok()?)
+        let mut bytes = Vec::new();
+        let file = pid.map_or_else(Root::own, Root::of).and_then(|root| root.open(&crypto)).ok()?;
+        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        locate::version(&bytes)
     };
     match (library, beside()) {
         ("openssl", Some(version)) => format!("openssl {version}"),
@@ -459,22 +561,19 @@ pub(super) fn versioned(library: &str, path: &Path) -> String {
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT))
-}
-
 /// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
 /// seen where they return in any mode.
 fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
-    let call = |site: &Site, direction, result, done: usize| {
+    let placed = |site: &Site, direction, result, [buffer, length, done]: [usize; 3]| {
         let registers = ArgumentRegisters {
             ssl: register(site.registers[0]?)?,
-            buffer: register(site.registers[1]?)?,
-            length: register(site.registers[2]?)?,
+            buffer: register(site.registers[buffer]?)?,
+            length: register(site.registers[length]?)?,
             done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?)? },
         };
         Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
     };
+    let call = |site: &Site, direction, result, done: usize| placed(site, direction, result, [1, 2, done]);
     let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
     // All or none: a read that passes one of them must not be counted at its entry too.
     let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
@@ -496,17 +595,24 @@ fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
                     Function::Write => (direction::SEND, CallResult::Count, 3),
                     Function::WriteEx => (direction::SEND, CallResult::ByPointerOrZero, 3),
                     Function::WriteEx2 => (direction::SEND, CallResult::ByPointerOrZero, 4),
+                    Function::ReceiveRecord => {
+                        return placed(&entry.site, direction::RECEIVE, CallResult::Record, [2, 3, 1]);
+                    }
+                    Function::SendRecord => {
+                        return placed(&entry.site, direction::SEND, CallResult::Record, [4, 5, 1]);
+                    }
                 };
                 call(&entry.site, direction, result, done)
             })
             .collect(),
     };
+    let has_type = hooks.host_name.is_some_and(|site| site.registers[3].is_some());
     let facts = [
         (hooks.free, fact::FREED),
         (hooks.shutdown, fact::SHUT_DOWN),
         (hooks.clear, fact::CLEARED),
         (hooks.ctrl, fact::CONTROL),
-        (hooks.host_name, fact::HOST_NAME),
+        (hooks.host_name, if has_type { fact::TYPED_NAME } else { fact::HOST_NAME }),
     ];
     // The program reads these functions' arguments where the ABI passes them.
     let plain = |site: &Site| {

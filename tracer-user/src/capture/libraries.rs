@@ -2,11 +2,18 @@
 //! are hooked when they are mapped.
 
 use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    fs,
-    io::Read as _,
+    collections::{BTreeSet, HashMap},
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{self, Read as _},
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+};
+
+use super::{
+    dynamic,
+    gate::{HeldProgram, linker_variables},
+    root::Root,
 };
 
 /// Directories that the dynamic linker searches although no configuration names them (ld.so(8)), and musl's.
@@ -14,36 +21,128 @@ const DEFAULT: [&str; 5] = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/lo
 
 /// Files of configuration that are read at most.
 const MAX_FILES: usize = 64;
+/// Most bytes of one.
+const MAX_CONFIGURATION: u64 = 64 << 10;
 
-/// The program, or the interpreters that its first line names; the TLS libraries on the dynamic linker's search path, in `LD_LIBRARY_PATH` of the command's environment, and beside the
-/// programs (`bin/../lib`, where self-contained Pythons and Rubies keep theirs). Each file once.
-pub fn likely(program: &Path, environment: &[(OsString, OsString)]) -> Vec<PathBuf> {
-    let programs = interpreters(program, environment);
-    let mut folders: Vec<PathBuf> = Vec::new();
-    if let Some((_, path)) = environment.iter().find(|(name, _)| name == "LD_LIBRARY_PATH") {
-        folders.extend(std::env::split_paths(path));
-    }
-    for program in &programs {
-        for program in [program.clone(), fs::canonicalize(program).unwrap_or_default()] {
-            folders.extend(program.parent().and_then(Path::parent).map(|folder| folder.join("lib")));
-        }
-    }
-    let mut files = 0;
-    read_configuration(Path::new("/etc/ld.so.conf"), &mut folders, &mut files);
-    folders.extend(DEFAULT.map(PathBuf::from));
+/// Directories of one program that are looked at, and files of them that are examined.
+const MAX_FOLDERS: usize = 256;
+const MAX_LIBRARIES: usize = 64;
 
-    let mut found: BTreeSet<PathBuf> =
-        programs.into_iter().filter_map(|program| fs::canonicalize(program).ok()).collect();
-    for folder in folders {
-        let Ok(entries) = fs::read_dir(folder) else { continue };
-        for entry in entries.filter_map(Result::ok) {
-            if entry.file_name().to_str().is_some_and(is_tls_library) {
+/// Directories whose TLS libraries are remembered.
+const MAX_REMEMBERED: usize = 4096;
+
+/// A directory as it was when it was read: device, inode, and the times of its last changes.
+type FolderKey = (u64, u64, (i64, i64), (i64, i64));
+
+/// Finds what programs are likely to load, and remembers directories that have not changed since.
+#[derive(Debug, Default)]
+pub struct Libraries {
+    folders: HashMap<FolderKey, Vec<OsString>>,
+}
+
+impl Libraries {
+    /// The program, or the interpreters that its first line names; the TLS libraries on the dynamic linker's search path, in `LD_LIBRARY_PATH` of the command's environment, and beside the
+    /// programs (`bin/../lib`, where self-contained Pythons and Rubies keep theirs). Each file once.
+    pub fn likely(&mut self, program: &Path, environment: &[(OsString, OsString)]) -> Vec<PathBuf> {
+        let programs = interpreters(program, environment);
+        let mut found: BTreeSet<PathBuf> =
+            programs.iter().filter_map(|program| fs::canonicalize(program).ok()).collect();
+        let Ok(root) = Root::own() else { return found.into_iter().collect() };
+        for program in programs {
+            for program in [program.clone(), fs::canonicalize(program).unwrap_or_default()] {
+                let folders = search_path(&root, &program, Vec::new(), environment);
                 // Several names lead to one file.
-                found.extend(fs::canonicalize(entry.path()).ok());
+                found.extend(
+                    self.in_folders(&root, &folders).iter().filter_map(|(path, _)| fs::canonicalize(path).ok()),
+                );
             }
         }
+        found.into_iter().collect()
     }
-    found.into_iter().collect()
+
+    /// What a held program is, and what its dynamic linker will find in the program's own root, with the names that
+    /// the program has for them.
+    pub fn of_held(&mut self, held: &HeldProgram) -> Vec<(PathBuf, File)> {
+        let Ok(program) = held.open() else { return Vec::new() };
+        let path = held.path();
+        let mut files = Vec::new();
+        let beside = path.parent().unwrap_or(Path::new("/"));
+        if let (Some(run_path), Ok(root)) = (dynamic::run_path(&program, beside), Root::of(held.pid)) {
+            let folders = search_path(&root, &path, run_path, &linker_variables(held.pid));
+            files = self.in_folders(&root, &folders);
+        }
+        files.insert(0, (path, program));
+        files
+    }
+
+    fn in_folders(&mut self, root: &Root, folders: &[PathBuf]) -> Vec<(PathBuf, File)> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for folder in folders.iter().take(MAX_FOLDERS) {
+            for name in self.names(root, folder) {
+                let path = folder.join(name);
+                let Ok(file) = root.open(&path) else { continue };
+                let is_new = file.metadata().is_ok_and(|file| seen.insert((file.dev(), file.ino())));
+                if is_new && found.len() < MAX_LIBRARIES {
+                    found.push((path, file));
+                }
+            }
+        }
+        found
+    }
+
+    /// Names of the TLS libraries in a directory.
+    fn names(&mut self, root: &Root, folder: &Path) -> Vec<OsString> {
+        let read = || -> io::Result<(FolderKey, File)> {
+            let directory = root.open(folder)?;
+            let is = directory.metadata()?;
+            let (modified, changed) = ((is.mtime(), is.mtime_nsec()), (is.ctime(), is.ctime_nsec()));
+            Ok(((is.dev(), is.ino(), modified, changed), directory))
+        };
+        let Ok((key, directory)) = read() else { return Vec::new() };
+        if let Some(names) = self.folders.get(&key) {
+            return names.clone();
+        }
+        let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { return Vec::new() };
+        let names: Vec<OsString> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name()))
+            .filter(|name| name.to_str().is_some_and(is_tls_library))
+            .collect();
+        if self.folders.len() >= MAX_REMEMBERED {
+            self.folders.clear();
+        }
+        self.folders.insert(key, names.clone());
+        names
+    }
+}
+
+/// Where the dynamic linker looks for a program's libraries, and some places more. Each directory once.
+fn search_path(
+    root: &Root,
+    program: &Path,
+    run_path: Vec<PathBuf>,
+    environment: &[(OsString, OsString)],
+) -> Vec<PathBuf> {
+    let variable = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str());
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let separators = |list: &OsStr| -> Vec<PathBuf> {
+        // A semicolon separates, too (ld.so(8)).
+        std::env::split_paths(list)
+            .flat_map(|part| {
+                let text = part.to_string_lossy().into_owned();
+                text.split(';').map(PathBuf::from).collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    folders.extend(variable("LD_LIBRARY_PATH").into_iter().flat_map(separators));
+    folders.extend(run_path);
+    folders.extend(program.parent().and_then(Path::parent).map(|folder| folder.join("lib")));
+    let mut files = 0;
+    read_configuration(root, Path::new("/etc/ld.so.conf"), &mut folders, &mut files);
+    folders.extend(DEFAULT.map(PathBuf::from));
+    let mut seen = BTreeSet::new();
+    folders.retain(|folder| folder.is_absolute() && seen.insert(folder.clone()));
+    folders
 }
 
 /// The program and, when it is a script, what runs it (execve(2), "Interpreter scripts"): also what env(1) finds.
@@ -73,23 +172,25 @@ fn interpreters(program: &Path, environment: &[(OsString, OsString)]) -> Vec<Pat
     programs
 }
 
-fn is_tls_library(name: &str) -> bool {
-    name.starts_with("libssl") && (name.ends_with(".so") || name.contains(".so."))
+/// Whether a file's name is that of a TLS library.
+pub(super) fn is_tls_library(name: &str) -> bool {
+    let is_one = name.starts_with("libssl") || name.starts_with("libgnutls.");
+    is_one && (name.ends_with(".so") || name.contains(".so."))
 }
 
 /// ldconfig(8): one folder a line, `#` begins a comment, `include` takes a pattern.
-fn read_configuration(file: &Path, folders: &mut Vec<PathBuf>, files: &mut usize) {
+fn read_configuration(root: &Root, file: &Path, folders: &mut Vec<PathBuf>, files: &mut usize) {
     *files += 1;
     if *files > MAX_FILES {
         return;
     }
-    let Ok(text) = fs::read_to_string(file) else { return };
+    let Ok(text) = root.open(file).and_then(|file| io::read_to_string(file.take(MAX_CONFIGURATION))) else { return };
     for line in text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()) {
         match line.strip_prefix("include ") {
             Some(pattern) => {
                 let pattern = file.parent().unwrap_or(Path::new("/")).join(pattern.trim());
-                for included in expand(&pattern) {
-                    read_configuration(&included, folders, files);
+                for included in expand(root, &pattern) {
+                    read_configuration(root, &included, folders, files);
                 }
             }
             None if !line.is_empty() => folders.push(line.into()),
@@ -99,15 +200,17 @@ fn read_configuration(file: &Path, folders: &mut Vec<PathBuf>, files: &mut usize
 }
 
 /// Files that a pattern names; as everywhere, only its last component is one.
-fn expand(pattern: &Path) -> Vec<PathBuf> {
+fn expand(root: &Root, pattern: &Path) -> Vec<PathBuf> {
     let (Some(folder), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
         return Vec::new();
     };
     let Ok(glob) = globset::Glob::new(name).map(|glob| glob.compile_matcher()) else { return Vec::new() };
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(directory) = root.open(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", directory.as_raw_fd())) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| glob.is_match(name)))
+        .filter_map(|entry| Some(entry.ok()?.file_name()))
+        .filter(|name| glob.is_match(name))
+        .map(|name| folder.join(name))
         .collect();
     files.sort();
     files
@@ -129,7 +232,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("libssl.so.3", folder.path().join("lib/libssl.so")).unwrap();
         let environment = [("LD_LIBRARY_PATH".into(), folder.path().join("own").into_os_string())];
-        let found = likely(&folder.path().join("bin/prog"), &environment);
+        let found = Libraries::default().likely(&folder.path().join("bin/prog"), &environment);
         let root = fs::canonicalize(folder.path()).unwrap();
         let own: Vec<_> = found.iter().filter_map(|path| path.strip_prefix(&root).ok()).collect();
         assert_eq!(own, ["bin/prog", "lib/libssl.so.3", "own/libssl-1f.so.1.1"].map(Path::new));

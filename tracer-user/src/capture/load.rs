@@ -2,8 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ffi::OsString,
     io,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    path::Path,
 };
 
 use aya::{
@@ -14,19 +16,25 @@ use aya::{
 use tracer_common::{
     counter::Counter,
     event::{ConnectionId, Process as ProcessRecord, lifecycle},
+    limits::{LIBRARY_NAME, PLAINTEXT_LIBRARY},
 };
 
 use super::{
     attach::{Attachments, Verdict},
     btf::{Btf, BtfError},
     clock::{Clock, boot_now},
+    gate::{Gate, Who},
+    libraries::Libraries,
     perf::{Mapping, MappingWatch},
     program::{AttachMode, ProgramError, Programs},
     ring::{self, RingReader},
-    target::{CgroupError, Targets},
+    target::{CgroupError, Names, Targets},
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// The name of the TLS library of a connection without TLS, as capture files have it.
+const NO_LIBRARY: &[u8] = b"none";
 
 /// Which processes are traced at first; single ones can be added in any mode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,13 +57,22 @@ pub struct Options {
     pub mode: Option<AttachMode>,
     /// Tell of the exec of every process, so that the caller can choose targets by name.
     pub notice_all: bool,
+    /// Plaintext TCP connections to and at these ports are read too (Linux 6.3).
+    pub plaintext: Vec<u16>,
     /// Let the eBPF programs log rare decisions (through aya-log, to the `log` crate's logger).
     pub log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { targets: TargetMode::Chosen, ring_bytes: 8 << 20, mode: None, notice_all: false, log: false }
+        Self {
+            targets: TargetMode::Chosen,
+            ring_bytes: 8 << 20,
+            mode: None,
+            notice_all: false,
+            plaintext: Vec::new(),
+            log: false,
+        }
     }
 }
 
@@ -74,8 +91,14 @@ pub enum LoadError {
     Program(#[from] ProgramError),
     #[error("eBPF map {0}: {1}")]
     Map(&'static str, MapError),
+    #[error("plaintext on TCP ports cannot be read here ({0}): it needs Linux 6.3 or later")]
+    Plaintext(String),
     #[error("watching for executable mappings failed: {0}")]
     Watch(io::Error),
+    #[error(
+        "llmtap runs in a PID namespace of its own, where processes have other numbers: start it with --pid=host (hostPID: true)"
+    )]
+    PidNamespace,
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
 }
@@ -143,6 +166,9 @@ pub struct Tracer {
     connections: BpfMap<MapData, [u64; 2], [u64; 5]>,
     mode: TargetMode,
     clock: Clock,
+    /// Holds programs at their start, where that is possible.
+    gate: Option<Gate>,
+    libraries: Libraries,
     /// Hands the programs' log on.
     flush_log: Option<Box<dyn FnMut() + Send>>,
 }
@@ -150,10 +176,17 @@ pub struct Tracer {
 impl Tracer {
     /// Loads everything that needs no knowledge of a process, and begins to follow processes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        if !super::process::in_first_pid_namespace() {
+            return Err(LoadError::PidNamespace);
+        }
         raise_memory_limit();
+        super::seam::raise_descriptor_limit();
         super::rcu::recover();
         let btf = Btf::of_kernel()?;
-        let offsets = field_offsets(&btf)?;
+        let mut offsets = field_offsets(&btf)?;
+        if !options.plaintext.is_empty() {
+            offsets.extend(socket_offsets(&btf).map_err(|error| LoadError::Plaintext(error.to_string()))?);
+        }
         let ring_bytes = options.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
         let (all, notice_all) = (u32::from(options.targets == TargetMode::All), u32::from(options.notice_all));
         let (log, mark) = (u32::from(options.log), u64::from(ring_bytes / 4));
@@ -166,15 +199,27 @@ impl Tracer {
         }
         let mut ebpf = loader.load(OBJECT).map_err(object_error)?;
 
-        let descriptors: HashMap<String, RawFd> = ebpf
-            .maps()
-            .filter_map(|(name, map)| Some((name.to_owned(), map_data(map)?.fd().as_fd().as_raw_fd())))
-            .collect();
-        let programs = Programs::new(OBJECT, &descriptors, btf.function("bpf_session_is_return"))?;
-        let attachments = Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?)?;
+        let mut maps = HashMap::new();
+        for (name, map) in ebpf.maps() {
+            let Some(map) = map_data(map) else { continue };
+            let map = map.fd().as_fd().try_clone_to_owned().map_err(|error| ProgramError::Object(error.to_string()))?;
+            maps.insert(name.to_owned(), map);
+        }
+        // The one that `Targets` itself asks by.
+        let set_of_targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
+        let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
+        let mut libraries = take(&mut ebpf, "LIBRARIES")?;
+        if !options.plaintext.is_empty() {
+            read_sockets(&mut ebpf, &mut libraries, &options.plaintext)?;
+        }
+        let attachments = Attachments::new(programs, options.mode, libraries, take(&mut ebpf, "RECORD_PLACES")?)?;
 
-        let mut targets =
-            Targets::new(take(&mut ebpf, "TARGETS")?, take(&mut ebpf, "CGROUPS")?, take(&mut ebpf, "GENERATION")?);
+        let mut targets = Targets::new(
+            take(&mut ebpf, "TARGETS")?,
+            take(&mut ebpf, "CGROUPS")?,
+            take(&mut ebpf, "GENERATION")?,
+            set_of_targets,
+        );
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
         let connections = take(&mut ebpf, "CONNECTIONS")?;
@@ -210,6 +255,8 @@ impl Tracer {
             connections,
             mode: options.targets.clone(),
             clock: Clock::new(),
+            gate: None,
+            libraries: Libraries::default(),
             flush_log,
         };
         // After the tracepoint stands, so that no task slips between.
@@ -227,6 +274,18 @@ impl Tracer {
         let map = self.ebpf.take_map("EVENTS").ok_or(LoadError::Kernel("second ring reader"))?;
         let ring = RingBuf::try_from(map).map_err(|error| LoadError::Map("EVENTS", error))?;
         Ok(RingReader::new(ring))
+    }
+
+    /// From now on no traced process begins a program before what it contains and what its dynamic linker will find is
+    /// hooked; one that executes a file of `names` becomes a target. It forks: no other thread may hold a lock that
+    /// ordinary code takes.
+    ///
+    /// # Errors
+    /// Where the kernel or our privileges do not allow it. Programs are then hooked as they are seen to map files.
+    pub fn hold_programs(&mut self, names: &Names) -> io::Result<()> {
+        let all = self.mode == TargetMode::All;
+        self.gate = Some(Gate::new(Who { targets: &self.targets, all, names })?);
+        Ok(())
     }
 
     /// How probes are attached on this kernel.
@@ -273,37 +332,43 @@ impl Tracer {
         self.attachments.withdraw(pid)
     }
 
+    /// Hooks what a program of our own mount namespace is likely to run, before it starts.
+    pub fn attach_likely(&mut self, program: &Path, environment: &[(OsString, OsString)]) -> Vec<Verdict> {
+        let files = self.libraries.likely(program, environment);
+        files.iter().map(|file| self.attachments.file(file)).collect()
+    }
+
     /// Hooks a file ahead of time, whoever will map it.
-    pub fn attach_file(&mut self, path: &std::path::Path) -> Verdict {
+    pub fn attach_file(&mut self, path: &Path) -> Verdict {
         self.attachments.file(path)
     }
 
     /// For the benchmark: see [`Attachments::empty`].
     #[doc(hidden)]
-    pub fn attach_empty(
-        &mut self,
-        path: &std::path::Path,
-        exported: bool,
-    ) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
+    pub fn attach_empty(&mut self, path: &Path, exported: bool) -> Result<Vec<std::os::fd::OwnedFd>, ProgramError> {
         self.attachments.empty(path, exported)
     }
 
     /// Descriptors that become readable when there is something for [`Self::on_readable`].
     #[must_use]
     pub fn poll_fds(&self) -> Vec<BorrowedFd<'_>> {
-        std::iter::once(self.notices.as_fd()).chain(self.watches.iter().map(MappingWatch::fd)).collect()
+        let gate = self.gate.iter().map(Gate::as_fd);
+        gate.chain([self.notices.as_fd()]).chain(self.watches.iter().map(MappingWatch::fd)).collect()
     }
 
     /// Takes news of processes, and hooks the libraries that targets have newly mapped.
     pub fn on_readable(&mut self, out: &mut Vec<ProcessNotice>) {
+        let mut verdicts = VecDeque::new();
+        // They wait.
+        self.hook_held(&mut verdicts);
         let mut mappings = Vec::new();
         let mut whole = true;
         for watch in &mut self.watches {
             whole &= watch.drain(&mut mappings);
         }
         // What is likely a TLS library first: its process is about to use it.
-        mappings.sort_by_key(|mapping| !mapping.path.contains("ssl"));
-        let mut verdicts = self.map_all(mappings);
+        mappings.sort_by_key(|mapping| !["ssl", "gnutls"].iter().any(|name| mapping.path.contains(name)));
+        self.map_all(mappings, &mut verdicts);
         if !whole {
             let targets: Vec<u32> = self.targets.iter().collect();
             let missed = targets.into_iter().filter_map(|pid| Some((pid, self.attachments.process(pid).ok()?)));
@@ -330,8 +395,34 @@ impl Tracer {
         }
     }
 
-    fn map_all(&mut self, mappings: Vec<Mapping>) -> VecDeque<(u32, Verdict)> {
-        let mut verdicts = VecDeque::new();
+    /// Hooks what held programs will run, and lets them go.
+    fn hook_held(&mut self, verdicts: &mut VecDeque<(u32, Verdict)>) {
+        while let Some(gate) = &mut self.gate {
+            let program = match gate.held() {
+                Ok(Some(program)) => program,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!("programs are not held any more: {error}");
+                    self.gate = None;
+                    return;
+                }
+            };
+            gate.watch_mounts(program.pid);
+            if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
+                // By its name. A full table is counted by the kernel side.
+                let _ = self.targets.add(program.pid);
+            }
+            for (path, file) in self.libraries.of_held(&program) {
+                let verdict = self.attachments.ahead(file, program.pid, &path);
+                if !verdict.is_empty() {
+                    verdicts.push_back((program.pid, verdict));
+                }
+            }
+            gate.release(program);
+        }
+    }
+
+    fn map_all(&mut self, mappings: Vec<Mapping>, verdicts: &mut VecDeque<(u32, Verdict)>) {
         for mapping in mappings {
             if self.mode != TargetMode::All && !self.targets.contains(mapping.pid) {
                 continue;
@@ -341,7 +432,15 @@ impl Tracer {
                 verdicts.push_back((mapping.pid, verdict));
             }
         }
-        verdicts
+    }
+
+    /// Takes everything away behind the caller's back: another process has it until it is gone, so that ours can end at
+    /// once. The kernel takes tens of milliseconds to remove the probes of one file.
+    pub fn leave(mut self) {
+        self.gate = None;
+        if super::seam::close_behind(super::rcu::Expedited::begin) {
+            std::mem::forget(self);
+        }
     }
 
     /// What was seen and lost so far.
@@ -414,6 +513,56 @@ fn field_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
         offsets.push((name, btf.offset(structure, field)?));
     }
     Ok(offsets)
+}
+
+/// What only the reading of sockets needs.
+fn socket_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
+    let common = btf.offset("sock", "__sk_common")?;
+    let mut offsets = vec![(
+        "SOCKET_INODE",
+        btf.offset("socket_alloc", "vfs_inode")? + btf.offset("inode", "i_ino")?
+            - btf.offset("socket_alloc", "socket")?,
+    )];
+    for (name, field) in [
+        ("SOCK_FAMILY", "skc_family"),
+        ("SOCK_PORTS", "skc_portpair"),
+        ("SOCK_PEER", "skc_daddr"),
+        ("SOCK_PEER_V6", "skc_v6_daddr"),
+    ] {
+        offsets.push((name, common + btf.offset("sock_common", field)?));
+    }
+    for (name, field) in
+        [("SOCK_PROTOCOL", "sk_protocol"), ("SOCK_SHUTDOWN", "sk_shutdown"), ("SOCK_SOCKET", "sk_socket")]
+    {
+        offsets.push((name, btf.offset("sock", field)?));
+    }
+    Ok(offsets)
+}
+
+/// Has plaintext on `ports` told. What names a library elsewhere says that there is none.
+fn read_sockets(
+    ebpf: &mut Ebpf,
+    libraries: &mut Array<MapData, [u8; LIBRARY_NAME]>,
+    ports: &[u16],
+) -> Result<(), LoadError> {
+    let mut chosen: Array<MapData, u64> = take(ebpf, "PORTS")?;
+    let failed = |error| LoadError::Map("PORTS", error);
+    for port in ports {
+        let word = u32::from(port / 64);
+        let known = chosen.get(&word, 0).map_err(failed)?;
+        chosen.set(word, &(known | 1 << (port % 64)), 0).map_err(failed)?;
+    }
+    let mut name = [0; LIBRARY_NAME];
+    name[..NO_LIBRARY.len()].copy_from_slice(NO_LIBRARY);
+    libraries.set(PLAINTEXT_LIBRARY, &name, 0).map_err(|error| LoadError::Map("LIBRARIES", error))?;
+    for (program, tracepoint) in [
+        ("socket_sent", "sock_send_length"),
+        ("socket_received", "sock_recv_length"),
+        ("socket_changed", "inet_sock_set_state"),
+    ] {
+        attach_tracepoint(ebpf, program, tracepoint).map_err(|error| LoadError::Plaintext(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn attach_tracepoint(ebpf: &mut Ebpf, program: &str, tracepoint: &str) -> Result<(), LoadError> {

@@ -1,19 +1,19 @@
 //! Files as processes have mapped them.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{File, Metadata},
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
+    path::Path,
 };
 
-use super::perf::Mapping;
+use super::{perf::Mapping, root::Root};
 
 /// One file, whatever path or mount shows it. An overlay shows a lower layer's file under device numbers of its own,
 /// but with the inode number and times of the file underneath, which is where probes go; so the device is no part of
 /// the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FileKey {
-    inode: u64,
+    pub(super) inode: u64,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -27,6 +27,11 @@ impl FileKey {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    /// Whether two states of one file differ in its name, owner or the like only.
+    pub(super) fn has_content_of(&self, other: &Self) -> bool {
+        (self.size, self.modified) == (other.size, other.modified)
     }
 }
 
@@ -47,21 +52,11 @@ pub(super) fn mapping(pid: u32, line: &str) -> Option<Mapping> {
 }
 
 /// Opens a mapped file: by the mapping itself, which finds it also when it was deleted or replaced and cannot lead
-/// elsewhere; else by its name under the process's root, if that is the same file. The path to attach by is the one in
-/// our own root where that is the same file, since it outlives the process.
-pub(super) fn open(mapping: &Mapping) -> Option<(File, PathBuf)> {
+/// elsewhere; else by its name under the process's root, if that is the same file.
+pub(super) fn open(mapping: &Mapping) -> Option<File> {
     let Mapping { pid, start, end, path, inode, .. } = mapping;
-    let direct = PathBuf::from(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
-    let named = PathBuf::from(format!("/proc/{pid}/root{path}"));
-    let own = PathBuf::from(path);
-    let key = |file: &File| file.metadata().ok().map(|metadata| FileKey::of(&metadata));
-    let is_ours = |file: &File| fs::metadata(&own).is_ok_and(|metadata| Some(FileKey::of(&metadata)) == key(file));
-    let (file, path) = match File::open(&direct) {
-        Ok(file) => (file, direct),
-        Err(_) => (File::open(&named).or_else(|_| File::open(&own)).ok()?, named),
-    };
-    if file.metadata().ok()?.ino() != *inode {
-        return None;
-    }
-    if is_ours(&file) { Some((file, own)) } else { Some((file, path)) }
+    let direct = || File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"));
+    let named = || Root::of(*pid)?.open(Path::new(path));
+    let file = direct().or_else(|_| named()).or_else(|_| File::open(path)).ok()?;
+    (file.metadata().ok()?.ino() == *inode).then_some(file)
 }

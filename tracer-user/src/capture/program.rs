@@ -75,16 +75,18 @@ pub struct Programs {
     instructions: HashMap<String, Vec<bpf_insn>>,
     /// BTF id of `bpf_session_is_return`.
     session_is_return: Option<u32>,
+    /// Programs are loaded whenever they are first needed, and name their maps by these.
+    _maps: HashMap<String, OwnedFd>,
 }
 
 impl Programs {
     /// Parses `object` and ties it to the maps that were created for it, by name.
-    pub fn new(object: &[u8], maps: &HashMap<String, RawFd>, session: Option<u32>) -> Result<Self, ProgramError> {
+    pub fn new(object: &[u8], maps: HashMap<String, OwnedFd>, session: Option<u32>) -> Result<Self, ProgramError> {
         let unusable = |error: &dyn std::fmt::Display| ProgramError::Object(error.to_string());
         let mut object = Object::parse(object).map_err(|error| unusable(&error))?;
         let text = object.functions.keys().map(|(section, _)| *section).collect();
         let own_maps = std::mem::take(&mut object.maps);
-        let known = own_maps.iter().filter_map(|(name, map)| Some((name.as_str(), *maps.get(name)?, map)));
+        let known = own_maps.iter().filter_map(|(name, map)| Some((name.as_str(), maps.get(name)?.as_raw_fd(), map)));
         object.relocate_maps(known, &text).map_err(|error| unusable(&error))?;
         object.relocate_calls(&text).map_err(|error| unusable(&error))?;
         let instructions = object
@@ -95,7 +97,7 @@ impl Programs {
                 Some((name.clone(), function.instructions.clone()))
             })
             .collect();
-        Ok(Self { instructions, session_is_return: session })
+        Ok(Self { instructions, session_is_return: session, _maps: maps })
     }
 
     /// Loads one program for `mode`; `cookie` is built in where the mode needs that.

@@ -4,7 +4,7 @@
 use iced_x86::{Decoder, DecoderOptions, FlowControl};
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
-use super::locate::Function;
+use super::locate::{self, Function};
 
 /// Functions longer than this, bytes, are none of those that are looked for.
 const MAX_FUNCTION: u64 = 64 << 10;
@@ -13,6 +13,9 @@ const MAX_FUNCTION: u64 = 64 << 10;
 /// jump to another function.
 #[must_use]
 pub fn of(file: &[u8], functions: &[Function]) -> Option<Vec<u64>> {
+    if functions.iter().any(|function| matches!(function, Function::ReceiveRecord | Function::SendRecord)) {
+        return locate::record_returns(file);
+    }
     let elf = object::File::parse(file).ok()?;
     if elf.architecture() != object::Architecture::X86_64 {
         return None;
@@ -25,6 +28,7 @@ pub fn of(file: &[u8], functions: &[Function]) -> Option<Vec<u64>> {
             Function::Write => "SSL_write",
             Function::WriteEx => "SSL_write_ex",
             Function::WriteEx2 => "SSL_write_ex2",
+            Function::ReceiveRecord | Function::SendRecord => return None,
         };
         let is_it = |symbol: &object::Symbol<'_, '_>| symbol.name_bytes() == Ok(name.as_bytes()) && symbol.size() != 0;
         let symbol = elf.dynamic_symbols().find(is_it).or_else(|| elf.symbols().find(is_it))?;

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, Metadata},
     io::{self, Read as _},
+    path::Path,
 };
 
 use super::{
     attach::{MAX_FILE, versioned},
+    libraries::is_tls_library,
     locate::{self, Hooks, Reason},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
@@ -19,7 +21,7 @@ pub type TlsVerdict = Result<(String, Placement), Reason>;
 /// Where hooks stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// In the functions of the method table, at full speed.
+    /// In the functions of OpenSSL's method table, or GnuTLS's for records, at full speed.
     Method,
     /// At the exported functions.
     Exported,
@@ -29,10 +31,10 @@ pub enum Placement {
 
 impl Placement {
     fn of(hooks: &Hooks) -> Self {
-        match (&hooks.stripped, &hooks.method) {
+        match (&hooks.stripped, hooks.are_inner()) {
             (Some(_), _) => Self::Found,
-            (None, Some(_)) => Self::Method,
-            (None, None) => Self::Exported,
+            (None, true) => Self::Method,
+            (None, false) => Self::Exported,
         }
     }
 }
@@ -48,7 +50,7 @@ pub struct TlsFile {
 /// Examines files of many processes, each file once.
 #[derive(Debug, Default)]
 pub struct Survey {
-    files: HashMap<FileKey, Option<TlsVerdict>>,
+    files: HashMap<FileKey, TlsVerdict>,
 }
 
 impl Survey {
@@ -58,31 +60,44 @@ impl Survey {
         let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
         mappings.sort_by_key(|mapping| (mapping.device, mapping.inode));
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
+        let exe = fs::metadata(format!("/proc/{pid}/exe")).ok().map(|metadata| FileKey::of(&metadata));
         let verdicts = mappings.into_iter().filter_map(|mapping| {
-            let verdict = self.file(&mapping)?;
-            Some(TlsFile { path: mapping.path, verdict })
+            let (key, verdict) = self.file(&mapping)?;
+            let is_told = match verdict {
+                Ok(_) => true,
+                Err(reason) if reason.is_tls() => true,
+                // What such a file holds is not known: its name tells, or the program itself cannot be traced.
+                Err(Reason::NotElf | Reason::NotTls) => false,
+                Err(Reason::Malformed) => is_tls_library_path(&mapping.path),
+                Err(_) => is_tls_library_path(&mapping.path) || exe == Some(key),
+            };
+            is_told.then_some(TlsFile { path: mapping.path, verdict })
         });
         Ok(verdicts.collect())
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Option<TlsVerdict> {
-        let (file, path) = open(mapping)?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > MAX_FILE {
-            return None;
-        }
+    fn file(&mut self, mapping: &Mapping) -> Option<(FileKey, TlsVerdict)> {
+        let file = open(mapping)?;
+        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let key = FileKey::of(&metadata);
         if let Some(known) = self.files.get(&key) {
-            return known.clone();
+            return Some((key, known.clone()));
         }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-        let verdict = match locate::locate(&bytes) {
-            Ok(hooks) => Some(Ok((versioned(&hooks.library, &path), Placement::of(&hooks)))),
-            Err(reason) if reason.is_tls() => Some(Err(reason)),
-            Err(_) => None,
+        let path = Path::new(&mapping.path);
+        let found = if metadata.len() > MAX_FILE {
+            Err(Reason::TooLarge)
+        } else {
+            let mut bytes = Vec::new();
+            file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+            locate::locate(&bytes)
         };
+        let verdict = found.map(|hooks| (versioned(&hooks.library, Some(mapping.pid), path), Placement::of(&hooks)));
         self.files.insert(key, verdict.clone());
-        verdict
+        Some((key, verdict))
     }
+}
+
+fn is_tls_library_path(path: &str) -> bool {
+    let name = path.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or(path);
+    is_tls_library(name)
 }

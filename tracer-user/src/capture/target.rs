@@ -1,12 +1,14 @@
 //! The set of targets as user space changes it. The tracepoints keep it from there.
 
 use std::{
+    ffi::OsStr,
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::{fd::RawFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
 use aya::maps::{Array, HashMap as BpfMap, MapData, MapError};
+use globset::GlobMatcher;
 use tracer_common::event::Target;
 
 use super::load::incarnation;
@@ -24,21 +26,52 @@ pub enum CgroupError {
     Map { path: PathBuf, error: MapError },
 }
 
+/// Executables that make a process a target.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Of the command name, at most 15 bytes of the file's name.
+    pub comms: Vec<GlobMatcher>,
+    /// Of the path.
+    pub exes: Vec<GlobMatcher>,
+}
+
+impl Names {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.comms.is_empty() && self.exes.is_empty()
+    }
+
+    /// Whether a process that executes `file` becomes a target; its command name will be the end of what it `called` the
+    /// file.
+    #[must_use]
+    pub fn matches(&self, file: &Path, called: Option<&OsStr>) -> bool {
+        /// `TASK_COMM_LEN` without the NUL.
+        const COMM: usize = 15;
+        let name = called.map_or(file, Path::new).file_name().unwrap_or_default().as_encoded_bytes();
+        let comm = String::from_utf8_lossy(name.get(..COMM).unwrap_or(name));
+        self.exes.iter().any(|pattern| pattern.is_match(file))
+            || self.comms.iter().any(|pattern| pattern.is_match(&*comm))
+    }
+}
+
 /// The maps behind the set. A target's value is, as words: incarnation, start, exec count and flags.
 pub struct Targets {
     targets: BpfMap<MapData, u32, [u64; 3]>,
     cgroups: BpfMap<MapData, [u64; 2], u8>,
     /// Tells the programs that what they remember of targets is old.
     generation: Array<MapData, u64>,
+    descriptor: RawFd,
 }
 
 impl Targets {
+    /// `descriptor` is that of the first map.
     pub fn new(
         targets: BpfMap<MapData, u32, [u64; 3]>,
         cgroups: BpfMap<MapData, [u64; 2], u8>,
         generation: Array<MapData, u64>,
+        descriptor: RawFd,
     ) -> Self {
-        let mut targets = Self { targets, cgroups, generation };
+        let mut targets = Self { targets, cgroups, generation, descriptor };
         targets.changed();
         targets
     }
@@ -87,7 +120,20 @@ impl Targets {
     /// Whether the process is traced.
     #[must_use]
     pub fn contains(&self, tgid: u32) -> bool {
-        self.targets.get(&tgid, 0).is_ok_and(|[.., last]| (last >> 32) as u32 & Target::EXCLUDED == 0)
+        self.state(tgid) == Some(false)
+    }
+
+    /// Whether the process is excluded, if it is in the set.
+    #[must_use]
+    pub fn state(&self, tgid: u32) -> Option<bool> {
+        let [.., last] = self.targets.get(&tgid, 0).ok()?;
+        Some((last >> 32) as u32 & Target::EXCLUDED != 0)
+    }
+
+    /// The set's descriptor, for a process that keeps few.
+    #[must_use]
+    pub fn descriptor(&self) -> RawFd {
+        self.descriptor
     }
 
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
@@ -185,6 +231,17 @@ mod tests {
         assert_eq!(number("/sys/fs/cgroup/systemd/user"), Some(1));
         assert_eq!(number("/sys/fs/cgroup/unified/a"), Some(0));
         assert_eq!(number("/tmp"), None);
+    }
+
+    #[test]
+    fn names_are_those_of_the_file_and_of_the_command() {
+        let pattern = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
+        let names = Names { comms: vec![pattern("a-long-name-of-*")], exes: vec![pattern("/opt/*/bin/tool")] };
+        let matches = |file: &str, called: &str| names.matches(Path::new(file), Some(called.as_ref()));
+        assert!(matches("/usr/bin/python3.11", "./a-long-name-of-a-command"));
+        assert!(!matches("/usr/bin/python3.11", "python3"));
+        assert!(matches("/opt/x/bin/tool", "tool"));
+        assert!(!Names::default().matches(Path::new("/bin/sh"), None));
     }
 
     #[test]

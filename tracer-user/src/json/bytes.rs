@@ -29,29 +29,37 @@ pub fn is_delimiter(byte: u8) -> bool {
     matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// The place of the first quote or backslash. Most strings are short: a search by vectors only begins after a few words.
+/// The place of the first quote or backslash. Most strings are short: a search that has to be set up only begins after a
+/// few blocks.
 #[inline]
 pub fn string_special(bytes: &[u8]) -> Option<usize> {
-    const WORDS: usize = 4;
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = LOW << 7;
-    // Sets the high bit of each byte that is zero, and perhaps of bytes above it: the lowest set bit is right.
-    let zeros = |word: u64| word.wrapping_sub(LOW) & !word & HIGH;
+    const VECTORS: usize = 4;
     let mut at = 0;
-    for word in bytes.as_chunks().0.iter().take(WORDS) {
-        let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ (LOW * u64::from(b'"'))) | zeros(word ^ (LOW * u64::from(b'\\')));
+    for vector in bytes.as_chunks::<VECTOR>().0.iter().take(VECTORS) {
+        let found = vector_mask(vector, is_special);
         if found != 0 {
-            return Some(at + (found.trailing_zeros() / 8) as usize);
+            return Some(at + found.trailing_zeros() as usize);
         }
-        at += 8;
+        at += VECTOR;
     }
-    let rest = &bytes[at..];
-    let found = match rest.len() {
-        ..8 => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
-        _ => memchr2(b'"', b'\\', rest),
-    };
-    found.map(|length| at + length)
+    let mut rest = &bytes[at..];
+    if rest.len() >= VECTOR {
+        return memchr2(b'"', b'\\', rest).map(|length| at + length);
+    }
+    if let Some((half, behind)) = rest.split_first_chunk::<{ VECTOR / 2 }>() {
+        let found = vector_mask(half, is_special);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += half.len();
+        rest = behind;
+    }
+    rest.iter().position(|byte| is_special(*byte)).map(|length| at + length)
+}
+
+fn is_special(byte: u8) -> bool {
+    // Not `||`, which would be a branch.
+    (byte == b'"') | (byte == b'\\')
 }
 
 /// Length of the string text that `bytes` begin with, up to its quote.
@@ -82,7 +90,13 @@ pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, b
     let (blocks, _) = input.get(at..).unwrap_or_default().as_chunks::<BLOCK>();
     let mut escaped = false;
     for block in blocks {
-        let ends = mask(block, b'"') & !escaped_bytes(mask(block, b'\\'), &mut escaped);
+        let quotes = mask(block, |byte| byte == b'"');
+        if quotes == 0 && block[BLOCK - 1] != b'\\' {
+            escaped = false;
+            at += BLOCK;
+            continue;
+        }
+        let ends = quotes & !escaped_bytes(mask(block, |byte| byte == b'\\'), &mut escaped);
         if ends != 0 {
             return Ok(at + ends.trailing_zeros() as usize);
         }
@@ -103,23 +117,23 @@ pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, b
 /// Escapes that are looked for one by one before a string is read in blocks.
 const SINGLE_ESCAPES: usize = 3;
 const BLOCK: usize = 64;
+const VECTOR: usize = 16;
 
-/// Bit n is set where byte n is `byte`.
+/// Bit n is set where byte n fits.
 #[inline]
-fn mask(block: &[u8; BLOCK], byte: u8) -> u64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const SEVEN: u64 = LOW * 0x7f;
-    // Moves the lowest bit of byte n to bit 56 + n.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let wanted = LOW * u64::from(byte);
-    let mut mask = 0;
-    for (at, word) in block.as_chunks::<8>().0.iter().enumerate() {
-        let other = u64::from_le_bytes(*word) ^ wanted;
-        // The high bit of each byte that is zero, and of no other: the sum cannot carry into the next byte.
-        let equal = !(((other & SEVEN) + SEVEN) | other | SEVEN);
-        mask |= ((equal >> 7).wrapping_mul(GATHER) >> 56) << (8 * at);
+fn mask(block: &[u8; BLOCK], fits: impl Fn(u8) -> bool) -> u64 {
+    let vectors = block.as_chunks::<VECTOR>().0.iter().enumerate();
+    vectors.fold(0, |mask, (at, vector)| mask | vector_mask(vector, &fits) << (VECTOR * at))
+}
+
+/// The compiler makes of this loop what processors have for it: a comparison of 8 or 16 bytes and a gathering of its bits.
+#[inline]
+fn vector_mask<const SIZE: usize>(vector: &[u8; SIZE], fits: impl Fn(u8) -> bool) -> u64 {
+    let mut mask = 0_u16;
+    for at in 0..SIZE {
+        mask |= u16::from(fits(vector[at])) << at;
     }
-    mask
+    u64::from(mask)
 }
 
 /// The bytes that a backslash takes away their meaning, of a block in which `slashes` are the backslashes. `first` says

@@ -44,6 +44,9 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
         _ => Failure::cannot(error),
     })?;
     let reader = tracer.ring_reader().map_err(Failure::cannot)?;
+    if let Err(error) = tracer.hold_programs(&plan.selection.names) {
+        tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+    }
     let (ours, theirs) = Channel::pair().context("no socket pair").map_err(Failure::run)?;
 
     let signals = match plan.launch {

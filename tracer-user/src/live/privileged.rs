@@ -19,10 +19,10 @@ use anyhow::{Context as _, anyhow};
 use super::{Plan, select::Selection, watch::Watch};
 use crate::{
     capture::{
-        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, libraries, process,
+        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
         seam::{
-            Channel, Command, Held, LaunchError, Signals, Status, ToParser, ToTracer, Totals, poll, process_end, reap,
-            send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
+            reap, send_signal,
         },
     },
     commands::Failure,
@@ -67,13 +67,18 @@ pub fn run(
         },
         None => {
             half.begin();
+            tracing::info!("tracing begins");
             None
         }
     };
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
-        Ended::Command(status) if half.finish(parser) => Ok(status.code()),
+        Ended::Command(status) if half.finish(parser) => {
+            // Whoever waits for the command waits for nothing of ours.
+            half.tracer.leave();
+            Ok(status.code())
+        }
         Ended::Asked if half.finish(parser) => Ok(0),
         // It has said why.
         Ended::Command(_) | Ended::Asked => Err(failed()),
@@ -115,14 +120,25 @@ struct Half<'a> {
 impl Half<'_> {
     /// Starts the command once its hooks stand.
     fn start(&mut self, command: &Command) -> Result<u32, LaunchError> {
-        let held: Held = command.hold()?;
+        let held = command.hold()?;
         self.tracer.add_target(held.pid).map_err(io::Error::other)?;
-        let likely = libraries::likely(&held.program, &command.environment);
-        for file in likely {
-            let verdict = self.tracer.attach_file(&file);
+        for verdict in self.tracer.attach_likely(&held.program, &command.environment) {
             self.note(None, &verdict);
         }
-        held.release()
+        let starting = held.release()?;
+        // Its own exec is held like any other.
+        while !self.has_started(&starting)? {
+            self.follow();
+        }
+        starting.outcome()
+    }
+
+    /// Waits for the start or for the kernel's news.
+    fn has_started(&self, starting: &Starting) -> io::Result<bool> {
+        let mut fds = vec![starting.as_fd()];
+        let kernel = self.tracer.poll_fds();
+        fds.extend(kernel.iter().copied());
+        Ok(poll(&fds, None)?.first() == Some(&true))
     }
 
     /// Hooks what already runs.

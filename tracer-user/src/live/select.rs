@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use globset::GlobMatcher;
 
 use crate::{
-    capture::process,
+    capture::{process, target::Names},
     config::{Exclude, Select, Trace},
 };
 
@@ -13,8 +13,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     pub pids: Vec<u32>,
-    pub comms: Vec<GlobMatcher>,
-    pub exes: Vec<GlobMatcher>,
+    pub names: Names,
     pub all: bool,
     pub excluded: Vec<Exclude>,
 }
@@ -24,8 +23,7 @@ impl Selection {
         let Select { pid, comm, exe, all, .. } = &arguments.select;
         Self {
             pids: pid.clone(),
-            comms: comm.clone(),
-            exes: exe.clone(),
+            names: Names { comms: comm.clone(), exes: exe.clone() },
             all: *all,
             excluded: arguments.exclude.clone(),
         }
@@ -33,9 +31,7 @@ impl Selection {
 
     /// Whether processes are chosen by what they execute, so that every exec must be looked at.
     pub fn by_name(&self) -> bool {
-        !self.comms.is_empty()
-            || !self.exes.is_empty()
-            || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
+        !self.names.is_empty() || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
     }
 
     pub fn selects(&self, pid: u32) -> bool {
@@ -43,8 +39,8 @@ impl Selection {
             value.is_some_and(|value| patterns.iter().any(|pattern| pattern.is_match(&value)))
         };
         self.pids.contains(&pid)
-            || (!self.comms.is_empty() && matches(&self.comms, comm(pid)))
-            || (!self.exes.is_empty() && matches(&self.exes, exe(pid)))
+            || (!self.names.comms.is_empty() && matches(&self.names.comms, comm(pid)))
+            || (!self.names.exes.is_empty() && matches(&self.names.exes, exe(pid)))
     }
 
     pub fn excludes(&self, pid: u32) -> bool {
@@ -56,9 +52,28 @@ impl Selection {
         })
     }
 
-    /// The first PID that names no process.
-    pub fn missing_pid(&self) -> Option<u32> {
-        self.pids.iter().copied().find(|pid| !process::is_alive(*pid))
+    /// Makes all PIDs our own: one that only a process in a container has, inside it, is taken for that process.
+    pub fn translate(&mut self) -> Result<(), String> {
+        for pid in &mut self.pids {
+            if process::is_alive(*pid) {
+                continue;
+            }
+            *pid = match process::numbered_inside(*pid)[..] {
+                [one] => {
+                    tracing::info!("PID {pid} is that of a process in a container: {one} here");
+                    one
+                }
+                [] => return Err(format!("no process has PID {pid}: `ps -e` lists those that run")),
+                ref several => {
+                    let several: Vec<String> = several.iter().map(u32::to_string).collect();
+                    return Err(format!(
+                        "PID {pid} exists in several containers: choose one of {}",
+                        several.join(", ")
+                    ));
+                }
+            };
+        }
+        Ok(())
     }
 }
 

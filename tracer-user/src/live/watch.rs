@@ -81,7 +81,7 @@ fn tally(survey: &mut Survey, pids: &[u32]) -> Vec<Verdicts> {
     let mut counts: BTreeMap<(Option<String>, &'static str), u64> = BTreeMap::new();
     for pid in pids {
         // One that has ended meanwhile has none.
-        let verdicts: BTreeSet<_> = doctor::judge(survey, *pid).unwrap_or_default().into_iter().collect();
+        let verdicts: BTreeSet<_> = doctor::judge(survey, *pid).into_iter().collect();
         for verdict in verdicts {
             *counts.entry(verdict).or_default() += 1;
         }

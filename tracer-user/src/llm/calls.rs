@@ -11,7 +11,7 @@ use super::{
     facts,
     json::Ending,
     pace::Pace,
-    recognise::{Options, Target, has_header},
+    recognise::{Options, Target},
     trace_context::trace_parent,
 };
 use crate::{
@@ -446,7 +446,7 @@ impl Open {
         if let Some(provider) = &self.provider {
             return provider.clone();
         }
-        let is_litellm = self.response_head.as_ref().is_some_and(|head| has_header(&head.headers, "x-litellm-call-id"));
+        let is_litellm = self.response_head.as_ref().is_some_and(|head| head.headers.has("x-litellm-call-id"));
         Cow::Borrowed(if is_litellm { "litellm" } else { dialect.provider() })
     }
 

@@ -94,17 +94,13 @@ impl Form {
 
     fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
         let seen = self.seen?;
-        // Names are mostly empty, and comparing two empty slices by a library's vector code can cost as much as the rest.
-        if name.len() != self.name.len() || !begins_with(name, &self.name) {
+        // Names are mostly empty: nothing is called to compare them then.
+        if name.len() != self.name.len() || (!name.is_empty() && name != self.name) {
             return None;
         }
         let (mut rest, mut done) = (event, 0);
         for free in &self.free {
-            let fixed = &self.fixed[done..free.after as usize];
-            if !begins_with(rest, fixed) {
-                return None;
-            }
-            rest = &rest[fixed.len()..];
+            rest = rest.strip_prefix(&self.fixed[done..free.after as usize])?;
             done = free.after as usize;
             let length = match free.kind {
                 Kind::Number => number_length(rest)?,
@@ -113,19 +109,9 @@ impl Form {
             };
             rest = &rest[length..];
         }
-        let fixed = &self.fixed[done..];
-        let ends = begins_with(rest, fixed) && rest[fixed.len()..].iter().all(u8::is_ascii_whitespace);
-        ends.then_some(seen)
+        let rest = rest.strip_prefix(&self.fixed[done..])?;
+        rest.iter().all(u8::is_ascii_whitespace).then_some(seen)
     }
-}
-
-/// `starts_with` by words: the pieces are short, and there are several in each event.
-fn begins_with(bytes: &[u8], fixed: &[u8]) -> bool {
-    let Some(bytes) = bytes.get(..fixed.len()) else { return false };
-    let (words, rest) = bytes.as_chunks::<8>();
-    let (fixed_words, fixed_rest) = fixed.as_chunks::<8>();
-    let equal = |(word, fixed): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*word) == u64::from_ne_bytes(*fixed);
-    words.iter().zip(fixed_words).all(equal) && rest.iter().zip(fixed_rest).all(|(byte, fixed)| byte == fixed)
 }
 
 #[cfg(test)]

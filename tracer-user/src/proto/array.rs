@@ -1,8 +1,9 @@
 //! One JSON array of objects whose elements come one by one, as Gemini streams them by default.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::{Limits, Piece, body::Item, sse::Likeness};
+use super::{Limits, Piece, body::Item, sse::Likeness, view::View};
+use crate::json::string_end;
 
 /// White space before the first element that is waited for.
 const MOST_SPACE: usize = 64;
@@ -46,7 +47,7 @@ enum Trail {
 }
 
 impl Array {
-    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -70,8 +71,8 @@ impl Array {
                     at += 1;
                 }
                 State::Element { .. } => {
-                    let end = self.scan(bytes, at);
-                    self.hold(bytes, at, end, limits, sink);
+                    let end = self.scan(&bytes, at);
+                    self.hold(bytes.part(at..end), limits, sink);
                     at = end;
                 }
                 State::Searching(trail) => {
@@ -116,18 +117,17 @@ impl Array {
     fn scan(&mut self, bytes: &[u8], mut at: usize) -> usize {
         let State::Element { mut depth, mut string, mut escaped } = self.state else { return at };
         while at < bytes.len() {
-            if escaped {
-                escaped = false;
-                at += 1;
-            } else if string {
-                let Some(length) = memchr::memchr2(b'"', b'\\', &bytes[at..]) else {
-                    at = bytes.len();
-                    break;
-                };
-                at += length;
-                escaped = bytes[at] == b'\\';
-                string = escaped;
-                at += 1;
+            if string {
+                match string_end(bytes, at, escaped) {
+                    Ok(end) => {
+                        (string, escaped) = (false, false);
+                        at = end + 1;
+                    }
+                    Err(cut) => {
+                        escaped = cut;
+                        at = bytes.len();
+                    }
+                }
             } else {
                 match bytes[at] {
                     b'"' => string = true,
@@ -149,18 +149,18 @@ impl Array {
     }
 
     /// Takes a part of the element, and tells the element once it is whole.
-    fn hold(&mut self, bytes: &Bytes, start: usize, end: usize, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn hold(&mut self, part: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         let whole = self.state == State::Between;
         if self.skipping {
-            self.dropped += (end - start) as u64;
-        } else if self.partial.len() + (end - start) > limits.element_bytes {
-            self.dropped += (self.partial.len() + end - start) as u64;
+            self.dropped += part.len() as u64;
+        } else if self.partial.len() + part.len() > limits.element_bytes {
+            self.dropped += (self.partial.len() + part.len()) as u64;
             self.partial = BytesMut::new();
             self.skipping = true;
         } else if whole && self.partial.is_empty() {
-            return sink(Item::Piece(Piece::Element(bytes.slice(start..end))));
+            return sink(Item::Piece(Piece::Element(part.keep())));
         } else {
-            self.partial.extend_from_slice(&bytes[start..end]);
+            self.partial.extend_from_slice(&part);
         }
         if whole {
             match std::mem::take(&mut self.skipping) {

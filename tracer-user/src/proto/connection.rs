@@ -79,19 +79,19 @@ impl Connection {
             Protocol::Http2 => self.push_http2(at, direction, bytes, out),
             Protocol::Undecided => {
                 self.learn_role(direction, &bytes);
-                self.push_http1(at, direction, bytes.clone(), out);
+                self.push_http1(at, direction, &bytes, out);
                 match self.http1.protocol() {
                     Protocol::Undecided => self.push_http2(at, direction, bytes, out),
                     _ => self.http2 = None,
                 }
             }
             Protocol::Http1 | Protocol::WebSocket | Protocol::Realtime | Protocol::Other => {
-                self.push_http1(at, direction, bytes, out);
+                self.push_http1(at, direction, &bytes, out);
             }
         }
     }
 
-    fn push_http1(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
+    fn push_http1(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
         if direction == self.requests {
             self.http1.push_request(at, bytes, &self.limits, out);
         } else {

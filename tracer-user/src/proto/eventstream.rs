@@ -4,9 +4,9 @@
 //! name as u8, name, type as u8, value); payload; CRC-32 of everything before. All numbers are big-endian.
 //! <https://smithy.io/2.0/aws/amazon-eventstream.html>
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
-use super::{Limits, Piece, body::Item, sse::Likeness};
+use super::{Limits, Piece, body::Item, sse::Likeness, view::View};
 
 pub(super) const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
@@ -33,8 +33,7 @@ enum State {
 }
 
 impl EventStream {
-    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
-        let mut input = bytes.clone();
+    pub(super) fn push(&mut self, mut input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         while !input.is_empty() {
             match self.state {
                 State::Reading => self.read(&mut input, limits, sink),
@@ -48,7 +47,7 @@ impl EventStream {
                         self.report_dropped(sink);
                     }
                 }
-                State::Searching => self.search(&mut input, sink),
+                State::Searching => self.search(&mut input, limits, sink),
             }
         }
     }
@@ -67,7 +66,7 @@ impl EventStream {
         self.report_dropped(sink);
     }
 
-    fn read(&mut self, input: &mut Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn read(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         let direct = self.partial.is_empty() && input.len() >= PRELUDE;
         if !direct {
             self.hold(PRELUDE, input);
@@ -88,22 +87,25 @@ impl EventStream {
                 self.hold(total, input);
                 if self.partial.len() == total {
                     let message = self.partial.split().freeze();
-                    self.message(message, sink);
+                    self.message(View::of(&message), sink);
                 }
             }
         }
     }
 
     /// Keeps the beginning of `input` until so many bytes are held.
-    fn hold(&mut self, wanted: usize, input: &mut Bytes) {
+    fn hold(&mut self, wanted: usize, input: &mut View<'_>) {
         let part = wanted.saturating_sub(self.partial.len()).min(input.len());
         self.partial.extend_from_slice(&input[..part]);
         input.advance(part);
     }
 
-    fn search(&mut self, input: &mut Bytes, sink: &mut impl FnMut(Item)) {
+    fn search(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         if !self.partial.is_empty() {
-            *input = [&self.partial.split()[..], input].concat().into();
+            self.partial.extend_from_slice(input);
+            input.clear();
+            let joined = self.partial.split().freeze();
+            return self.push(View::of(&joined), limits, sink);
         }
         let found = input.windows(PRELUDE).position(|window| total_length(window).is_some());
         let passed = found.unwrap_or(input.len().saturating_sub(PRELUDE - 1));
@@ -119,8 +121,8 @@ impl EventStream {
     }
 
     /// A message whose checksum is wrong, or whose headers make no sense, is dropped; its length was proven.
-    fn message(&mut self, message: Bytes, sink: &mut impl FnMut(Item)) {
-        match piece(&message) {
+    fn message(&mut self, message: View<'_>, sink: &mut impl FnMut(Item)) {
+        match piece(message) {
             Some(piece) => sink(Item::Piece(piece)),
             None => {
                 self.dropped += message.len() as u64;
@@ -159,31 +161,35 @@ fn number(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The event or exception that a whole message is.
-fn piece(message: &Bytes) -> Option<Piece> {
+fn piece(message: View<'_>) -> Option<Piece> {
     let end = message.len() - CHECKSUM;
     if crc32fast::hash(&message[..end]) as usize != number(&message[end..])? {
         return None;
     }
     let headers_end = PRELUDE + number(&message[4..8])?;
-    let mut headers = message.slice(PRELUDE..headers_end);
-    let (mut exception, mut name) = (false, Bytes::new());
+    let mut headers = message.part(PRELUDE..headers_end);
+    let (mut exception, mut name) = (false, None);
     while !headers.is_empty() {
         let (header, value) = header(&mut headers)?;
         match &header[..] {
             // `error` is one that the service does not model; it has a code in place of a type.
             b":message-type" => exception = matches!(&value[..], b"exception" | b"error"),
-            b":event-type" | b":exception-type" | b":error-code" => name = value,
+            b":event-type" | b":exception-type" | b":error-code" => name = Some(value),
             _ => {}
         }
     }
-    Some(Piece::Message { name, data: message.slice(headers_end..end), exception })
+    let name = name.map_or_else(Bytes::new, |name| name.keep());
+    Some(Piece::Message { name, data: message.part(headers_end..end).keep(), exception })
 }
 
 /// Takes one header from the front. A value that is no string is told as its bytes.
-fn header(rest: &mut Bytes) -> Option<(Bytes, Bytes)> {
-    let length = usize::from(rest.try_get_u8().ok()?);
+fn header<'a>(rest: &mut View<'a>) -> Option<(View<'a>, View<'a>)> {
+    let length = usize::from(*rest.first()?);
+    rest.advance(1);
     let name = take(rest, length)?;
-    let length = match rest.try_get_u8().ok()? {
+    let kind = *rest.first()?;
+    rest.advance(1);
+    let length = match kind {
         // true, false
         0 | 1 => 0,
         // byte, short, int, long
@@ -193,7 +199,7 @@ fn header(rest: &mut Bytes) -> Option<(Bytes, Bytes)> {
         // a time is a long
         5 | 8 => 8,
         // bytes, string
-        6 | 7 => usize::from(rest.try_get_u16().ok()?),
+        6 | 7 => usize::from(u16::from_be_bytes(take(rest, 2)?.first_chunk().copied()?)),
         // uuid
         9 => 16,
         _ => return None,
@@ -201,6 +207,6 @@ fn header(rest: &mut Bytes) -> Option<(Bytes, Bytes)> {
     Some((name, take(rest, length)?))
 }
 
-fn take(rest: &mut Bytes, length: usize) -> Option<Bytes> {
+fn take<'a>(rest: &mut View<'a>, length: usize) -> Option<View<'a>> {
     (length <= rest.len()).then(|| rest.split_to(length))
 }

@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
 
-use super::{Limits, Part, Piece, body::Item};
+use super::{Limits, Part, Piece, body::Item, view::View};
 
 /// Longest boundary (RFC 2046 section 5.1.1).
 const MOST_BOUNDARY: usize = 70;
@@ -49,8 +49,8 @@ impl Form {
         Some(Self { delimiter, partial: BytesMut::from(&b"\r\n"[..]), state: State::Preamble })
     }
 
-    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
-        let mut input = bytes.clone();
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        let mut input = bytes.keep();
         while !input.is_empty() {
             match &mut self.state {
                 State::Preamble | State::Content(_) => self.content(&mut input, limits, sink),

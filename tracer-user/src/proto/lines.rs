@@ -1,8 +1,8 @@
 //! Bodies of one JSON text a line (NDJSON, JSON Lines).
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::{Limits, Piece, body::Item};
+use super::{Limits, Piece, body::Item, view::View};
 
 /// A line ends with LF; a CR before it is JSON white space and is removed. Blank lines are skipped.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         let mut start = 0;
         while start < bytes.len() {
             let Some(length) = memchr::memchr(b'\n', &bytes[start..]) else {
@@ -27,14 +27,14 @@ impl Lines {
                 self.skipping = false;
                 self.report_dropped(sink);
             } else if self.partial.is_empty() {
-                emit(bytes.slice(start..end), sink);
+                emit(bytes.part(start..end), sink);
             } else {
                 self.hold(&bytes[start..end], limits);
                 if self.skipping {
                     self.skipping = false;
                     self.report_dropped(sink);
                 } else {
-                    emit(self.partial.split().freeze(), sink);
+                    emit(View::of(&self.partial.split().freeze()), sink);
                 }
             }
             start = end + 1;
@@ -52,7 +52,7 @@ impl Lines {
     pub(super) fn finish(&mut self, complete: bool, sink: &mut impl FnMut(Item)) {
         let line = self.partial.split().freeze();
         if complete && !self.skipping {
-            emit(line, sink);
+            emit(View::of(&line), sink);
         }
         self.report_dropped(sink);
     }
@@ -76,11 +76,9 @@ impl Lines {
     }
 }
 
-fn emit(mut line: Bytes, sink: &mut impl FnMut(Item)) {
-    if line.last() == Some(&b'\r') {
-        line.truncate(line.len() - 1);
-    }
+fn emit(line: View<'_>, sink: &mut impl FnMut(Item)) {
+    let end = line.len() - usize::from(line.last() == Some(&b'\r'));
     if !line.iter().all(u8::is_ascii_whitespace) {
-        sink(Item::Piece(Piece::Line(line)));
+        sink(Item::Piece(Piece::Line(line.part(0..end).keep())));
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Limits, Piece, body::Item};
+use super::{Limits, Piece, body::Item, view::View};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -19,19 +19,19 @@ pub(super) struct Sse {
     /// A line was read: a byte order mark can no longer come.
     begun: bool,
     event: Bytes,
-    data: Data,
+    /// The event's only `data` field so far.
+    data: Option<Bytes>,
+    /// Several `data` fields, with line ends between them.
+    joined: BytesMut,
     recovery: Recovery,
     /// Bytes of the event that is being dropped.
     dropped: u64,
 }
 
-/// The `data` field of the event being read.
-#[derive(Default)]
-enum Data {
-    #[default]
-    None,
-    One(Bytes),
-    Joined(BytesMut),
+/// The fields that matter.
+enum Name {
+    Data,
+    Event,
 }
 
 #[derive(Default, PartialEq, Eq, Clone, Copy)]
@@ -45,21 +45,22 @@ enum Recovery {
 }
 
 impl Sse {
-    pub(super) fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        let bytes = input.bytes();
         let mut start = 0;
         if self.skip_line_feed && !bytes.is_empty() {
             self.skip_line_feed = false;
             start = usize::from(bytes[0] == b'\n');
         }
-        while start < bytes.len() {
-            let rest = &bytes[start..];
+        while let Some(first) = bytes.get(start) {
             // Every event has a blank line, where no search is needed.
-            let blank = (rest[0] == b'\n').then_some(0);
-            let Some(length) = blank.or_else(|| memchr::memchr2(b'\n', b'\r', rest)) else {
-                self.hold(rest, limits);
-                return;
+            let end = match first {
+                b'\n' => start,
+                _ => match memchr::memchr2(b'\n', b'\r', &bytes[start..]) {
+                    Some(length) => start + length,
+                    None => return self.hold(&bytes[start..], limits),
+                },
             };
-            let end = start + length;
             let mut next = end + 1;
             if bytes[end] == b'\r' {
                 match bytes.get(next) {
@@ -69,11 +70,11 @@ impl Sse {
                 }
             }
             if self.partial.is_empty() {
-                self.line(bytes, start, end, limits, sink);
+                self.line(input.part(start..end), limits, sink);
             } else {
                 self.hold(&bytes[start..end], limits);
                 let line = self.partial.split().freeze();
-                self.line(&line, 0, line.len(), limits, sink);
+                self.line(View::of(&line), limits, sink);
             }
             start = next;
         }
@@ -101,7 +102,7 @@ impl Sse {
     pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) {
         let line = self.partial.split().freeze();
         if complete && !line.is_empty() {
-            self.line(&line, 0, line.len(), limits, sink);
+            self.line(View::of(&line), limits, sink);
         }
         if self.recovery == Recovery::Reading {
             self.dispatch(sink);
@@ -129,98 +130,88 @@ impl Sse {
         self.partial.extend_from_slice(part);
     }
 
-    fn line(&mut self, source: &Bytes, mut start: usize, end: usize, limits: &Limits, sink: &mut impl FnMut(Item)) {
-        match self.recovery {
-            Recovery::Reading => {}
-            Recovery::InLine => {
-                self.dropped += (end - start) as u64;
-                self.recovery = Recovery::InEvent;
-                return;
-            }
-            Recovery::InEvent => {
-                self.dropped += (end - start) as u64;
-                if start == end {
-                    self.recovery = Recovery::Reading;
-                    self.report_dropped(sink);
-                }
-                return;
-            }
+    fn line(&mut self, mut line: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+        if self.recovery != Recovery::Reading {
+            return self.passed_line(&line, sink);
         }
         if !self.begun {
             self.begun = true;
-            if source[start..end].starts_with(BYTE_ORDER_MARK) {
-                start += BYTE_ORDER_MARK.len();
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.advance(BYTE_ORDER_MARK.len());
             }
         }
-        let line = &source[start..end];
-        match line {
-            [] => self.dispatch(sink),
-            [b':', ..] => sink(Item::Piece(Piece::Comment)),
-            _ => {
-                let colon = match line {
-                    [b'd', b'a', b't', b'a', b':', ..] => Some(4),
-                    [b'e', b'v', b'e', b'n', b't', b':', ..] => Some(5),
-                    _ => memchr::memchr(b':', line),
-                };
-                let name = &line[..colon.unwrap_or(line.len())];
-                let value = match colon {
-                    None => end,
-                    Some(colon) => start + colon + 1 + usize::from(line.get(colon + 1) == Some(&b' ')),
-                };
-                match name {
-                    b"data" => self.append(source.slice(value..end), limits),
-                    b"event" => self.event = source.slice(value..end),
-                    _ => {}
-                }
-            }
+        let (name, colon) = match line.bytes() {
+            [] => return self.dispatch(sink),
+            [b':', ..] => return sink(Item::Piece(Piece::Comment)),
+            [b'd', b'a', b't', b'a', b':', ..] => (Name::Data, 4),
+            [b'e', b'v', b'e', b'n', b't', b':', ..] => (Name::Event, 5),
+            // Without a colon the whole line is the name.
+            b"data" => (Name::Data, 4),
+            b"event" => (Name::Event, 5),
+            _ => return,
+        };
+        line.advance((colon + 1).min(line.len()));
+        if line.first() == Some(&b' ') {
+            line.advance(1);
+        }
+        match name {
+            Name::Data => self.append(line, limits),
+            Name::Event => self.event = line.keep(),
         }
     }
 
-    fn append(&mut self, value: Bytes, limits: &Limits) {
-        let held = match &self.data {
-            Data::None => 0,
-            Data::One(first) => first.len() + 1,
-            Data::Joined(joined) => joined.len() + 1,
-        };
+    /// A line of an event that is not read.
+    fn passed_line(&mut self, line: &[u8], sink: &mut impl FnMut(Item)) {
+        self.dropped += line.len() as u64;
+        if self.recovery == Recovery::InLine {
+            self.recovery = Recovery::InEvent;
+        } else if line.is_empty() {
+            self.recovery = Recovery::Reading;
+            self.report_dropped(sink);
+        }
+    }
+
+    fn append(&mut self, value: View<'_>, limits: &Limits) {
+        let held = self.held();
         if held + value.len() > limits.sse_event_bytes {
             self.dropped += value.len() as u64;
             self.abandon_event();
             self.recovery = Recovery::InEvent;
-            return;
+        } else if held == 0 {
+            self.data = Some(value.keep());
+        } else {
+            if let Some(first) = self.data.take() {
+                self.joined.extend_from_slice(&first);
+            }
+            self.joined.extend_from_slice(b"\n");
+            self.joined.extend_from_slice(&value);
         }
-        self.data = match std::mem::take(&mut self.data) {
-            Data::None => Data::One(value),
-            Data::One(first) => {
-                let mut joined = BytesMut::with_capacity(first.len() + 1 + value.len());
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(b"\n");
-                joined.extend_from_slice(&value);
-                Data::Joined(joined)
-            }
-            Data::Joined(mut joined) => {
-                joined.extend_from_slice(b"\n");
-                joined.extend_from_slice(&value);
-                Data::Joined(joined)
-            }
-        };
+    }
+
+    /// Bytes of the `data` fields so far, each with a line end behind it.
+    fn held(&self) -> usize {
+        match &self.data {
+            Some(data) => data.len() + 1,
+            None if self.joined.is_empty() => 0,
+            None => self.joined.len() + 1,
+        }
     }
 
     /// An event without any `data` line is none.
     fn dispatch(&mut self, sink: &mut impl FnMut(Item)) {
         let event = std::mem::take(&mut self.event);
-        match std::mem::take(&mut self.data) {
-            Data::None => {}
-            Data::One(data) => sink(Item::Piece(Piece::Sse { event, data })),
-            Data::Joined(data) => sink(Item::Piece(Piece::Sse { event, data: data.freeze() })),
-        }
+        let data = match self.data.take() {
+            None if self.joined.is_empty() => return,
+            None => self.joined.split().freeze(),
+            Some(data) => data,
+        };
+        sink(Item::Piece(Piece::Sse { event, data }));
     }
 
     fn abandon_event(&mut self) {
-        self.dropped += match std::mem::take(&mut self.data) {
-            Data::None => 0,
-            Data::One(data) => data.len() as u64,
-            Data::Joined(data) => data.len() as u64,
-        };
+        self.dropped += self.held().saturating_sub(1) as u64;
+        self.data = None;
+        self.joined = BytesMut::new();
         self.event = Bytes::new();
     }
 

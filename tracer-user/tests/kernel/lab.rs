@@ -15,7 +15,8 @@ use std::{
 };
 
 use llmtap::capture::{
-    Counters, Direction, Event, Options, ProcessNotice, RingReader, TargetMode, Tracer, program::AttachMode,
+    Counters, Direction, Event, LoadError, Options, ProcessNotice, RingReader, TargetMode, Tracer, program::AttachMode,
+    target::Names,
 };
 
 /// How long to read on after the target has ended.
@@ -99,7 +100,7 @@ impl Lab {
         &self.program
     }
 
-    fn library(&self) -> PathBuf {
+    pub fn library(&self) -> PathBuf {
         let output = Command::new("ldd").arg(&self.program).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find(|line| line.contains("libssl")).unwrap();
@@ -139,6 +140,34 @@ impl Lab {
         let verdict = tracer.attach_file(library);
         assert_eq!(verdict.hooked.len(), 1, "{verdict:?}");
         started(&mut tracer, command, libraries, |_, _| {})
+    }
+
+    /// Runs any command that tells its traffic, under a tracer with hooks of the caller's choice.
+    pub fn run_with(&self, tracer: &mut Tracer, command: &[&OsStr], libraries: Option<&Path>) -> Run {
+        started(tracer, command, libraries, |_, _| {})
+    }
+
+    /// Runs a command with nothing hooked before, each program held at its start.
+    pub fn run_held(&self, command: &[&OsStr]) -> Option<Run> {
+        let mut tracer = Tracer::load(&Options::default()).unwrap();
+        if let Err(error) = tracer.hold_programs(&Names::default()) {
+            eprintln!("skipped: programs cannot be held here: {error}");
+            return None;
+        }
+        Some(started(&mut tracer, command, None, |_, _| {}))
+    }
+
+    /// Runs any command that tells its traffic, with the plaintext of a TCP port read and no library hooked. `None`: not
+    /// on this kernel.
+    pub fn run_plaintext(&self, port: u16, command: &[&OsStr]) -> Option<Run> {
+        match Tracer::load(&Options { plaintext: vec![port], ..Options::default() }) {
+            Ok(mut tracer) => Some(started(&mut tracer, command, None, |_, _| {})),
+            Err(LoadError::Plaintext(why)) => {
+                println!("skipped: {why}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub fn run_in_cgroup(&self, cgroup: &Path, scenario: &str) -> Run {

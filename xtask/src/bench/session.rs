@@ -137,7 +137,10 @@ impl Session {
         let parser = children
             .split_whitespace()
             .filter_map(|pid| pid.parse().ok())
-            .find(|pid| executable(*pid).is_ok_and(|path| path == own))
+            .filter(|pid| executable(*pid).is_ok_and(|path| path == own))
+            .find(|pid| {
+                fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() != "llmtap-keeper")
+            })
             .context("llmtap has no parsing half")?;
         Ok([Process(tracer), Process(parser)])
     }

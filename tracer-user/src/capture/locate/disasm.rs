@@ -5,7 +5,7 @@
 //! constant, an address in its frame, or a pointer loaded through its first argument. What the reading cannot follow
 //! becomes `Unknown`, so that a conclusion is drawn only from instructions that were understood.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
 use iced_x86::{
     Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
@@ -17,6 +17,8 @@ use super::{Emulated, Register, Site};
 
 /// Instructions read in one function. The largest slot function seen has 150, `ssl3_read_bytes` is not read.
 const MAX_INSTRUCTIONS: usize = 600;
+/// Bytes of one function that are read line by line. `gnutls_record_send2` has 1,300.
+const MAX_FUNCTION: usize = 64 << 10;
 /// Paths that wait to be read at one time.
 const MAX_PATHS: usize = 64;
 /// Instructions passed over in search of a good site; the farthest one seen is the fourth.
@@ -133,6 +135,43 @@ pub(super) fn read_callee(elf: &Elf<'_>, call: &Call) -> Option<Reading> {
     Some(read_from(elf, entry, state, Bounds::SLOT_FUNCTION))
 }
 
+/// The calls of the function that takes up `range`, and its jumps to others, from one line to the next: what a computed
+/// jump leads to is read too. Values are those since the last place that a jump inside the function may lead to.
+pub(super) fn calls_in(elf: &Elf<'_>, range: Range<u64>) -> Vec<Call> {
+    let code = elf.code(range.start).unwrap_or_default();
+    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX).min(MAX_FUNCTION);
+    let code = code.get(..length.min(code.len())).unwrap_or_default();
+    let instructions = || Decoder::with_ip(64, code, range.start, DecoderOptions::NONE).into_iter();
+    let inside: HashSet<u64> = instructions().filter(is_near).map(|branch| branch.near_branch_target()).collect();
+    let mut calls = Vec::new();
+    let mut factory = InstructionInfoFactory::new();
+    let mut state = State::at_entry();
+    for instruction in instructions() {
+        if inside.contains(&instruction.ip()) {
+            state = State::unknown();
+        }
+        match instruction.flow_control() {
+            FlowControl::Next => state.step(&instruction, &mut factory),
+            FlowControl::Call => {
+                calls.push(state.call(Callee::Address(instruction.near_branch_target()), 0));
+                state.after_call();
+            }
+            FlowControl::IndirectCall => {
+                calls.push(state.call(Callee::Value(state.operand(&instruction, 0)), 0));
+                state.after_call();
+            }
+            FlowControl::ConditionalBranch => {}
+            _ => {
+                if is_near(&instruction) && !range.contains(&instruction.near_branch_target()) {
+                    calls.push(state.call(Callee::Address(instruction.near_branch_target()), 8));
+                }
+                state = State::unknown();
+            }
+        }
+    }
+    calls
+}
+
 fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Reading {
     let mut reading = Reading {
         calls: Vec::new(),
@@ -235,7 +274,8 @@ pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> 
     }
     let at_entry = State::at_entry().located(arguments)?;
     let reading = read(elf, entry);
-    let fallback = Site { offset, registers: at_entry, emulated: None };
+    let first = Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).decode();
+    let fallback = Site { offset, registers: at_entry, emulated: emulated(&first, elf) };
     let better = || {
         let mut state = State::at_entry();
         let mut factory = InstructionInfoFactory::new();
@@ -346,8 +386,12 @@ fn is_near(instruction: &Instruction) -> bool {
 }
 
 impl State {
+    fn unknown() -> Self {
+        Self { registers: [Value::Unknown; 16], frame: Vec::new() }
+    }
+
     fn at_entry() -> Self {
-        let mut state = Self { registers: [Value::Unknown; 16], frame: Vec::new() };
+        let mut state = Self::unknown();
         for (index, register) in (0..).zip(ARGUMENTS) {
             state.set(register, Value::Argument(index));
         }
@@ -374,7 +418,8 @@ impl State {
         }
         // A write of 32 bits clears the upper half, a shorter one keeps the rest.
         self.registers[full.number()] = match (register.size(), value) {
-            (8, value) | (4, value @ (Value::Low(_) | Value::Constant(_) | Value::Result)) => value,
+            (8, value) | (4, value @ (Value::Low(_) | Value::Result)) => value,
+            (4, Value::Constant(constant)) => Value::Constant(constant & u64::from(u32::MAX)),
             (4, Value::Argument(index)) => Value::Low(index),
             _ => Value::Unknown,
         };
@@ -512,6 +557,10 @@ impl State {
                 if instruction.op1_kind() == OpKind::Register && destination == instruction.op1_register() =>
             {
                 Some(Value::Constant(0))
+            }
+            // The short way of writing -1.
+            Mnemonic::Or if self.operand(instruction, 1) == Value::Constant(u64::MAX) => {
+                Some(Value::Constant(u64::MAX))
             }
             Mnemonic::Add | Mnemonic::Sub => match (self.operand(instruction, 0), self.operand(instruction, 1)) {
                 (Value::Frame(at), Value::Constant(by)) if instruction.mnemonic() == Mnemonic::Add => {

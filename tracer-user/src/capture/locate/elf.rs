@@ -143,10 +143,11 @@ impl<'a> Elf<'a> {
         self.constants().any(|bytes| finder.find(bytes).is_some())
     }
 
-    pub(super) fn has_section(&self, name: &[u8]) -> bool {
-        let Ok(header) = Header::parse(self.data) else { return false };
-        let Ok(table) = header.sections(LE, self.data) else { return false };
-        table.section_by_name(LE, name).is_some()
+    /// The address and the bytes of a section.
+    pub(super) fn section(&self, name: &[u8]) -> Option<(u64, &'a [u8])> {
+        let table = Header::parse(self.data).ok()?.sections(LE, self.data).ok()?;
+        let (_, section) = table.section_by_name(LE, name)?;
+        Some((section.sh_addr(LE), section.data(LE, self.data).ok()?))
     }
 
     /// The addresses of the functions that this file defines under `names`, in their order.
@@ -186,16 +187,19 @@ impl<'a> Elf<'a> {
     /// The `N` pointers from `address` on, as the dynamic linker leaves them on x86-64. `None` for what it writes from elsewhere
     /// (an undefined symbol) and for what is no pointer.
     pub(super) fn pointers<const N: usize>(&self, address: u64) -> [Option<u64>; N] {
+        let places: [u64; N] = std::array::from_fn(|index| address.wrapping_add(8 * index as u64));
         let mut found = [None; N];
+        found.iter_mut().zip(self.pointers_at(&places)).for_each(|(slot, pointer)| *slot = pointer);
+        found
+    }
+
+    /// The same for places in ascending order, in one pass over the relocations.
+    pub(super) fn pointers_at(&self, places: &[u64]) -> Vec<Option<u64>> {
+        let mut found = vec![None; places.len()];
         let stored = |index: usize| -> Option<u64> {
-            let bytes = self.bytes(address.checked_add(8 * index as u64)?)?;
-            Some(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?))
+            Some(u64::from_le_bytes(*self.bytes(*places.get(index)?)?.first_chunk()?))
         };
-        let index_of = |at: u64| -> Option<usize> {
-            let distance = at.checked_sub(address)?;
-            let index = usize::try_from(distance / 8).ok()?;
-            (distance % 8 == 0 && index < N).then_some(index)
-        };
+        let index_of = |at: u64| places.binary_search(&at).ok();
         if self.fixed {
             for (index, slot) in found.iter_mut().enumerate() {
                 *slot = stored(index);
@@ -219,6 +223,23 @@ impl<'a> Elf<'a> {
             }
         }
         found
+    }
+
+    /// Where data points to `address`, as the dynamic linker leaves it on x86-64; also words that only look like it.
+    pub(super) fn pointers_to(&self, address: u64) -> impl Iterator<Item = u64> + '_ {
+        let relocated = self.table::<Relocation>(elf::DT_RELA, elf::DT_RELASZ).iter().filter(move |relocation| {
+            relocation.r_type(LE, false) == elf::R_X86_64_RELATIVE && relocation.r_addend(LE).cast_unsigned() == address
+        });
+        let mut left = self.data.len();
+        let writable = self.loads.iter().filter(|s| s.p_flags(LE).0 & elf::PF_W.0 != 0);
+        let writable = writable.filter_map(|s| Some((s.p_vaddr(LE), s.data(LE, self.data).ok()?)));
+        let stored = writable.map_while(move |(start, bytes)| {
+            left = left.checked_sub(bytes.len())?;
+            let words = bytes.as_chunks().0.iter().enumerate();
+            let found = words.filter(move |(_, word)| u64::from_le_bytes(**word) == address);
+            Some(found.filter_map(move |(index, _)| start.checked_add(8 * index as u64)))
+        });
+        relocated.map(|relocation| relocation.r_offset(LE)).chain(stored.flatten())
     }
 
     fn dynamic_symbol(&self, index: u32) -> Option<u64> {

@@ -19,6 +19,7 @@ mod go;
 mod method;
 mod openssl;
 mod rustls;
+mod unhooked;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,8 @@ pub struct Hooks {
     pub clear: Option<Site>,
     /// `SSL_ctrl(ssl, command, larg, parg)`: command 55, type 0 sets the server name to the string `parg`.
     pub ctrl: Option<Site>,
-    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL).
+    /// `SSL_set_tlsext_host_name(ssl, name)`, where it is a function (BoringSSL); `gnutls_server_name_set(session, type,
+    /// name, length)`.
     pub host_name: Option<Site>,
     /// `SSL_sendfile(ssl, fd, offset, size, flags)`: sends bytes that pass no buffer of the process. The result is
     /// their number.
@@ -50,6 +52,15 @@ pub struct Hooks {
     pub stripped: Option<Stripped>,
     /// Probes of stacks whose functions are not of OpenSSL's form.
     pub probes: Vec<Probe>,
+}
+
+impl Hooks {
+    /// Whether they stand in inner functions that all exported ones call, on instructions that the kernel emulates.
+    pub fn are_inner(&self) -> bool {
+        let is_record = |entry: &Entry| matches!(entry.function, Function::ReceiveRecord | Function::SendRecord);
+        let is_go = |probe: &Probe| probe.program == Program::GoWrite;
+        self.method.is_some() || self.exported.iter().any(is_record) || self.probes.iter().any(is_go)
+    }
 }
 
 /// A probe with an eBPF program of its own.
@@ -65,13 +76,59 @@ pub struct Probe {
 
 /// The eBPF programs that [`Probe`]s name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Program {}
+pub enum Program {
+    GoWrite,
+    GoRead,
+    GoClose,
+    GoHandshake,
+    /// rustls is about to seal a record.
+    RecordSealed(RecordPlace),
+    /// rustls has opened a record.
+    RecordOpened(RecordPlace),
+}
 
 impl Program {
     /// The function's name in the eBPF object.
     pub fn name(self) -> &'static str {
-        match self {}
+        match self {
+            Self::GoWrite => "go_write",
+            Self::GoRead => "go_read",
+            Self::GoClose => "go_close",
+            Self::GoHandshake => "go_handshake",
+            Self::RecordSealed(_) => "record_sealed",
+            Self::RecordOpened(_) => "record_opened",
+        }
     }
+
+    /// What the program looks up by the number of its place.
+    pub fn record(self) -> Option<RecordPlace> {
+        match self {
+            Self::RecordSealed(place) | Self::RecordOpened(place) => Some(place),
+            _ => None,
+        }
+    }
+}
+
+/// Where a record of rustls stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RecordPlace {
+    /// The trait object that seals the connection's records, in both directions.
+    pub object: Address,
+    /// The message to be sealed, or the result of opening one.
+    pub message: Address,
+    /// From the object to the count of records in this direction, bytes.
+    pub count_distance: i32,
+    /// Whether the count is raised when the probe is passed.
+    pub raised: bool,
+}
+
+/// A distance from what a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// By its number in instruction encodings of x86-64; 4 is the stack pointer.
+    pub register: u8,
+    /// Bytes.
+    pub offset: i32,
 }
 
 /// How one TLS stack is recognised in a file, and where its probes go. One file of this folder for each.
@@ -81,8 +138,15 @@ trait Stack: Sync {
 }
 
 /// In the order in which they are asked.
-static STACKS: [&dyn Stack; 6] =
-    [&openssl::OpenSsl, &boringssl::BoringSsl, &gnutls::GnuTls, &go::Go, &rustls::Rustls, &openssl::StrippedOpenSsl];
+static STACKS: [&dyn Stack; 7] = [
+    &openssl::OpenSsl,
+    &boringssl::BoringSsl,
+    &gnutls::GnuTls,
+    &go::Go,
+    &rustls::Rustls,
+    &openssl::StrippedOpenSsl,
+    &unhooked::Unhooked,
+];
 
 /// What symbols tell elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +195,7 @@ pub enum Peek {
     Lost,
 }
 
-/// An exported function that reads or writes.
+/// A function that reads or writes: exported, or what each of the exported ones calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub function: Function,
@@ -151,6 +215,11 @@ pub enum Function {
     WriteEx,
     /// `int SSL_write_ex2(ssl, buf, size_t len, uint64_t flags, size_t *done)`: the result is 1 on success.
     WriteEx2,
+    /// `ssize_t _gnutls_recv_int(session, content type, buf, size_t len, …)`: the result is the number of bytes.
+    ReceiveRecord,
+    /// `ssize_t _gnutls_send_tlen_int(session, content type, handshake type, epoch, buf, size_t len, …)`: the result is
+    /// the number of bytes.
+    SendRecord,
 }
 
 /// A place for a probe at or shortly after a function's entry, passed once by every call. The stack pointer is that of
@@ -263,6 +332,8 @@ pub enum Reason {
     Malformed,
     #[error("is built for an architecture that llmtap does not trace (x86-64 and aarch64, 64-bit little-endian)")]
     Architecture,
+    #[error("is larger than 1 GiB, and was not examined")]
+    TooLarge,
     #[error("holds no TLS library that llmtap knows")]
     NotTls,
     #[error("holds OpenSSL without its symbols")]
@@ -275,12 +346,22 @@ pub enum Reason {
     OldOpenSsl,
     #[error("is LibreSSL")]
     LibreSsl,
-    #[error("is GnuTLS")]
+    #[error("is GnuTLS in a form that llmtap does not know")]
     GnuTls,
-    #[error("is a Go program, whose TLS is Go's own")]
+    #[error("is NSS")]
+    Nss,
+    #[error("is a Java virtual machine, whose TLS is written in Java")]
+    Java,
+    #[error("is the Erlang virtual machine, whose TLS is written in Erlang")]
+    Otp,
+    #[error("is a Go program whose crypto/tls is of a form that llmtap does not know")]
     Go,
-    #[error("holds rustls")]
+    #[error("is a Go program built by Go 1.16 or older")]
+    OldGo,
+    #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
+    #[error("holds a rustls other than 0.23")]
+    OldRustls,
 }
 
 impl Reason {
@@ -290,6 +371,7 @@ impl Reason {
             Self::NotElf => "not_elf",
             Self::Malformed => "malformed_elf",
             Self::Architecture => "architecture",
+            Self::TooLarge => "too_large",
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
@@ -297,34 +379,71 @@ impl Reason {
             Self::OldOpenSsl => "openssl_old",
             Self::LibreSsl => "libressl",
             Self::GnuTls => "gnutls",
+            Self::Nss => "nss",
+            Self::Java => "java",
+            Self::Otp => "otp",
             Self::Go => "go",
+            Self::OldGo => "go_old",
             Self::Rustls => "rustls",
+            Self::OldRustls => "rustls_other",
         }
     }
 
     /// What the user can do, as a sentence; `None` where there is nothing to be done.
     pub fn fix(self) -> Option<&'static str> {
         match self {
-            Self::NotElf | Self::Malformed | Self::NotTls => None,
+            Self::NotElf | Self::NotTls => None,
+            Self::Malformed => Some("Install the library anew."),
+            Self::TooLarge => {
+                Some("Use a build without debug information, or one that links its TLS library dynamically.")
+            }
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
+            Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::StrippedBoringSsl | Self::Unproven | Self::LibreSsl | Self::GnuTls | Self::Go | Self::Rustls => {
+            Self::OldRustls => Some("Use a build with rustls 0.23."),
+            Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
+            Self::LibreSsl => Some("Use a build of the program that is linked with OpenSSL 1.1.1 or later."),
+            Self::Nss => Some("Use a build of the program that is linked with OpenSSL or GnuTLS."),
+            Self::Java | Self::Otp => Some(
+                "Let the program send its calls in plain HTTP to a proxy on this machine that adds TLS, and trace that \
+                 (or trace the port with --plaintext), or instrument the program with OpenTelemetry.",
+            ),
         }
     }
 
     /// Whether the file does speak TLS: such a process is told of, the others are not.
     pub fn is_tls(self) -> bool {
-        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::NotTls)
+        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::TooLarge | Self::NotTls)
     }
 }
 
 /// Finds the hooks in the ELF file whose bytes are `file`.
 pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
     let elf = elf::Elf::parse(file)?;
-    STACKS.iter().find_map(|stack| stack.hooks(&elf)).unwrap_or(Err(Reason::NotTls))
+    let mut refused = None;
+    let mut found: Option<Hooks> = None;
+    for answer in STACKS.iter().filter_map(|stack| stack.hooks(&elf)) {
+        match (answer, &mut found) {
+            (Ok(hooks), None) => found = Some(hooks),
+            // A program may hold several: the functions of one are enough for the plan, probes go beside any.
+            (Ok(hooks), Some(found)) if !hooks.probes.is_empty() => {
+                found.library = format!("{}, {}", found.library, hooks.library);
+                found.probes.extend(hooks.probes);
+            }
+            (Ok(_), Some(_)) => {}
+            (Err(reason), _) => refused = refused.or(Some(reason)),
+        }
+    }
+    found.ok_or(refused.unwrap_or(Reason::NotTls))
+}
+
+/// The return instructions of the functions behind [`Function::ReceiveRecord`] and [`Function::SendRecord`], which have no
+/// symbols: offsets in the file. `None` if one of them may end otherwise.
+pub fn record_returns(file: &[u8]) -> Option<Vec<u64>> {
+    gnutls::returns(&elf::Elf::parse(file).ok()?)
 }
 
 /// The version that a file's own text tells, as `3.0.15`: for a `libcrypto` that a `libssl` of the same process uses.
@@ -340,7 +459,8 @@ pub fn fuzz(data: &[u8]) {
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
         let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
         let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
-        for offset in sites.map(|site| site.offset).chain(returns.copied()) {
+        let probes = hooks.probes.iter().map(|probe| probe.offset);
+        for offset in sites.map(|site| site.offset).chain(returns.copied()).chain(probes) {
             assert!(offset < data.len() as u64, "a site lies inside the file");
         }
     }

@@ -3,6 +3,8 @@
 //! The truth is the symbol table that the compiler leaves for the `static` functions: [`locate`] gets the library
 //! without it.
 
+mod go;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -104,6 +106,8 @@ fn check(library: &Library, what: &str) {
             Function::Write => "SSL_write",
             Function::WriteEx => "SSL_write_ex",
             Function::WriteEx2 => "SSL_write_ex2",
+            Function::ReceiveRecord => "receive",
+            Function::SendRecord => "send",
         };
         library.check_site(name, &entry.site);
     }
@@ -200,6 +204,37 @@ fn what_cannot_be_hooked_has_a_reason() {
         let library = library!("text.c", [PIC, &[&text]].concat());
         assert_eq!(locate(&library.stripped), Err(reason));
     }
+}
+
+#[test]
+fn what_is_not_hooked_is_told_by_what_it_exports() {
+    for (name, reason) in
+        [("SSL_ImportFD", Reason::Nss), ("JNI_CreateJavaVM", Reason::Java), ("driver_output_term", Reason::Otp)]
+    {
+        let name = format!("-DNAME={name}");
+        let library = library!("name.c", [PIC, &[&name]].concat());
+        assert_eq!(locate(&library.stripped), Err(reason));
+        assert!(reason.is_tls() && reason.fix().is_some());
+    }
+}
+
+#[test]
+fn the_inner_functions_of_gnutls_are_found() {
+    for level in ["-O2", "-O3", "-Os"] {
+        let library = library!("gnutls.c", [PIC, &[level]].concat());
+        let hooks = locate(&library.stripped).unwrap();
+        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+        assert_eq!(functions, [Function::ReceiveRecord, Function::SendRecord], "{level}");
+        library.check_site("receive", &hooks.exported[0].site);
+        library.check_site("send", &hooks.exported[1].site);
+        assert_eq!(hooks.exported[0].site.registers[..4].iter().flatten().count(), 4);
+        assert_eq!(hooks.exported[1].site.registers.iter().flatten().count(), 6);
+        library.check_site("gnutls_bye", &hooks.shutdown.unwrap());
+        assert_eq!(hooks.library, "gnutls 3.9.1", "{level}");
+    }
+    // A function that receives something else is not the one.
+    let library = library!("gnutls.c", [PIC, &["-O2", "-DTYPE=ALERT"]].concat());
+    assert_eq!(locate(&library.stripped), Err(Reason::GnuTls));
 }
 
 /// A library to break: small, with everything in it that is looked at.

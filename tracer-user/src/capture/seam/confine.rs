@@ -27,7 +27,8 @@ pub fn confine(keep: &[RawFd], user: &User) -> io::Result<()> {
     Ok(())
 }
 
-fn close_others(keep: &[RawFd]) -> io::Result<()> {
+/// Closes every descriptor except `keep`.
+pub fn close_others(keep: &[RawFd]) -> io::Result<()> {
     let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
     keep.sort_unstable();
     let mut first = 0;

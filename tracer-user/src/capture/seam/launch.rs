@@ -7,13 +7,14 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
     },
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
-use super::User;
+use super::{User, close_others};
 
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,14 @@ pub struct Held {
     /// The file that it will execute.
     pub program: PathBuf,
     go: File,
+    failure: File,
+}
+
+/// A child in its exec.
+#[derive(Debug)]
+pub struct Starting {
+    pid: u32,
+    program: PathBuf,
     failure: File,
 }
 
@@ -146,9 +155,23 @@ impl Command {
 }
 
 impl Held {
-    /// Lets the child go on, and tells whether its exec succeeded.
-    pub fn release(mut self) -> Result<u32, LaunchError> {
+    /// Lets the child go on to its exec.
+    pub fn release(mut self) -> io::Result<Starting> {
         self.go.write_all(&[1])?;
+        Ok(Starting { pid: self.pid, program: self.program, failure: self.failure })
+    }
+}
+
+impl AsFd for Starting {
+    /// Readable when the outcome is known.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.failure.as_fd()
+    }
+}
+
+impl Starting {
+    /// The child's PID once its exec has succeeded. Waits for that.
+    pub fn outcome(mut self) -> Result<u32, LaunchError> {
         let mut errno = [0; 4];
         match self.failure.read(&mut errno)? {
             // The descriptor closes on exec.
@@ -165,6 +188,21 @@ impl Held {
     }
 }
 
+/// What the command gets back.
+static DESCRIPTORS: OnceLock<libc::rlimit> = OnceLock::new();
+
+/// Hooks take descriptors; the usual limit of 1,024 is for programs that use select(2).
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live structure. Where it cannot be raised, there are fewer hooks.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && DESCRIPTORS.set(limit).is_ok() {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
 /// Forks the half that parses. `None` in that half, its PID in the other.
 pub fn fork_parser() -> io::Result<Option<u32>> {
     // SAFETY: called while the process has one thread, so the child may go on with ordinary code.
@@ -172,6 +210,28 @@ pub fn fork_parser() -> io::Result<Option<u32>> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Some(pid.cast_unsigned())),
+    }
+}
+
+/// Forks a process that has nothing to do but close all descriptors, while what `meanwhile` gives is alive. Whether that
+/// could be done; then the caller's own copies keep nothing alive.
+pub fn close_behind<T>(meanwhile: impl FnOnce() -> T) -> bool {
+    // SAFETY: the child makes system calls and allocates; the C library frees the allocator's locks in it. It never
+    // leaves this block.
+    match unsafe { libc::fork() } {
+        -1 => false,
+        0 => {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                // SAFETY: no arguments. The terminal's signals are for others.
+                unsafe { libc::setsid() };
+                let guard = meanwhile();
+                let _ = close_others(&[]);
+                drop(guard);
+            }));
+            // SAFETY: ends the process without running what belongs to the parent.
+            unsafe { libc::_exit(0) }
+        }
+        _ => true,
     }
 }
 
@@ -209,6 +269,9 @@ unsafe fn become_command(go: &OwnedFd, user: Option<&User>, exec: impl FnOnce())
         let mut none = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        if let Some(limit) = DESCRIPTORS.get() {
+            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
+        }
         // 0 bytes: llmtap died before it said go.
         if libc::read(go.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
             return libc::ECANCELED;

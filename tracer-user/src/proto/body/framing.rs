@@ -1,6 +1,6 @@
 //! How the decoded bytes of a body divide into pieces, by its content type and by its first bytes.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{
     super::{
@@ -10,6 +10,7 @@ use super::{
         form::Form,
         lines::Lines,
         sse::{Likeness, Sse, begins_event_stream},
+        view::View,
     },
     Item,
 };
@@ -72,26 +73,28 @@ impl Framing {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         match self {
-            Self::Bytes => sink(Item::Piece(Piece::Bytes(bytes))),
-            Self::Sse(events) => events.push(&bytes, limits, sink),
-            Self::Lines(lines) => lines.push(&bytes, limits, sink),
-            Self::EventStream(messages) => messages.push(&bytes, limits, sink),
-            Self::Array(elements) => elements.push(&bytes, limits, sink),
-            Self::Form(parts) => parts.push(&bytes, limits, sink),
+            Self::Bytes => sink(Item::Piece(Piece::Bytes(bytes.keep()))),
+            Self::Sse(events) => events.push(bytes, limits, sink),
+            Self::Lines(lines) => lines.push(bytes, limits, sink),
+            Self::EventStream(messages) => messages.push(bytes, limits, sink),
+            Self::Array(elements) => elements.push(bytes, limits, sink),
+            Self::Form(parts) => parts.push(bytes, limits, sink),
             Self::Unknown { held, expected } => {
-                let start = if held.is_empty() {
-                    bytes
-                } else {
-                    held.extend_from_slice(&bytes);
-                    held.split().freeze()
-                };
-                match expected.framing(&start) {
-                    Some(framing) => *self = framing,
-                    None => return held.extend_from_slice(&start),
+                if held.is_empty() {
+                    match expected.framing(&bytes) {
+                        Some(framing) => *self = framing,
+                        None => return held.extend_from_slice(&bytes),
+                    }
+                    return self.push(bytes, limits, sink);
                 }
-                self.push(start, limits, sink);
+                held.extend_from_slice(&bytes);
+                if let Some(framing) = expected.framing(held) {
+                    let start = held.split().freeze();
+                    *self = framing;
+                    self.push(View::of(&start), limits, sink);
+                }
             }
         }
     }

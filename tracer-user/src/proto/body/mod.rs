@@ -5,10 +5,8 @@ mod framing;
 
 pub(super) use coding::{Coding, Decoder};
 
-use bytes::Bytes;
-
 use self::framing::Framing;
-use super::{Fault, Limits, Piece};
+use super::{Fault, Limits, Piece, view::View};
 
 /// What a body yields.
 pub(super) enum Item {
@@ -35,7 +33,7 @@ impl Body {
         Self { decoder, framing: Framing::new(content_type, sniff), fault }
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         if self.fault.is_some() || bytes.is_empty() {
             return;
         }
@@ -43,7 +41,7 @@ impl Body {
             return self.framing.push(bytes, limits, sink);
         };
         let framing = &mut self.framing;
-        self.fault = decoder.push(&bytes, limits, &mut |decoded| framing.push(decoded, limits, sink)).err();
+        self.fault = decoder.push(&bytes, limits, &mut |decoded| framing.push(View::of(&decoded), limits, sink)).err();
     }
 
     /// Bytes of the body are missing. A coded body cannot go on: later bytes refer to the lost ones.

@@ -11,19 +11,20 @@ use super::{
         eventstream::{EventStream, PRELUDE, begins_message},
         form::Form,
         sse::Likeness,
+        view::View,
     },
     Plain, SMALL, plain, size,
 };
 
 /// What the framings have in common, for the checks that they share.
 trait Framing {
-    fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item));
+    fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item));
     fn gap(&mut self, sink: &mut impl FnMut(Item));
     fn finish(&mut self, sink: &mut impl FnMut(Item));
 }
 
 impl Framing for EventStream {
-    fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         self.push(bytes, limits, sink);
     }
     fn gap(&mut self, _: &mut impl FnMut(Item)) {
@@ -35,7 +36,7 @@ impl Framing for EventStream {
 }
 
 impl Framing for Array {
-    fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         self.push(bytes, limits, sink);
     }
     fn gap(&mut self, _: &mut impl FnMut(Item)) {
@@ -47,7 +48,7 @@ impl Framing for Array {
 }
 
 impl Framing for Form {
-    fn push(&mut self, bytes: &Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
         self.push(bytes, limits, sink);
     }
     fn gap(&mut self, sink: &mut impl FnMut(Item)) {
@@ -66,7 +67,7 @@ fn read(mut framing: impl Framing, data: &[u8], cut: usize, limits: &Limits, gap
         if gaps.contains(&number) {
             framing.gap(&mut sink);
         }
-        framing.push(&Bytes::copy_from_slice(piece), limits, &mut sink);
+        framing.push(View::of(&Bytes::copy_from_slice(piece)), limits, &mut sink);
     }
     framing.finish(&mut sink);
     plain(items)

@@ -11,6 +11,7 @@ use super::{
     body::{Body, Coding, Item},
     lines::Lines,
     sse::Sse,
+    view::View,
 };
 use crate::capture::{ClosedBy, Direction, Role};
 pub use framings::{array, eventstream, form};
@@ -199,7 +200,7 @@ pub fn body(data: &[u8]) {
         let mut pieces = Vec::new();
         let mut sink = |item| pieces.push(item);
         for piece in rest.chunks(size) {
-            body.push(Bytes::copy_from_slice(piece), &SMALL, &mut sink);
+            body.push(View::of(&Bytes::copy_from_slice(piece)), &SMALL, &mut sink);
         }
         let end = body.finish(true, &SMALL, &mut sink);
         (plain(pieces), end)
@@ -228,7 +229,7 @@ pub fn sse(data: &[u8]) {
         let mut parser = Sse::default();
         let mut pieces = Vec::new();
         for piece in data.chunks(size) {
-            parser.push(&Bytes::copy_from_slice(piece), &limits, &mut |item| pieces.push(item));
+            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item));
         }
         parser.finish(true, &limits, &mut |item| pieces.push(item));
         assert_eq!(plain(pieces), expected, "in pieces of {size}");
@@ -239,7 +240,7 @@ pub fn sse(data: &[u8]) {
         if number % 16 == 15 {
             small.gap();
         }
-        small.push(&Bytes::copy_from_slice(piece), &SMALL, &mut |item| {
+        small.push(View::of(&Bytes::copy_from_slice(piece)), &SMALL, &mut |item| {
             dropped_or_told += size(&plain(vec![item]));
         });
     }
@@ -294,7 +295,7 @@ pub fn lines(data: &[u8]) {
         let mut parser = Lines::default();
         let mut pieces = Vec::new();
         for piece in data.chunks(size) {
-            parser.push(&Bytes::copy_from_slice(piece), &limits, &mut |item| pieces.push(item));
+            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item));
         }
         parser.finish(true, &mut |item| pieces.push(item));
         assert_eq!(plain(pieces), expected, "in pieces of {size}");

@@ -66,22 +66,33 @@ impl Chunked {
     /// The way of nearly every chunk, at once: the line end behind the last data, a size, a line end. Gives the bytes
     /// taken; whatever looks different is left to the state machine.
     fn plain_size_line(&mut self, input: &[u8]) -> usize {
+        if self.line > 0 {
+            return 0;
+        }
         let start = match (self.state, input) {
-            (State::SizeStart, _) if self.line == 0 => 0,
-            (State::DataEnd, [b'\r', b'\n', ..]) if self.line == 0 => 2,
+            (State::SizeStart, _) => 0,
+            // Records mostly end with their chunk.
+            (State::DataEnd, b"\r\n") => {
+                self.state = State::SizeStart;
+                return 2;
+            }
+            (State::DataEnd, [b'\r', b'\n', ..]) => 2,
             _ => return 0,
         };
         let mut size = 0;
         for (digits, &byte) in input[start..].iter().take(PLAIN_DIGITS).enumerate() {
-            match (char::from(byte).to_digit(16), byte) {
-                (Some(digit), _) => size = size << 4 | u64::from(digit),
-                (None, b'\r') if size > 0 && input.get(start + digits + 1) == Some(&b'\n') => {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'A'..=b'F' => byte - b'A' + 10,
+                b'\r' if size > 0 && input.get(start + digits + 1) == Some(&b'\n') => {
                     self.remaining = size;
                     self.state = State::Data;
                     return start + digits + 2;
                 }
-                (None, _) => break,
-            }
+                _ => break,
+            };
+            size = size << 4 | u64::from(digit);
         }
         0
     }

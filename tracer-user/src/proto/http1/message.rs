@@ -1,6 +1,6 @@
 //! One direction of an HTTP/1.x connection: collects heads, counts bodies.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{
@@ -8,6 +8,7 @@ use super::{
         body::Body,
         message::{Kind, emitter},
         sse::Likeness,
+        view::View,
     },
     chunked::{Chunked, Found},
     head::Length,
@@ -111,7 +112,7 @@ impl Direction {
     pub(super) fn take_head(
         &mut self,
         at: u64,
-        input: &mut Bytes,
+        input: &mut View<'_>,
         limits: &Limits,
         proof: impl Fn(&[u8]) -> Likeness,
     ) -> Progress {
@@ -134,7 +135,7 @@ impl Direction {
             let room = (limits.head_bytes + 1).saturating_sub(held).min(input.len());
             self.partial.extend_from_slice(&input[..room]);
         }
-        let bytes: &[u8] = if direct { input } else { &self.partial };
+        let bytes = if direct { input.bytes() } else { &self.partial[..] };
         if !self.proven {
             match proof(bytes) {
                 Likeness::Yes => self.proven = true,
@@ -151,7 +152,7 @@ impl Direction {
         }
         match head_end(bytes, self.scanned) {
             Some(end) if end > limits.head_bytes => Progress::TooLong,
-            Some(end) if direct => Progress::Head(input.split_to(end)),
+            Some(end) if direct => Progress::Head(input.split_to(end).keep()),
             Some(end) => {
                 let head = self.partial.split_to(end).freeze();
                 self.partial.clear();
@@ -171,34 +172,33 @@ impl Direction {
         }
     }
 
-    /// Reads as much of the current body as `input` holds, and says whether it is now whole. A fault means that the
-    /// body's framing is broken.
+    /// Reads as much of the current body as `input` holds. A fault means that the body's framing is broken.
     pub(super) fn take_body(
         &mut self,
         at: u64,
-        input: &mut Bytes,
+        input: &mut View<'_>,
         limits: &Limits,
         out: &mut Vec<Event>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Taken, Fault> {
         self.last_byte_at = at;
         while !input.is_empty() {
             let State::Body(framing) = &mut self.state else {
-                return Ok(false);
+                return Ok(Taken::Part);
             };
             let data = match framing {
                 Framing::UntilClose => input.len(),
                 Framing::Hunt(hunt) => match hunt.push(input) {
                     Trace::Cold => {
                         input.clear();
-                        return Ok(false);
+                        return Ok(Taken::Part);
                     }
                     Trace::Found { tail, chunks } => {
                         *framing = Framing::Chunked(Chunked::default());
-                        *input = chunks.freeze();
                         if let Some(Current { stream, body: Some(body) }) = &mut self.current {
-                            body.push(tail.freeze(), limits, &mut emitter(self.kind, at, *stream, out));
+                            let tail = tail.freeze();
+                            body.push(View::of(&tail), limits, &mut emitter(self.kind, at, *stream, out));
                         }
-                        continue;
+                        return Ok(Taken::Found(chunks.freeze()));
                     }
                     Trace::Lost => return Err(Fault::Lost),
                 },
@@ -215,7 +215,7 @@ impl Direction {
                     }
                     Found::End(length) => {
                         input.advance(length);
-                        return Ok(true);
+                        return Ok(Taken::Whole);
                     }
                 },
             };
@@ -225,10 +225,10 @@ impl Direction {
                 body.push(data, limits, &mut emitter(self.kind, at, *stream, out));
             }
             if whole {
-                return Ok(true);
+                return Ok(Taken::Whole);
             }
         }
-        Ok(false)
+        Ok(Taken::Part)
     }
 
     /// Ends the current message, if there is one, and goes to `next`. Gives the message's stream if it was wanted.
@@ -296,6 +296,15 @@ impl Direction {
             (true, false) => Skip::Kept,
         }
     }
+}
+
+/// How far a body is read.
+pub(super) enum Taken {
+    /// More input is needed.
+    Part,
+    Whole,
+    /// Its framing was found again: these bytes, with which it goes on, take the place of the input.
+    Found(Bytes),
 }
 
 /// What a gap leaves of the current message.

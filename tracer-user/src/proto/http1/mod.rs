@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use self::{
     head::{BodyFacts, Length},
-    message::{Current, Direction, Progress, Skip, State},
+    message::{Current, Direction, Progress, Skip, State, Taken},
 };
 use super::{
     End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex,
@@ -20,6 +20,7 @@ use super::{
     detect,
     message::Kind,
     sse::Likeness,
+    view::View,
     websocket::{self, Subject, WebSocket},
 };
 
@@ -80,7 +81,8 @@ impl Http1 {
         }
     }
 
-    pub(super) fn push_request(&mut self, at: u64, mut input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_request(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+        let mut input = View::of(record);
         let mut record_start = true;
         if self.joins_websocket(&input) {
             self.join_websocket(at, limits, out);
@@ -114,10 +116,11 @@ impl Http1 {
                 }
                 State::Body(_) => {
                     match self.requests.take_body(at, &mut input, limits, out) {
-                        Ok(false) => {}
-                        Ok(true) => {
+                        Ok(Taken::Part) => {}
+                        Ok(Taken::Whole) => {
                             self.requests.end_message(at, End::Complete, State::Head, limits, out);
                         }
+                        Ok(Taken::Found(chunks)) => return self.push_request(at, &chunks, limits, out),
                         Err(fault) => self.lose_requests(at, fault, limits, out),
                     }
                     record_start = false;
@@ -126,7 +129,8 @@ impl Http1 {
         }
     }
 
-    pub(super) fn push_response(&mut self, at: u64, mut input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_response(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+        let mut input = View::of(record);
         let mut record_start = true;
         if self.responses.is_hunting() && detect::status_line(&input) == Likeness::Yes {
             self.responses.end_message(at, End::Undecodable(Fault::Lost), State::Head, limits, out);
@@ -157,10 +161,11 @@ impl Http1 {
                 }
                 State::Body(_) => {
                     match self.responses.take_body(at, &mut input, limits, out) {
-                        Ok(false) => {}
-                        Ok(true) => {
+                        Ok(Taken::Part) => {}
+                        Ok(Taken::Whole) => {
                             self.responses.end_message(at, End::Complete, State::Head, limits, out);
                         }
+                        Ok(Taken::Found(chunks)) => return self.push_response(at, &chunks, limits, out),
                         Err(fault) => self.lose_responses(at, fault, limits, out),
                     }
                     record_start = false;

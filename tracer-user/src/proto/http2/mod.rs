@@ -27,6 +27,7 @@ use super::{
     End, Event, Fault, Headers, Limits, RequestHead, StreamIndex,
     body::{Body, Coding},
     message::Kind,
+    view::View,
 };
 use crate::capture::Direction;
 
@@ -92,18 +93,18 @@ impl Http2 {
     }
 
     pub fn push(&mut self, at: u64, direction: Direction, input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
-        let Some((mut input, origin)) = self.side(direction).look(input) else { return };
+        let Some((input, origin)) = self.side(direction).look(input) else { return };
         self.recognised = true;
         if origin == Origin::Preface {
             self.requests = direction;
             self.proven = true;
             self.requests_lost = false;
             let other = opposite(direction);
-            if let Some(mut earlier) = self.side(other).begin() {
-                self.read(at, other, &mut earlier, limits, out);
+            if let Some(earlier) = self.side(other).begin() {
+                self.read(at, other, View::of(&earlier), limits, out);
             }
         }
-        self.read(at, direction, &mut input, limits, out);
+        self.read(at, direction, View::of(&input), limits, out);
     }
 
     /// `lost` bytes are missing here; `None` when their number is unknown.
@@ -118,7 +119,7 @@ impl Http2 {
             }
             Missing::Position => self.lose(at, kind, lost, out),
         }
-        self.read(at, direction, &mut Bytes::new(), limits, out);
+        self.read(at, direction, View::of(&Bytes::new()), limits, out);
     }
 
     /// The connection ended.
@@ -128,11 +129,11 @@ impl Http2 {
         }
     }
 
-    fn read(&mut self, at: u64, direction: Direction, input: &mut Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    fn read(&mut self, at: u64, direction: Direction, mut input: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
         if !self.side(direction).is_found() {
             return;
         }
-        while let Some(item) = self.side(direction).next(at, input, limits) {
+        while let Some(item) = self.side(direction).next(at, &mut input, limits) {
             match item {
                 Item::Data { stream, bytes, begins, end } => {
                     self.data(at, direction, stream, bytes, begins, end, limits, out);
@@ -272,7 +273,7 @@ impl Http2 {
         at: u64,
         direction: Direction,
         id: u32,
-        bytes: Bytes,
+        bytes: View<'_>,
         begins: bool,
         end: bool,
         limits: &Limits,

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    super::Limits,
+    super::{Limits, view::View},
     frame::{END_HEADERS, END_STREAM, HEADER, Header, Kind, PADDED, PRIORITY},
     hpack,
     search::{Origin, Search},
@@ -13,11 +13,11 @@ use super::{
 const GO_AWAY_BYTES: usize = 8;
 
 /// What frames say.
-pub enum Item {
+pub enum Item<'a> {
     /// Bytes of a body, without padding.
     Data {
         stream: u32,
-        bytes: Bytes,
+        bytes: View<'a>,
         /// They are the first of their frame.
         begins: bool,
         end: bool,
@@ -172,7 +172,7 @@ impl Side {
     }
 
     /// The next item that `input` completes; takes from `input` what it needs. Also ends what a gap has ended.
-    pub fn next(&mut self, at: u64, input: &mut Bytes, limits: &Limits) -> Option<Item> {
+    pub fn next<'a>(&mut self, at: u64, input: &mut View<'a>, limits: &Limits) -> Option<Item<'a>> {
         loop {
             let Some(frame) = &mut self.frame else {
                 let header = self.take_header(at, input)?;
@@ -205,7 +205,9 @@ impl Side {
                             Some(Item::Data { stream, bytes, begins, .. }) => {
                                 return Some(Item::Data { stream, bytes, begins, end });
                             }
-                            _ if end => return Some(Item::Data { stream, bytes: Bytes::new(), begins: false, end }),
+                            _ if end => {
+                                return Some(Item::Data { stream, bytes: input.part(0..0), begins: false, end });
+                            }
                             _ => continue,
                         }
                     }
@@ -235,7 +237,7 @@ impl Side {
         }
     }
 
-    fn take_header(&mut self, at: u64, input: &mut Bytes) -> Option<Header> {
+    fn take_header(&mut self, at: u64, input: &mut View<'_>) -> Option<Header> {
         if input.is_empty() {
             return None;
         }
@@ -255,7 +257,7 @@ impl Side {
     }
 
     /// Adds a frame's part to its header block, and gives the block when it is whole.
-    fn fragment(&mut self, header: Header, payload: Option<Bytes>, limits: &Limits) -> Option<Item> {
+    fn fragment(&mut self, header: Header, payload: Option<Bytes>, limits: &Limits) -> Option<Item<'static>> {
         let pushed = header.kind == Kind::PushPromise;
         let fragment = payload.and_then(|payload| match header.kind {
             Kind::Continuation => Some(payload),
@@ -293,7 +295,7 @@ impl Side {
 
 impl Frame {
     /// The bytes of a DATA frame that `input` holds; `None` also when only padding is there.
-    fn data(&mut self, input: &mut Bytes) -> Option<Item> {
+    fn data<'a>(&mut self, input: &mut View<'a>) -> Option<Item<'a>> {
         if self.broken {
             self.skip(input);
             return None;
@@ -325,10 +327,10 @@ impl Frame {
     }
 
     /// The whole payload once it is there, up to `most` bytes of it; `Some(None)` when a part is lost or it is longer.
-    fn collect(&mut self, input: &mut Bytes, most: usize) -> Option<Option<Bytes>> {
+    fn collect(&mut self, input: &mut View<'_>, most: usize) -> Option<Option<Bytes>> {
         let direct = self.payload.is_empty() && self.left == self.header.length && self.left <= input.len();
         if direct && self.left <= most {
-            return Some(Some(input.split_to(std::mem::take(&mut self.left))));
+            return Some(Some(input.split_to(std::mem::take(&mut self.left)).keep()));
         }
         let room = most.saturating_sub(self.payload.len()).min(self.left).min(input.len());
         if !self.broken {
@@ -343,7 +345,7 @@ impl Frame {
         Some((!broken).then(|| self.payload.split().freeze()))
     }
 
-    fn skip(&mut self, input: &mut Bytes) {
+    fn skip(&mut self, input: &mut View<'_>) {
         let skipped = self.left.min(input.len());
         input.advance(skipped);
         self.left -= skipped;

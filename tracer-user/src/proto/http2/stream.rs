@@ -1,12 +1,11 @@
 //! One stream: a request and its response, each up to its end.
 
-use bytes::Bytes;
-
 use super::super::{
     End, Event, Fault, Limits, StreamIndex,
     body::Body,
     message::{Kind, emitter},
     sse::{self, Likeness},
+    view::View,
 };
 
 pub struct Stream {
@@ -63,7 +62,7 @@ impl Stream {
         half.body = body;
     }
 
-    pub fn data(&mut self, at: u64, kind: Kind, bytes: Bytes, begins: bool, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn data(&mut self, at: u64, kind: Kind, bytes: View<'_>, begins: bool, limits: &Limits, out: &mut Vec<Event>) {
         let (index, wanted) = (self.index, self.wanted);
         let half = self.half(kind);
         if half.ended || !wanted {

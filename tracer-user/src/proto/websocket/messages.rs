@@ -1,9 +1,9 @@
 //! One direction of a WebSocket: from bytes to the pieces of its text messages.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::{
-    super::{Fault, Limits},
+    super::{Fault, Limits, view::View},
     deflate::Inflate,
     frame::{self, HEADER_BYTES, Header, Opcode, Parsed, Sender},
 };
@@ -71,7 +71,7 @@ impl Messages {
         }
     }
 
-    pub(super) fn push(&mut self, at: u64, mut input: Bytes, limits: &Limits, sink: &mut impl FnMut(Part)) {
+    pub(super) fn push(&mut self, at: u64, mut input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Part)) {
         if matches!(self.state, State::Searching) && frame::is_proven(&input, self.sender) {
             self.state = State::Header;
         }
@@ -130,7 +130,7 @@ impl Messages {
     }
 
     /// Takes a header from the start of `input`; `None` when it is not whole yet.
-    fn take_header(&mut self, input: &mut Bytes) -> Option<Parsed> {
+    fn take_header(&mut self, input: &mut View<'_>) -> Option<Parsed> {
         let before = self.held_bytes;
         if before == 0
             && let parsed @ (Parsed::Header(..) | Parsed::Invalid) = frame::header(input, self.sender)
@@ -184,7 +184,7 @@ impl Messages {
         }
     }
 
-    fn payload(&mut self, header: &Header, start: u64, data: Bytes, limits: &Limits, sink: &mut impl FnMut(Part)) {
+    fn payload(&mut self, header: &Header, start: u64, data: View<'_>, limits: &Limits, sink: &mut impl FnMut(Part)) {
         if is_control(header.opcode) {
             return;
         }
@@ -194,9 +194,9 @@ impl Messages {
             return;
         }
         let data = match header.mask {
-            None => data,
+            None => data.keep(),
             Some(mask) => {
-                let mut plain = BytesMut::from(data);
+                let mut plain = BytesMut::from(&data[..]);
                 frame::unmask(&mut plain, mask, start);
                 plain.freeze()
             }

@@ -12,15 +12,13 @@ mod responses;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::{
     deflate::{Agreement, Inflate},
     frame::Sender,
     messages::Messages,
     responses::Responses,
 };
-use super::{Event, Limits, RequestHead, ResponseHead, StreamIndex};
+use super::{Event, Limits, RequestHead, ResponseHead, StreamIndex, view::View};
 
 pub(super) use self::responses::Subject;
 
@@ -51,10 +49,9 @@ impl WebSocket {
     pub(super) fn joined(request: Option<Arc<RequestHead>>, next: StreamIndex, limits: &Limits) -> Self {
         // Frames directly on a connection can only come from an upgrade of HTTP/1.1 (RFC 6455 section 4.1).
         let request = request.unwrap_or_else(|| {
-            let upgrade = ("upgrade".into(), Bytes::from_static(b"websocket"));
             Arc::new(RequestHead {
                 method: "GET".to_owned(),
-                headers: super::Headers(vec![upgrade]),
+                headers: [("upgrade", "websocket")].into_iter().collect(),
                 ..RequestHead::default()
             })
         });
@@ -71,14 +68,14 @@ impl WebSocket {
         self.responses.subject()
     }
 
-    pub(super) fn push_client(&mut self, at: u64, bytes: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_client(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.client.push(at, bytes, limits, &mut |part| responses.client(at, part, limits, out));
         }
     }
 
-    pub(super) fn push_server(&mut self, at: u64, bytes: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_server(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.server.push(at, bytes, limits, &mut |part| responses.server(at, part, limits, out));

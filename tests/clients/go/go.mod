@@ -1,0 +1,3 @@
+module llmtap.test/client
+
+go 1.17

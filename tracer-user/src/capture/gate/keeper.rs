@@ -1,0 +1,229 @@
+//! The keeper's own process. Nothing in it waits for anybody: it reads what the kernel asks, looks into the set of
+//! targets, and answers.
+
+#![expect(unsafe_code, reason = "fork, fanotify and their kin")]
+
+use std::{
+    collections::BTreeMap,
+    ffi::{CStr, CString},
+    fs::File,
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
+use crate::capture::{
+    rcu,
+    seam::{Channel, close_others, ignore, process_end},
+    target::{Names, Targets},
+};
+
+/// Programs that may wait at the same time; more go on at once.
+const MAX_HELD: usize = 1024;
+
+/// Whose programs are held.
+pub struct Who<'a> {
+    pub targets: &'a Targets,
+    /// All but the excluded are targets.
+    pub all: bool,
+    /// What becomes a target by being executed.
+    pub names: &'a Names,
+}
+
+/// Whether programs can be held here.
+pub fn check() -> io::Result<()> {
+    group().map(drop)
+}
+
+fn group() -> io::Result<OwnedFd> {
+    let (content, close) = (libc::FAN_CLASS_CONTENT, libc::FAN_CLOEXEC | libc::FAN_NONBLOCK);
+    let unlimited = libc::FAN_UNLIMITED_QUEUE | libc::FAN_UNLIMITED_MARKS;
+    let opened = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE).cast_unsigned();
+    // SAFETY: integer arguments only.
+    let group = unsafe { libc::fanotify_init(content | close | unlimited, opened) };
+    if group < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nothing else owns.
+    let group = unsafe { OwnedFd::from_raw_fd(group) };
+    // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody
+    // executes.
+    mark(&group, libc::FAN_MARK_ADD, c"/")?;
+    mark(&group, libc::FAN_MARK_REMOVE, c"/")?;
+    Ok(group)
+}
+
+/// Forks the keeper.
+pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
+    let group = group()?;
+    let number = group.as_raw_fd();
+    let tracer = std::process::id();
+    // SAFETY: the child runs on with a copy of everything; of locks that other threads may hold it takes the
+    // allocator's only, which the C library frees in the child. It never leaves this block.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let kept = [number, theirs.as_fd().as_raw_fd(), who.targets.descriptor()];
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                if close_others(&kept).is_ok() {
+                    keep(group, &theirs, who, tracer);
+                }
+            }));
+            // SAFETY: ends the process without running what belongs to the tracer.
+            unsafe { libc::_exit(0) }
+        }
+        pid => Ok(Keeper { pid: pid.cast_unsigned(), group: number }),
+    }
+}
+
+/// Lets programs of the handle's file system be held, too. The tracer has the keeper's descriptor only for this moment:
+/// as long as it has one, the kernel would wait for a keeper that is gone.
+pub fn watch(keeper: &Keeper, handle: &File) -> io::Result<()> {
+    let process = process_end(keeper.pid)?;
+    // SAFETY: integer arguments only.
+    let group = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), keeper.group, 0) };
+    if group < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nothing else owns.
+    let group = unsafe { OwnedFd::from_raw_fd(group as RawFd) };
+    let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+    mark(&group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path)
+}
+
+/// Until the tracer is gone.
+fn keep(group: OwnedFd, channel: &Channel, who: Who<'_>, tracer: u32) {
+    // A terminal's signals are for the tracer; this process ends with it, and must not be stopped.
+    ignore(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+    // SAFETY: integer and constant string arguments. Each is a help, not a need.
+    unsafe {
+        libc::setsid();
+        libc::setpriority(libc::PRIO_PROCESS, 0, -10);
+        libc::prctl(libc::PR_SET_NAME, c"llmtap-keeper".as_ptr());
+    }
+    // SAFETY: a constant path; the descriptor is owned here alone.
+    let mounts = unsafe { libc::open(c"/proc/self/mountinfo".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let mut keeper = State { group, channel, who, tracer, held: BTreeMap::new() };
+    if channel.set_nonblocking().is_ok() {
+        while keeper.turn(mounts).is_some() {}
+    }
+    // The tracer may have been killed in the middle of an attach.
+    rcu::recover();
+}
+
+struct State<'a> {
+    group: OwnedFd,
+    channel: &'a Channel,
+    who: Who<'a>,
+    tracer: u32,
+    /// Descriptors of programs that wait, and until when.
+    held: BTreeMap<RawFd, Instant>,
+}
+
+impl State<'_> {
+    /// One wait and what came of it; `None` at the end.
+    fn turn(&mut self, mounts: RawFd) -> Option<()> {
+        let entry = |fd, events| libc::pollfd { fd, events, revents: 0 };
+        let mut entries = [
+            entry(self.group.as_raw_fd(), libc::POLLIN),
+            entry(self.channel.as_fd().as_raw_fd(), libc::POLLIN),
+            entry(mounts, libc::POLLPRI),
+        ];
+        let next = self.held.values().min().map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = next.map_or(-1, |left| i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX));
+        // SAFETY: a live array of three entries.
+        unsafe { libc::poll(entries.as_mut_ptr(), 3, timeout) };
+        let [asked, told, mounted] = entries.map(|entry| entry.revents != 0);
+        if told {
+            self.obey()?;
+        }
+        if mounted {
+            self.channel.send(&ToTracer::Mounts).ok();
+        }
+        if asked {
+            self.judge();
+        }
+        let now = Instant::now();
+        let over: Vec<RawFd> = self.held.iter().filter(|(_, until)| **until <= now).map(|(fd, _)| *fd).collect();
+        over.into_iter().for_each(|fd| self.release(fd));
+        Some(())
+    }
+
+    fn obey(&mut self) -> Option<()> {
+        while let Some(message) = self.channel.receive().ok()? {
+            match message {
+                ToKeeper::Release { fd } => self.release(fd),
+            }
+        }
+        Some(())
+    }
+
+    /// Takes what the kernel asks.
+    fn judge(&mut self) {
+        const SIZE: usize = size_of::<libc::fanotify_event_metadata>();
+        let mut buffer = [0_u8; SIZE * 64];
+        // SAFETY: the buffer is valid for its length.
+        let length = unsafe { libc::read(self.group.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let mut rest = buffer.get(..usize::try_from(length).unwrap_or(0)).unwrap_or_default();
+        while rest.len() >= SIZE {
+            // SAFETY: a plain structure, of which enough bytes are there; it need not be aligned.
+            let event = unsafe { rest.as_ptr().cast::<libc::fanotify_event_metadata>().read_unaligned() };
+            let size = (event.event_len as usize).max(SIZE);
+            rest = rest.get(size..).unwrap_or_default();
+            if event.fd < 0 {
+                continue;
+            }
+            let pid = event.pid.cast_unsigned();
+            let asked = self.held.len() < MAX_HELD
+                && self.is_wanted(pid, event.fd)
+                && self.channel.send(&ToTracer::Held { pid, fd: event.fd }).is_ok();
+            if asked {
+                self.held.insert(event.fd, Instant::now() + PATIENCE);
+            } else {
+                self.allow(event.fd);
+            }
+        }
+    }
+
+    fn is_wanted(&self, pid: u32, fd: RawFd) -> bool {
+        // Our own children are targets once they are added; a process of another PID namespace has no number here.
+        if pid == 0 || pid == self.tracer {
+            return false;
+        }
+        match self.who.targets.state(pid) {
+            Some(excluded) => !excluded,
+            None => {
+                self.who.all || !self.who.names.is_empty() && self.who.names.matches(&path(fd), called(pid).as_deref())
+            }
+        }
+    }
+
+    fn release(&mut self, fd: RawFd) {
+        if self.held.remove(&fd).is_some() {
+            self.allow(fd);
+        }
+    }
+
+    fn allow(&self, fd: RawFd) {
+        let response = libc::fanotify_response { fd, response: libc::FAN_ALLOW };
+        // SAFETY: a live structure of the size given; `fd` came with the event and is owned here alone.
+        unsafe {
+            libc::write(self.group.as_raw_fd(), (&raw const response).cast(), size_of_val(&response));
+            libc::close(fd);
+        }
+    }
+}
+
+fn path(fd: RawFd) -> PathBuf {
+    std::fs::read_link(Path::new("/proc/self/fd").join(fd.to_string())).unwrap_or_default()
+}
+
+fn mark(group: &OwnedFd, flags: libc::c_uint, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path lives during the call.
+    let result = unsafe {
+        libc::fanotify_mark(group.as_raw_fd(), flags, libc::FAN_OPEN_EXEC_PERM, libc::AT_FDCWD, path.as_ptr())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

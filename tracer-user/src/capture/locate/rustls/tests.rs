@@ -1,0 +1,53 @@
+//! These tests hold rustls themselves, with symbols: what is found in their own executable is compared with them. Many
+//! builds are compared by `cargo run --example locate`.
+
+use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
+
+use super::*;
+use crate::capture::locate;
+
+fn own_executable() -> Vec<u8> {
+    std::fs::read("/proc/self/exe").unwrap()
+}
+
+/// The mangled name of the function that holds the place in the file.
+fn function(file: &object::File<'_>, offset: u64) -> Option<String> {
+    let address = file.segments().find_map(|segment| {
+        let (start, size) = segment.file_range();
+        (start..start + size).contains(&offset).then(|| segment.address() + (offset - start))
+    })?;
+    let holds =
+        |symbol: &object::Symbol<'_, '_>| (symbol.address()..symbol.address() + symbol.size()).contains(&address);
+    Some(file.symbols().find(holds)?.name().ok()?.to_owned())
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn records_are_found_in_a_program_with_rustls() {
+    let bytes = own_executable();
+    let hooks = locate::locate(&bytes).unwrap();
+    assert!(hooks.library.starts_with("rustls 0.23."), "{}", hooks.library);
+    let file = object::File::parse(&*bytes).unwrap();
+    let (mut sealed, mut opened) = (0, 0);
+    for probe in &hooks.probes {
+        let function = function(&file, probe.offset).unwrap();
+        assert!(function.contains("6rustls"), "{probe:x?} in {function}");
+        match probe.program {
+            Program::RecordSealed(_) => sealed += 1,
+            Program::RecordOpened(_) => opened += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(sealed > 0 && opened > 0, "{hooks:x?}");
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_with_an_older_rustls_alone_is_told_so() {
+    let mut bytes = own_executable();
+    let finder = memchr::memmem::Finder::new(b"rustls-0.23.");
+    while let Some(at) = finder.find(&bytes) {
+        bytes[at..at + 12].copy_from_slice(b"rustls-0.21.");
+    }
+    assert_eq!(locate::locate(&bytes), Err(Reason::OldRustls));
+}

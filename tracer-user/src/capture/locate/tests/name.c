@@ -1,0 +1,2 @@
+// A library that exports one function.
+int NAME(void) { return 1; }
