@@ -147,8 +147,8 @@ fn mask(block: &[u8; BLOCK], fits: impl Fn(u8) -> bool) -> u64 {
 #[inline]
 fn vector_mask<const SIZE: usize>(vector: &[u8; SIZE], fits: impl Fn(u8) -> bool) -> u64 {
     let mut mask = 0_u16;
-    for at in 0..SIZE {
-        mask |= u16::from(fits(vector[at])) << at;
+    for (at, byte) in vector.iter().enumerate() {
+        mask |= u16::from(fits(*byte)) << at;
     }
     u64::from(mask)
 }
