@@ -20,6 +20,8 @@ pub enum Python {
     Clients,
     /// LiteLLM, which wants an older openai than the others.
     LiteLlm,
+    /// Prometheus' parsers.
+    Metrics,
 }
 
 impl Python {
@@ -29,6 +31,7 @@ impl Python {
             Self::Demo => ("venv-demo", "requirements-demo.txt", "some 20 seconds"),
             Self::Clients => ("venv", "requirements.txt", "about a minute"),
             Self::LiteLlm => ("venv-litellm", "requirements-litellm.txt", "about a minute"),
+            Self::Metrics => ("venv-metrics", "requirements-metrics.txt", "some 10 seconds"),
         }
     }
 

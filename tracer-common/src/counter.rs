@@ -11,6 +11,8 @@ pub enum Counter {
     Unreadable,
     /// Payload bytes beyond [`crate::limits::CALL_BYTES`] in one call.
     TooLong,
+    /// Payload bytes that passed no buffer of the process where they could be read: `sendfile`, `splice`, io_uring.
+    NoBuffer,
     /// Calls whose result was not observed because a return probe would have endangered the process: they ran on
     /// another stack than the thread's own, or between calls of another stack.
     ForeignStack,
@@ -29,10 +31,11 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooLong,
+        Self::NoBuffer,
         Self::ForeignStack,
         Self::TooNested,
         Self::ThreadsFull,
@@ -49,6 +52,7 @@ impl Counter {
             Self::RingFull => "ring_full",
             Self::Unreadable => "unreadable",
             Self::TooLong => "too_long",
+            Self::NoBuffer => "no_buffer",
             Self::ForeignStack => "foreign_stack",
             Self::TooNested => "too_nested",
             Self::ThreadsFull => "threads_full",

@@ -37,6 +37,13 @@ pub const fn is_below(top: u64, stack: u64, window: u64) -> bool {
     stack < top && top - stack <= window
 }
 
+/// Whether a connection that begins so speaks TLS: a record's type and the major version (RFC 8446 section 5.1).
+#[must_use]
+#[inline(always)]
+pub const fn is_tls_record(head: [u8; 2]) -> bool {
+    head[0] >= 20 && head[0] <= 24 && head[1] == 3
+}
+
 /// Index of the smallest size class for `length` bytes, which must not exceed the largest.
 #[must_use]
 #[inline(always)]
@@ -109,6 +116,16 @@ mod tests {
         // One of them elsewhere.
         assert!(!is_nested_in_thread(outer, 0x1000_0000, top, 0x1_0000, true));
         assert!(!is_nested_in_thread(0x9000_0000, outer, top, window, true));
+    }
+
+    #[test]
+    fn tls_is_told_from_http() {
+        for head in [*b"\x16\x03", *b"\x17\x03", *b"\x14\x03"] {
+            assert!(is_tls_record(head));
+        }
+        for head in [*b"GE", *b"PO", *b"PR", *b"HT", *b"\0\0", *b"\x16\x02", *b"\x03\x16"] {
+            assert!(!is_tls_record(head));
+        }
     }
 
     #[test]

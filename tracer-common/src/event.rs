@@ -11,6 +11,7 @@ pub mod kind {
     pub const END: u32 = 4;
     pub const LOST: u32 = 5;
     pub const PROCESS: u32 = 6;
+    pub const PEER: u32 = 7;
 }
 
 /// Index into [`Connection::offsets`], and what more a record's field of this name tells.
@@ -32,6 +33,7 @@ pub mod end {
     pub const SHUT_DOWN: u32 = 2;
     pub const CLEARED: u32 = 3;
     pub const PEER_CLOSED: u32 = 4;
+    pub const RESET: u32 = 5;
     /// Added to the cause: as [`super::direction::BESIDE_WRITE`].
     pub const BESIDE_WRITE: u32 = 0x100;
 }
@@ -85,6 +87,19 @@ pub struct Name {
     pub length: u32,
     pub connection: u64,
     pub name: [u8; SERVER_NAME],
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Peer {
+    pub kind: u32,
+    pub port: u32,
+    pub connection: u64,
+    pub is_v6: u32,
+    pub reserved: u32,
+    /// In network byte order; an IPv4 address in the first 4 bytes.
+    pub address: [u64; 2],
 }
 
 /// A connection ended. `offsets` tell what was lost behind the last data record.
@@ -158,6 +173,11 @@ impl Target {
 pub struct ConnectionId {
     pub incarnation: u64,
     pub ssl: u64,
+}
+
+impl ConnectionId {
+    /// Set in `ssl` where that is no address, but the inode of a socket: no address of a process has this bit.
+    pub const SOCKET: u64 = 1 << 63;
 }
 
 /// Value of the map of connections.
@@ -496,6 +516,7 @@ const _: () = {
     assert!(size_of::<Name>() == 16 + SERVER_NAME);
     assert!(size_of::<End>() == 40);
     assert!(size_of::<Lost>() == 32);
+    assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);

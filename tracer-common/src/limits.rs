@@ -51,6 +51,11 @@ pub const RECORD_PLACES: u32 = 4096;
 
 /// Slices that a record of rustls is gathered from at most: hyper offers 64 to a write.
 pub const RECORD_SLICES: u64 = 64;
+/// The number of what stands for a library where there is none; names of others do not reach it.
+pub const PLAINTEXT_LIBRARY: u32 = LIBRARIES - 1;
+
+/// Buffers read of one system call that sends or receives several.
+pub const VECTORS: usize = 64;
 
 /// cgroups selected by `--cgroup`.
 pub const CGROUPS: u32 = 64;

@@ -9,6 +9,7 @@ mod go;
 mod maps;
 mod process;
 mod rustls;
+mod socket;
 mod task;
 mod tls;
 
@@ -17,6 +18,7 @@ use aya_ebpf::{
     macros::{raw_tracepoint, uprobe, uretprobe},
     programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
+use tracer_common::event::direction;
 
 /// Entry of a read or write function, where [`call_exit`] sees its end.
 #[uprobe]
@@ -99,6 +101,24 @@ pub fn record_sealed(ctx: ProbeContext) -> u32 {
 #[uprobe]
 pub fn record_opened(ctx: ProbeContext) -> u32 {
     rustls::opened(&ctx);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn socket_sent(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::SEND);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn socket_received(ctx: RawTracePointContext) -> i32 {
+    socket::transferred(&ctx, direction::RECEIVE);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn socket_changed(ctx: RawTracePointContext) -> i32 {
+    socket::changed(&ctx);
     0
 }
 

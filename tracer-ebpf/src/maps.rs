@@ -58,6 +58,10 @@ pub static CGROUPS: HashMap<CgroupId, u8> = HashMap::with_max_entries(MAX_CGROUP
 #[map]
 pub static COUNTERS: Array<u64> = Array::with_max_entries(Counter::ALL.len() as u32, 0);
 
+/// TCP ports whose plaintext is taken, a bit each.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(1024, 0);
+
 /// When the reader of [`EVENTS`] was last woken, `CLOCK_BOOTTIME`.
 #[map]
 pub static LAST_WAKE: Array<u64> = Array::with_max_entries(1, 0);
@@ -89,6 +93,7 @@ pub mod offsets {
     offsets! {
         TASK_PID TASK_TGID TASK_SIGNAL TASK_REAL_PARENT TASK_START_BOOTTIME TASK_GROUP_LEADER TASK_MM TASK_FSBASE
         SIGNAL_LIVE MM_START_STACK BPRM_FILENAME
+        SOCK_FAMILY SOCK_PORTS SOCK_PEER SOCK_PEER_V6 SOCK_PROTOCOL SOCK_SHUTDOWN SOCK_SOCKET SOCKET_INODE
         CGROUP_SELF CGROUP_KN CGROUP_ROOT CSS_PARENT KN_ID ROOT_HIERARCHY_ID
     }
 }

@@ -379,7 +379,7 @@ pub fn finished_read(ctx: &ProbeContext) {
 }
 
 #[inline(always)]
-fn peer_closed(key: &ConnectionId) {
+pub fn peer_closed(key: &ConnectionId) {
     let Some(connection) = CONNECTIONS.get_ptr_mut(key) else { return };
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let connection = unsafe { &mut *connection };

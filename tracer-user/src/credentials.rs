@@ -49,9 +49,13 @@ const PARAMETERS: &[&str] = &[
     "x-goog-credential",
 ];
 
-/// `name` in lower case.
 pub fn is_credential_header(name: &str) -> bool {
-    HEADERS.contains(&name) || HEADER_ENDS.iter().any(|end| name.ends_with(end))
+    let name = name.as_bytes();
+    let ends = |end: &&str| {
+        let start = name.len().checked_sub(end.len());
+        start.is_some_and(|start| name[start..].eq_ignore_ascii_case(end.as_bytes()))
+    };
+    HEADERS.iter().any(|header| name.eq_ignore_ascii_case(header.as_bytes())) || HEADER_ENDS.iter().any(ends)
 }
 
 pub fn is_credential_parameter(name: &str) -> bool {

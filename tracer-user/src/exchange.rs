@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    capture::{ByConnection, ClosedBy, Connection, ConnectionKey, Role},
+    capture::{ClosedBy, Connection, ConnectionKey, Role},
     proto::{self, End, Piece, RequestHead, ResponseHead},
 };
 
@@ -97,19 +97,14 @@ impl Event {
     }
 }
 
-/// Pairs requests with responses on every connection. What it holds for each is bounded by the decoders' cap of pending
-/// requests or open streams.
-#[derive(Debug, Default)]
-pub struct Exchanges {
-    connections: ByConnection<Open>,
-}
-
+/// Pairs requests with responses on one connection. What it holds is bounded by the decoders' cap of pending requests or
+/// open streams.
 #[derive(Debug)]
-struct Open {
+pub struct Exchanges {
+    key: ConnectionKey,
     connection: Arc<Connection>,
     /// By their index: HTTP/2 has hundreds open at once.
-    exchanges: BTreeMap<u32, Exchange>,
-    last_at: u64,
+    open: BTreeMap<u32, Exchange>,
 }
 
 /// An exchange whose `End` has not been given.
@@ -122,60 +117,45 @@ struct Exchange {
 }
 
 impl Exchanges {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(key: ConnectionKey, connection: Arc<Connection>) -> Self {
+        Self { key, connection, open: BTreeMap::new() }
     }
 
-    pub fn open(&mut self, key: ConnectionKey, connection: Arc<Connection>) {
-        let open = Open { connection, exchanges: BTreeMap::new(), last_at: 0 };
-        self.connections.insert(key, open);
-    }
-
-    /// Takes what the bytes prove of the connection `key`, before the events that they give: sources that do not know which
-    /// end the traced process is say client.
-    pub fn learn_role(&mut self, key: ConnectionKey, role: Role) {
-        if let Some(open) = self.connections.get_mut(&key)
-            && open.connection.role != role
-        {
-            Arc::make_mut(&mut open.connection).role = role;
+    /// Takes what the bytes prove of the connection, before the events that they give: sources that do not know which end
+    /// the traced process is say client.
+    pub fn learn_role(&mut self, role: Role) {
+        if self.connection.role != role {
+            Arc::make_mut(&mut self.connection).role = role;
         }
     }
 
-    /// Takes the decoders' event of the connection `key`. Events of a connection that was not opened are ignored.
-    pub fn push(&mut self, key: ConnectionKey, event: proto::Event, out: &mut Vec<Event>) {
-        let Some(open) = self.connections.get_mut(&key) else { return };
-        let id = |stream| ExchangeId { connection: key, index: stream };
+    /// Takes the decoders' next event.
+    pub fn push(&mut self, event: proto::Event, out: &mut Vec<Event>) {
         match event {
-            proto::Event::RequestHead { at, first_byte_at, stream, head } => {
-                open.last_at = at;
-                let connection = open.connection.clone();
-                out.push(Event::Request { id: id(stream), at: first_byte_at, connection, head: Some(head) });
-                open.exchanges.insert(stream, Exchange::default());
+            proto::Event::RequestHead { first_byte_at, stream, head, .. } => {
+                let connection = self.connection.clone();
+                out.push(Event::Request { id: self.id(stream), at: first_byte_at, connection, head: Some(head) });
+                self.open.insert(stream, Exchange::default());
             }
             proto::Event::RequestBody { at, stream, piece } => {
-                open.last_at = at;
-                open.seen(key, stream, at, false, out);
-                out.push(Event::RequestPiece { id: id(stream), at, piece });
+                self.seen(stream, at, false, out);
+                out.push(Event::RequestPiece { id: self.id(stream), at, piece });
             }
             proto::Event::RequestEnd { at, stream, end } => {
-                open.last_at = at;
-                let Some(exchange) = open.exchanges.get_mut(&stream) else { return };
+                let Some(exchange) = self.open.get_mut(&stream) else { return };
                 exchange.request_ended = true;
-                out.push(Event::RequestEnd { id: id(stream), at, end });
-                open.settle(key, stream, out);
+                out.push(Event::RequestEnd { id: self.id(stream), at, end });
+                self.settle(stream, out);
             }
-            proto::Event::ResponseHead { at, stream, head, first_byte_at } => {
-                open.last_at = at;
-                open.seen(key, stream, first_byte_at, true, out);
-                out.push(Event::Response { id: id(stream), at: first_byte_at, head });
+            proto::Event::ResponseHead { stream, head, first_byte_at, .. } => {
+                self.seen(stream, first_byte_at, true, out);
+                out.push(Event::Response { id: self.id(stream), at: first_byte_at, head });
             }
             proto::Event::ResponseBody { at, stream, piece } => {
-                open.last_at = at;
-                open.seen(key, stream, at, true, out);
-                out.push(Event::ResponsePiece { id: id(stream), at, piece });
+                self.seen(stream, at, true, out);
+                out.push(Event::ResponsePiece { id: self.id(stream), at, piece });
             }
             proto::Event::ResponseEnd { at, stream, end } => {
-                open.last_at = at;
                 let outcome = match end {
                     End::Complete => Outcome::Complete,
                     // The connection's end follows and says by whom.
@@ -183,57 +163,48 @@ impl Exchanges {
                     End::Reset { by_peer } => Outcome::Reset { by_peer },
                     End::Undecodable(fault) => Outcome::Undecodable(fault),
                 };
-                if let Some(exchange) = open.exchanges.get_mut(&stream) {
+                if let Some(exchange) = self.open.get_mut(&stream) {
                     exchange.ended.get_or_insert((at, outcome));
                 }
-                open.settle(key, stream, out);
+                self.settle(stream, out);
             }
             proto::Event::Lost { at, stream, request, bytes } => {
-                open.last_at = at;
-                if let Some(exchange) = open.exchanges.get_mut(&stream) {
+                if let Some(exchange) = self.open.get_mut(&stream) {
                     exchange.response_started |= !request;
-                    out.push(Event::Lost { id: id(stream), at, request, bytes });
+                    out.push(Event::Lost { id: self.id(stream), at, request, bytes });
                 }
             }
         }
     }
 
     /// The connection ended: after the decoders' own close, so that what it completes is complete.
-    pub fn close(&mut self, key: ConnectionKey, at: u64, by: ClosedBy, out: &mut Vec<Event>) {
-        self.end_all(key, at, |exchange| Outcome::Cut { by, response_started: exchange.response_started }, out);
+    pub fn close(self, at: u64, by: ClosedBy, out: &mut Vec<Event>) {
+        self.end_all(at, |exchange| Outcome::Cut { by, response_started: exchange.response_started }, out);
     }
 
-    /// llmtap gave the connection up.
-    pub fn abandon(&mut self, key: ConnectionKey, at: u64, out: &mut Vec<Event>) {
-        self.end_all(key, at, |_| Outcome::Unfinished, out);
+    /// llmtap gave the connection up: what is open stays unfinished.
+    pub fn abandon(self, at: u64, out: &mut Vec<Event>) {
+        self.end_all(at, |_| Outcome::Unfinished, out);
     }
 
-    /// llmtap stops: what is open stays unfinished.
-    pub fn finish(&mut self, out: &mut Vec<Event>) {
-        let mut keys: Vec<_> = self.connections.iter().map(|(key, open)| (*key, open.last_at)).collect();
-        keys.sort_unstable();
-        for (key, at) in keys {
-            self.abandon(key, at, out);
-        }
-    }
-
-    fn end_all(&mut self, key: ConnectionKey, at: u64, cut: impl Fn(&Exchange) -> Outcome, out: &mut Vec<Event>) {
-        let Some(open) = self.connections.remove(&key) else { return };
-        for (index, exchange) in open.exchanges {
+    fn end_all(self, at: u64, cut: impl Fn(&Exchange) -> Outcome, out: &mut Vec<Event>) {
+        for (index, exchange) in self.open {
             let (at, outcome) = exchange.ended.unwrap_or_else(|| (at, cut(&exchange)));
-            out.push(Event::End { id: ExchangeId { connection: key, index }, at, outcome });
+            out.push(Event::End { id: ExchangeId { connection: self.key, index }, at, outcome });
         }
     }
-}
 
-impl Open {
+    fn id(&self, stream: u32) -> ExchangeId {
+        ExchangeId { connection: self.key, index: stream }
+    }
+
     /// A part of the exchange was seen, of the response if `response`. Where the request's head was not captured it begins
     /// the exchange.
-    fn seen(&mut self, key: ConnectionKey, stream: u32, at: u64, response: bool, out: &mut Vec<Event>) {
-        let exchange = match self.exchanges.entry(stream) {
+    fn seen(&mut self, stream: u32, at: u64, response: bool, out: &mut Vec<Event>) {
+        let exchange = match self.open.entry(stream) {
             Entry::Occupied(exchange) => exchange.into_mut(),
             Entry::Vacant(place) => {
-                let id = ExchangeId { connection: key, index: stream };
+                let id = ExchangeId { connection: self.key, index: stream };
                 out.push(Event::Request { id, at, connection: self.connection.clone(), head: None });
                 place.insert(Exchange { request_ended: response, ..Exchange::default() })
             }
@@ -242,13 +213,13 @@ impl Open {
     }
 
     /// Ends the exchange once both of its sides have ended.
-    fn settle(&mut self, key: ConnectionKey, stream: u32, out: &mut Vec<Event>) {
-        let Some(Exchange { request_ended: true, ended: Some((at, outcome)), .. }) = self.exchanges.get(&stream) else {
+    fn settle(&mut self, stream: u32, out: &mut Vec<Event>) {
+        let Some(Exchange { request_ended: true, ended: Some((at, outcome)), .. }) = self.open.get(&stream) else {
             return;
         };
         let (at, outcome) = (*at, *outcome);
-        self.exchanges.remove(&stream);
-        out.push(Event::End { id: ExchangeId { connection: key, index: stream }, at, outcome });
+        self.open.remove(&stream);
+        out.push(Event::End { id: self.id(stream), at, outcome });
     }
 }
 

@@ -25,6 +25,7 @@ pub mod json;
 pub mod live;
 pub mod llm;
 pub mod mcp;
+pub mod metrics;
 pub mod output;
 pub mod pipeline;
 pub mod price;

@@ -11,7 +11,7 @@ use crate::{
     agent::Place,
     capture::{Connection, Process},
     export::{
-        ExportHandle, ExportStats, Jsonl,
+        ExportHandle, ExportStats, Jsonl, Progress,
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
@@ -104,6 +104,11 @@ impl Output {
             View::Jsonl(jsonl) => jsonl.write(span),
             View::Pretty(_) | View::None => Ok(()),
         }
+    }
+
+    /// How the export of spans stands, where there is one.
+    pub fn export_progress(&self) -> Option<Progress> {
+        self.export.as_ref().map(ExportHandle::progress)
     }
 
     /// Sends what is left to the collector, for at most `deadline`.

@@ -9,9 +9,11 @@ use crate::{
     agent::{self, Concluded, Deed, Turns},
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
+    export::{ExportStats, Progress},
     flow::{self, Flows},
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
+    metrics::{Metrics, Own},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -21,6 +23,8 @@ use crate::{
 /// What a pipeline has seen, for the closing words and for `doctor`'s hints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Observations of any kind.
+    pub events: u64,
     pub connections: u64,
     /// Connections that carry what is not decoded: gRPC, or an upgrade from HTTP/1.1 to HTTP/2.
     pub grpc: u64,
@@ -79,16 +83,22 @@ impl Seen {
     }
 }
 
+/// One connection: what it says, and which answer is whose.
+struct Line {
+    decoder: proto::Connection,
+    exchanges: Exchanges,
+}
+
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
-    protocols: ByConnection<proto::Connection>,
-    exchanges: Exchanges,
+    lines: ByConnection<Line>,
     hops: Hops,
     prices: Prices,
     turns: Turns,
     synth: Synth,
     output: Output,
+    metrics: Option<Metrics>,
     recorder: Option<Recorder<Box<dyn Write + Send>>>,
     processes: Processes,
     seen: Seen,
@@ -110,13 +120,13 @@ impl Pipeline {
     ) -> Self {
         Self {
             flows: Flows::new(flow::Limits::default()),
-            protocols: ByConnection::default(),
-            exchanges: Exchanges::new(),
+            lines: ByConnection::default(),
             hops: Hops::new(calls),
             prices,
             turns: Turns::new(agent::Limits::default()),
             synth,
             output,
+            metrics: None,
             recorder,
             processes: Processes::default(),
             seen: Seen::default(),
@@ -128,8 +138,55 @@ impl Pipeline {
         }
     }
 
+    /// Also counts.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    pub fn metrics(&mut self) -> Option<&mut Metrics> {
+        self.metrics.as_mut()
+    }
+
+    /// Brings the metrics of what is now up to date. It looks at every open call: not for each event.
+    pub fn observe(&mut self) {
+        if self.metrics.is_none() {
+            return;
+        }
+        self.count();
+        let spans = self.output.export_progress();
+        let unpriced = self.prices.unpriced();
+        let Some(metrics) = &mut self.metrics else { return };
+        metrics.active(self.hops.active(), |call| self.synth.resource(call.connection));
+        metrics.own(&Own {
+            events: self.seen.events,
+            bytes: self.seen.bytes,
+            lost_bytes: self.seen.lost_bytes,
+            connections: self.flows.connections(),
+            grpc: self.seen.grpc,
+            upgraded: self.seen.upgraded,
+            realtime: self.seen.realtime,
+            not_http: self.seen.not_http,
+            evicted: self.seen.evicted_connections,
+            refused_calls: self.seen.refused_calls,
+            unpriced_calls: unpriced.calls,
+            unpriced_models: unpriced.models.len(),
+        });
+        if let Some(Progress { exported, dropped, waiting }) = spans {
+            metrics.spans(exported, dropped, waiting);
+        }
+    }
+
+    /// How the export of spans ended.
+    pub fn exported(&mut self, stats: &ExportStats) {
+        if let Some(metrics) = &mut self.metrics {
+            metrics.spans(stats.exported, stats.dropped, 0);
+        }
+    }
+
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
+        self.seen.events += 1;
         if let capture::Event::Process { at, process } = &event {
             if !self.processes.is_news(*at, process) {
                 return Ok(());
@@ -157,8 +214,6 @@ impl Pipeline {
     pub fn finish(&mut self) -> io::Result<Seen> {
         self.flows.finish(&mut self.ordered);
         self.decode()?;
-        self.exchanges.finish(&mut self.exchanged);
-        self.tell()?;
         self.hops.finish(&mut self.ended);
         self.emit()?;
         self.turns.finish(&mut self.concluded);
@@ -166,6 +221,12 @@ impl Pipeline {
         if let Some(recorder) = self.recorder.take() {
             recorder.finish()?;
         }
+        self.count();
+        Ok(self.seen)
+    }
+
+    /// Takes over what the stages count themselves.
+    fn count(&mut self) {
         let llm::Counts { refused, dropped_values } = self.hops.counts();
         self.seen.refused_calls = refused;
         self.seen.dropped_values = dropped_values;
@@ -174,7 +235,6 @@ impl Pipeline {
         self.seen.lost_bytes = counters.lost_bytes;
         self.seen.unknown_losses = counters.unknown_losses;
         self.seen.evicted_connections = counters.evicted_connections;
-        Ok(self.seen)
     }
 
     pub fn prices(&self) -> &Prices {
@@ -197,43 +257,38 @@ impl Pipeline {
                 flow::Event::Open { key, connection, .. } => {
                     self.seen.connections += 1;
                     let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
-                    self.protocols.insert(key, decoder);
-                    self.exchanges.open(key, connection);
+                    self.lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
-                    protocol.push(at, direction, bytes, &mut self.decoded);
-                    self.exchanges.learn_role(key, protocol.role());
-                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, protocol.protocol()) {
+                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
+                    decoder.push(at, direction, bytes, &mut self.decoded);
+                    exchanges.learn_role(decoder.role());
+                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, decoder.protocol()) {
                         recorder.speaks_http2(key);
                     }
                     for event in self.decoded.drain(..) {
                         self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
-                        self.exchanges.push(key, event, &mut self.exchanged);
+                        exchanges.push(event, &mut self.exchanged);
                     }
                 }
                 flow::Event::Gap { at, key, direction, lost } => {
-                    let Some(protocol) = self.protocols.get_mut(&key) else { continue };
-                    protocol.gap(at, direction, lost, &mut self.decoded);
-                    for event in self.decoded.drain(..) {
-                        self.exchanges.push(key, event, &mut self.exchanged);
-                    }
+                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
+                    decoder.gap(at, direction, lost, &mut self.decoded);
+                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
                 }
                 flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
-                    let Some(mut protocol) = self.protocols.remove(&key) else { continue };
+                    let Some(Line { mut decoder, mut exchanges }) = self.lines.remove(&key) else { continue };
                     match event {
-                        flow::Event::Close { by, .. } => protocol.close(at, by, &mut self.decoded),
-                        _ => protocol.abandon(at, &mut self.decoded),
+                        flow::Event::Close { by, .. } => decoder.close(at, by, &mut self.decoded),
+                        _ => decoder.abandon(at, &mut self.decoded),
                     }
-                    for event in self.decoded.drain(..) {
-                        self.exchanges.push(key, event, &mut self.exchanged);
-                    }
+                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
                     match event {
-                        flow::Event::Close { by, .. } => self.exchanges.close(key, at, by, &mut self.exchanged),
-                        _ => self.exchanges.abandon(key, at, &mut self.exchanged),
+                        flow::Event::Close { by, .. } => exchanges.close(at, by, &mut self.exchanged),
+                        _ => exchanges.abandon(at, &mut self.exchanged),
                     }
-                    self.seen.not_http += u64::from(protocol.protocol() == Protocol::Other);
-                    self.seen.untold(&protocol);
+                    self.seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
+                    self.seen.untold(&decoder);
                 }
             }
         }
@@ -253,6 +308,10 @@ impl Pipeline {
 
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
+        // Most records end nothing.
+        if self.ended.is_empty() && self.concluded.is_empty() {
+            return Ok(());
+        }
         for hop in self.ended.drain(..) {
             match &hop {
                 Hop::Model(call) => {
@@ -260,6 +319,9 @@ impl Pipeline {
                     let place = self.turns.push(call, &mut self.concluded);
                     let cost = self.prices.cost(call);
                     let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    if let Some(metrics) = &mut self.metrics {
+                        metrics.call(call, cost.as_ref(), &span);
+                    }
                     self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
                 }
                 Hop::Mcp(request) => {
@@ -276,7 +338,13 @@ impl Pipeline {
         }
         for concluded in self.concluded.drain(..) {
             let span = match concluded {
-                Concluded::Tool(run) => self.synth.tool(&run),
+                Concluded::Tool(run) => {
+                    let span = self.synth.tool(&run);
+                    if let Some(metrics) = &mut self.metrics {
+                        metrics.tool(&run, &span);
+                    }
+                    span
+                }
                 Concluded::Turn(turn) => self.synth.turn(&turn),
             };
             self.output.span(span)?;

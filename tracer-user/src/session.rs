@@ -20,12 +20,14 @@ use crate::{
     commands::Failure,
     config::{self, Shared},
     export::{
-        Jsonl, Otlp,
-        otlp::{Resolve, WhenFull},
+        Jsonl, MetricsThread, Otlp,
+        otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
+        prometheus::Listener,
     },
     live::held::Held,
     llm::{self, Calls},
+    metrics::{Clock, Exemplars, Metrics},
     output::{Output, View},
     pipeline::{Pipeline, Seen},
     price::Prices,
@@ -55,6 +57,10 @@ pub struct Session {
     record: Option<(File, bool)>,
     prices: Option<Prices>,
     otlp: Option<Otlp>,
+    otlp_metrics: Option<OtlpMetrics>,
+    exemplars: Exemplars,
+    listener: Option<Listener>,
+    metrics: Option<MetricsThread>,
     host: Host,
     recognise: llm::Options,
 }
@@ -78,7 +84,11 @@ impl Session {
             }
             None => Prices::builtin(),
         };
-        let otlp = Otlp::from_environment(shared.otlp_endpoint.as_deref()).map_err(Failure::usage)?;
+        let endpoint = shared.otlp_endpoint.as_deref();
+        let otlp = Otlp::from_environment(endpoint).map_err(Failure::usage)?;
+        let otlp_metrics = OtlpMetrics::from_environment(endpoint).map_err(Failure::usage)?;
+        let exemplars = exemplars(&|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+        let listener = shared.metrics_listen.as_deref().map(listen).transpose().map_err(Failure::run)?;
         let out = shared.output_file.as_deref().map(create).transpose()?;
         let record = match shared.record.as_deref() {
             Some(path) => Some((create(path)?, path.extension().is_some_and(|extension| extension == "zst"))),
@@ -100,13 +110,34 @@ impl Session {
         let host = if live { Host::read(attributes.as_deref()) } else { Host::default() };
         let recognise = llm::Options { hosts: shared.provider.clone(), server_side: shared.server_side };
         let prices = Some(prices);
-        Ok(Self { view: shared.output, out, stream, held, pretty, record, prices, otlp, host, recognise })
+        Ok(Self {
+            view: shared.output,
+            out,
+            stream,
+            held,
+            pretty,
+            record,
+            prices,
+            otlp,
+            otlp_metrics,
+            exemplars,
+            listener,
+            metrics: None,
+            host,
+            recognise,
+        })
+    }
+
+    /// Whether anybody gets metrics.
+    pub fn has_metrics(&self) -> bool {
+        self.otlp_metrics.is_some() || self.listener.is_some()
     }
 
     /// What must stay open when all else is closed.
     pub fn descriptors(&self) -> Vec<RawFd> {
         let record = self.record.as_ref().map(|(file, _)| file);
-        self.out.iter().chain(record).map(|file| file.as_fd().as_raw_fd()).collect()
+        let files = self.out.iter().chain(record).map(|file| file.as_fd());
+        files.chain(self.listener.iter().map(AsFd::as_fd)).map(|descriptor| descriptor.as_raw_fd()).collect()
     }
 
     /// What goes to the terminal waits here while the terminal is the command's.
@@ -114,7 +145,7 @@ impl Session {
         &self.held
     }
 
-    /// Builds the line and starts the exporter. Call it once.
+    /// Builds the line and starts the exporters. Call it once.
     pub fn pipeline(&mut self, resolver: Arc<dyn Resolve>, live: bool) -> Result<Pipeline> {
         let out: Box<dyn Write + Send> = match (self.out.take(), self.stream) {
             (Some(file), _) => Box::new(BufWriter::with_capacity(1 << 16, file)),
@@ -129,9 +160,17 @@ impl Session {
         let export = self
             .otlp
             .take()
-            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(resolver))
+            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(Arc::clone(&resolver)))
             .transpose()
             .context("no exporter thread")?;
+        let metrics = self
+            .has_metrics()
+            .then(|| Metrics::new(&self.host, if live { Clock::Wall } else { Clock::Calls }, self.exemplars));
+        if let Some(metrics) = &metrics {
+            let (otlp, listener) = (self.otlp_metrics.take(), self.listener.take());
+            let thread = MetricsThread::start(metrics.sums(), otlp, listener, resolver);
+            self.metrics = Some(thread.context("no thread for metrics")?);
+        }
         let recorder = match self.record.take() {
             Some((file, true)) => Some(Recorder::new(Box::new(zstd::Encoder::new(file, 3)?.auto_finish()) as Box<_>)?),
             Some((file, false)) => Some(Recorder::new(Box::new(BufWriter::with_capacity(1 << 16, file)) as Box<_>)?),
@@ -141,13 +180,18 @@ impl Session {
         let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder))
+        Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder).with_metrics(metrics))
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
+        pipeline.observe();
         let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        pipeline.exported(&stats);
+        if let Some(metrics) = self.metrics.take() {
+            metrics.shutdown(EXPORT_DEADLINE);
+        }
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
@@ -195,6 +239,16 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .collect(),
         unpriced: prices.unpriced(),
     }
+}
+
+/// Binds what `--metrics-listen` names.
+fn listen(address: &str) -> Result<Listener> {
+    let listener = Listener::bind(address)
+        .with_context(|| format!("cannot listen at {address}: give --metrics-listen a free address of this machine"))?;
+    if let Ok(address) = listener.address() {
+        tracing::info!("metrics are at http://{address}/metrics");
+    }
+    Ok(listener)
 }
 
 /// Columns, when `stream` is a terminal.

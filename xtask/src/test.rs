@@ -20,16 +20,18 @@ struct Tier {
     targets: &'static [&'static str],
     /// Tests that load probes into the kernel or watch times share the machine badly.
     serial: bool,
-    /// Runs in a network namespace with nothing but loopback, and only when it is named: it takes a large download.
+    /// Runs in a network namespace with nothing but loopback, and only when it is named: it takes a large download, or
+    /// packages that few machines have.
     alone: bool,
 }
 
-const TIERS: [Tier; 5] = [
+const TIERS: [Tier; 6] = [
     Tier { name: "unit", targets: &["--lib", "--bins"], serial: false, alone: false },
     Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false, alone: false },
     Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true, alone: false },
     Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true, alone: false },
     Tier { name: "runtimes", targets: &["--test", "runtimes"], serial: true, alone: true },
+    Tier { name: "containers", targets: &["--test", "containers"], serial: true, alone: true },
 ];
 
 /// Where the recordings that `LLMTAP_CORPUS` names may lie, beside the checkout: they are not part of it.

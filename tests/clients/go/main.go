@@ -20,12 +20,10 @@ type directive map[string]interface{}
 
 var client = &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true}}
 
-// post sends one chat completion whose prompt makes the mock behave as told.
-func post(ctx context.Context, stream bool, told directive, text string) (*http.Response, error) {
+// request is one chat completion whose prompt makes the mock behave as told.
+func request(ctx context.Context, stream bool, told directive, text string) *http.Request {
 	prompt, err := json.Marshal(told)
-	if err != nil {
-		return nil, err
-	}
+	must(err)
 	body := map[string]interface{}{
 		"model":    "gpt-5",
 		"stream":   stream,
@@ -35,27 +33,30 @@ func post(ctx context.Context, stream bool, told directive, text string) (*http.
 		body["stream_options"] = map[string]bool{"include_usage": true}
 	}
 	encoded, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
-	}
+	must(err)
 	url := os.Getenv("OPENAI_BASE_URL") + "/chat/completions"
 	request, err := http.NewRequestWithContext(ctx, "POST", url, bytes.NewReader(encoded))
-	if err != nil {
-		return nil, err
-	}
+	must(err)
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Authorization", "Bearer "+os.Getenv("OPENAI_API_KEY"))
-	return client.Do(request)
+	return request
 }
 
 // call reads the whole answer.
 func call(stream bool, told directive, text string) {
-	answer, err := post(context.Background(), stream, told, text)
+	answer, err := client.Do(request(context.Background(), stream, told, text))
+	must(err)
+	drain(answer)
+}
+
+func drain(answer *http.Response) {
+	_, err := io.Copy(io.Discard, answer.Body)
+	must(err)
+	must(answer.Body.Close())
+}
+
+func must(err error) {
 	if err != nil {
-		log.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -91,10 +92,8 @@ func long() {
 // abort closes a stream after its third line.
 func abort() {
 	ctx, cancel := context.WithCancel(context.Background())
-	answer, err := post(ctx, true, directive{"tokens": 200, "interval_us": 2000}, "hello")
-	if err != nil {
-		log.Fatal(err)
-	}
+	answer, err := client.Do(request(ctx, true, directive{"tokens": 200, "interval_us": 2000}, "hello"))
+	must(err)
 	lines := bufio.NewScanner(answer.Body)
 	for n := 0; n < 3 && lines.Scan(); n++ {
 	}
@@ -102,38 +101,10 @@ func abort() {
 	answer.Body.Close()
 }
 
-// deep calls from a stack that has to grow inside the TLS functions: at many depths, so that some lie at its edge.
-func deep() {
-	var all sync.WaitGroup
-	for n := 0; n < 60; n++ {
-		all.Add(1)
-		go func(n int) {
-			defer all.Done()
-			descend(n, func() { call(true, directive{"tokens": 4}, "hello") })
-		}(n)
-		if n%10 == 9 {
-			all.Wait()
-		}
-	}
-	all.Wait()
-}
-
-//go:noinline
-func descend(levels int, then func()) {
-	var frame [96]byte
-	frame[levels] = 1
-	if levels > 0 {
-		descend(levels-1, then)
-	} else {
-		then()
-	}
-	runtime.KeepAlive(&frame)
-}
-
 // reuse closes each connection and has its memory used again.
 func reuse() {
 	for n := 0; n < 40; n++ {
-		call(n%2 == 0, directive{"tokens": 4, "keep_alive": false}, "hello")
+		call(n%2 == 0, directive{"tokens": 4}, "hello")
 		client.CloseIdleConnections()
 		runtime.GC()
 	}
@@ -143,7 +114,7 @@ func main() {
 	log.SetFlags(0)
 	scenarios := map[string]func(){
 		"plain": plain, "stream": stream, "refused": refused, "concurrent": concurrent, "long": long, "abort": abort,
-		"deep": deep, "reuse": reuse,
+		"reuse": reuse,
 	}
 	chosen := os.Args[1:]
 	if len(chosen) == 0 {

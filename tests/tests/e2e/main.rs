@@ -5,8 +5,11 @@
 mod beside;
 mod clients;
 mod command_line;
+mod doctor;
 mod export;
 mod http2;
+mod metrics;
+mod plaintext;
 mod robustness;
 mod sdks;
 mod stacks;

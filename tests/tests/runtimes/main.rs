@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask test runtimes` fetches the programs and takes the network away: nothing here may talk to anybody else.
 
+mod go;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -16,6 +18,8 @@ use tests::harness::{Bench, clients, finish, untraceable, workspace};
 struct Program {
     /// The folder in `target/runtimes`, and the executable in it.
     executable: &'static str,
+    /// A copy that was never examined is started by a shell.
+    cold: bool,
     arguments: &'static [&'static str],
     /// Calls that it makes at least.
     calls: usize,
@@ -38,6 +42,12 @@ fn run(program: &Program) -> anyhow::Result<()> {
     fs::create_dir(&home)?;
     (program.settle)(&bench, &home)?;
     let mut line = vec![executable.display().to_string()];
+    if program.cold {
+        let copy = bench.path("program");
+        fs::copy(&executable, &copy)?;
+        line = ["/bin/sh", "-c", "\"$0\" \"$@\"; exit $?"].map(str::to_owned).into();
+        line.push(copy.display().to_string());
+    }
     line.extend(program.arguments.iter().map(|argument| argument.replace("CLIENTS", &clients().display().to_string())));
     let mut command = bench.traced(&["-v"], &line)?;
     let finished = finish(quiet(&mut command).env("HOME", &home).current_dir(&home))?;
@@ -122,45 +132,52 @@ wire_api = "responses"
 #[test]
 fn bun_fetch() -> anyhow::Result<()> {
     let arguments = &["CLIENTS/fetch.mjs"];
-    run(&Program { executable: "bun/bin/bun", arguments, calls: 24, settle: nothing })
+    run(&Program { executable: "bun/bin/bun", cold: false, arguments, calls: 24, settle: nothing })
+}
+
+/// It takes longer to find the functions in it than the program takes to its first call.
+#[test]
+fn bun_fetch_started_by_a_shell_for_the_first_time() -> anyhow::Result<()> {
+    let arguments = &["CLIENTS/fetch.mjs"];
+    run(&Program { executable: "bun/bin/bun", cold: true, arguments, calls: 24, settle: nothing })
 }
 
 /// A release of other build settings: an argument less in error reports, and the copy inside `SSL_read` conditional.
 #[test]
 fn older_bun_fetch() -> anyhow::Result<()> {
     let arguments = &["CLIENTS/fetch.mjs"];
-    run(&Program { executable: "bun-older/bin/bun", arguments, calls: 24, settle: nothing })
+    run(&Program { executable: "bun-older/bin/bun", cold: false, arguments, calls: 24, settle: nothing })
 }
 
 #[test]
 fn claude_code_answers_one_prompt() -> anyhow::Result<()> {
     let arguments = &["-p", "hello", "--model", "claude-sonnet-4-5"];
-    run(&Program { executable: "claude-code/claude", arguments, calls: 1, settle: nothing })
+    run(&Program { executable: "claude-code/claude", cold: false, arguments, calls: 1, settle: nothing })
 }
 
 #[test]
 fn opencode_answers_one_prompt() -> anyhow::Result<()> {
     let arguments = &["run", "hello"];
-    run(&Program { executable: "opencode/bin/opencode", arguments, calls: 1, settle: opencode_settings })
+    run(&Program { executable: "opencode/bin/opencode", cold: false, arguments, calls: 1, settle: opencode_settings })
 }
 
 #[test]
 fn codex_answers_one_prompt() -> anyhow::Result<()> {
     let executable = "codex/vendor/x86_64-unknown-linux-musl/bin/codex";
     let arguments = &["exec", "--skip-git-repo-check", "hello"];
-    run(&Program { executable, arguments, calls: 1, settle: codex_settings })
+    run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
 }
 
 #[test]
 fn deno_fetch() -> anyhow::Result<()> {
     let arguments = &["run", "--allow-all", "CLIENTS/fetch.mjs"];
-    run(&Program { executable: "deno/deno", arguments, calls: 24, settle: nothing })
+    run(&Program { executable: "deno/deno", cold: false, arguments, calls: 24, settle: nothing })
 }
 
 /// Over connections of their own, and all over one.
 fn rust_client(executable: &'static str) -> anyhow::Result<()> {
     for arguments in [&[][..], &["http2"], &["tls12"]] {
-        run(&Program { executable, arguments, calls: 24, settle: nothing })?;
+        run(&Program { executable, cold: false, arguments, calls: 24, settle: nothing })?;
     }
     Ok(())
 }

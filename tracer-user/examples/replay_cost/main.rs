@@ -18,14 +18,13 @@ mod websocket;
 mod workload;
 
 use std::{
-    collections::HashMap,
     hint::black_box,
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use llmtap::{
-    capture::{Event, record::Recorder, replay::Replay},
+    capture::{ByConnection, Event, record::Recorder, replay::Replay},
     exchange::{self, Exchanges},
     flow::{self, Flows},
     llm::{self, Calls, could_be_model_call},
@@ -56,7 +55,7 @@ fn main() -> Result<()> {
     for workload in workloads.iter().filter(|workload| workload.name.contains(&only)) {
         if profiled {
             for _ in 0..rounds {
-                black_box(spans(workload.events.clone(), &mut pipeline(None))?);
+                black_box(spans(&mut workload.events.clone(), &mut pipeline(None))?);
             }
         } else {
             measure(workload, rounds)?;
@@ -72,10 +71,10 @@ fn measure(workload: &Workload, rounds: usize) -> Result<()> {
     for _ in 0..rounds {
         samples[0].push(timed(|| baseline::<Owned>(workload))?.0);
         samples[1].push(timed(|| baseline::<Borrowed>(workload))?.0);
-        let events = workload.events.clone();
-        samples[2].push(timed(|| Ok(decode(events)))?.0);
-        let (events, mut pipeline) = (workload.events.clone(), self::pipeline(None));
-        let (spent, seen) = timed(|| spans(events, &mut pipeline))?;
+        let mut events = workload.events.clone();
+        samples[2].push(timed(|| Ok(decode(&mut events)))?.0);
+        let (mut events, mut pipeline) = (workload.events.clone(), self::pipeline(None));
+        let (spent, seen) = timed(|| spans(&mut events, &mut pipeline))?;
         samples[3].push(spent);
         let mut pipeline = self::pipeline(None);
         samples[4].push(timed(|| from_file(&file, &mut pipeline))?.0);
@@ -146,9 +145,9 @@ fn pipeline(recorder: Option<Recorder<Box<dyn Write + Send>>>) -> Pipeline {
     Pipeline::new(calls, Prices::builtin(), synth, Output::new(View::None, None), recorder)
 }
 
-/// The events are handed over, as capture does.
-fn spans(events: Vec<Event>, pipeline: &mut Pipeline) -> Result<u64> {
-    for event in events {
+/// The events are handed over, as capture does: the vector's memory stays.
+fn spans(events: &mut Vec<Event>, pipeline: &mut Pipeline) -> Result<u64> {
+    for event in events.drain(..) {
         pipeline.push(event)?;
     }
     Ok(pipeline.finish()?.calls)
@@ -166,7 +165,7 @@ fn from_file(file: &[u8], pipeline: &mut Pipeline) -> Result<u64> {
 }
 
 /// flow, proto and exchange alone; gives the number of pieces.
-fn decode(events: Vec<Event>) -> usize {
+fn decode(events: &mut Vec<Event>) -> usize {
     let mut count = 0;
     exchanges(events, |event| {
         black_box(event);
@@ -175,25 +174,24 @@ fn decode(events: Vec<Event>) -> usize {
     count
 }
 
-fn exchanges(events: Vec<Event>, mut each: impl FnMut(exchange::Event)) {
+fn exchanges(events: &mut Vec<Event>, mut each: impl FnMut(exchange::Event)) {
     let mut flows = Flows::new(flow::Limits::default());
-    let mut connections = HashMap::new();
-    let mut exchanges = Exchanges::new();
+    let mut connections = ByConnection::default();
     let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
-    for event in events {
+    for event in events.drain(..) {
         flows.push(event, &mut ordered);
         for event in ordered.drain(..) {
             match event {
                 flow::Event::Open { key, connection, .. } => {
                     let limits = proto::Limits::default();
-                    connections.insert(key, proto::Connection::new(limits, connection.role, could_be_model_call));
-                    exchanges.open(key, connection);
+                    let decoder = proto::Connection::new(limits, connection.role, could_be_model_call);
+                    connections.insert(key, (decoder, Exchanges::new(key, connection)));
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    let Some(decoder) = connections.get_mut(&key) else { continue };
+                    let Some((decoder, exchanges)) = connections.get_mut(&key) else { continue };
                     decoder.push(at, direction, bytes, &mut decoded);
                     for event in decoded.drain(..) {
-                        exchanges.push(key, event, &mut paired);
+                        exchanges.push(event, &mut paired);
                     }
                 }
                 flow::Event::Close { key, .. } | flow::Event::Abandon { key, .. } => {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use llmtap::{
     capture::{Connection, Event, replay::Replay},
     exchange, llm,
-    proto::{Headers, Piece, RequestHead},
+    proto::{Piece, RequestHead},
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -91,7 +91,7 @@ struct Recorded {
 
 impl Recorded {
     fn read(path: &Path) -> Result<Option<Self>> {
-        let events = events(path)?;
+        let mut events = events(path)?;
         let connection = events.iter().find_map(|event| match event {
             Event::Open { connection, .. } => Some(Connection::clone(connection)),
             _ => None,
@@ -99,7 +99,7 @@ impl Recorded {
         let (mut head, mut media_type, mut question) = (None, String::new(), Vec::new());
         let (mut pieces, mut body) = (Vec::new(), Vec::new());
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-        exchanges(events, |event| match event {
+        exchanges(&mut events, |event| match event {
             exchange::Event::Request { id, head: Some(found), .. } if id.index == 0 => head = Some(found),
             exchange::Event::RequestPiece { id, piece: Piece::Bytes(bytes), .. } if id.index == 0 => {
                 question.extend_from_slice(&bytes);
@@ -130,11 +130,10 @@ impl Recorded {
 
 /// Header lines of the recorded request that the script does not write itself.
 fn kept_fields(head: &RequestHead) -> String {
-    let Headers(fields) = &head.headers;
     let mut lines = String::new();
-    for (name, value) in fields {
+    for (name, value) in head.headers.iter() {
         let own = ["content-type", "content-length", "transfer-encoding", "authorization", "accept", "user-agent"];
-        if !own.contains(&&**name) {
+        if !own.contains(&name) {
             let _ = write!(lines, "{name}: {}\r\n", String::from_utf8_lossy(value));
         }
     }
@@ -249,7 +248,7 @@ pub fn corpus(folder: &Path) -> Result<Workload> {
     }
     let (mut bodies, mut texts, mut codings) = (HashMap::new(), Vec::new(), HashMap::new());
     let mut decoded: HashMap<_, Vec<u8>> = HashMap::new();
-    exchanges(all.clone(), |event| {
+    exchanges(&mut all.clone(), |event| {
         let (id, request, piece) = match event {
             exchange::Event::Response { id, head, .. } => {
                 let coding = match head.headers.get("content-encoding") {

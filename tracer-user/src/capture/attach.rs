@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, Metadata},
-    io::{self, Read as _},
+    io::{self, Read as _, Seek as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
@@ -396,7 +396,10 @@ impl Attachments {
             return Some(Ok((hooks, exits)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
-        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+        let mut reader = file;
+        // Others may have read its headers.
+        reader.rewind().ok()?;
+        reader.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
         Some(locate::locate(&bytes).map(|mut hooks| {
             // The others are found in much less time than it takes to read a large executable.
             if hooks.stripped.is_some() {
@@ -411,7 +414,8 @@ impl Attachments {
     /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
     /// if they are not seen whole anyway.
     fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
-        if self.mode == AttachMode::Session {
+        let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
+        if self.mode == AttachMode::Session || !has_calls {
             return Ok(Vec::new());
         }
         if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {

@@ -172,7 +172,8 @@ fn interpreters(program: &Path, environment: &[(OsString, OsString)]) -> Vec<Pat
     programs
 }
 
-fn is_tls_library(name: &str) -> bool {
+/// Whether a file's name is that of a TLS library.
+pub(super) fn is_tls_library(name: &str) -> bool {
     let is_one = name.starts_with("libssl") || name.starts_with("libgnutls.");
     is_one && (name.ends_with(".so") || name.contains(".so."))
 }

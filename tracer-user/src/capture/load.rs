@@ -16,6 +16,7 @@ use aya::{
 use tracer_common::{
     counter::Counter,
     event::{ConnectionId, Process as ProcessRecord, lifecycle},
+    limits::{LIBRARY_NAME, PLAINTEXT_LIBRARY},
 };
 
 use super::{
@@ -31,6 +32,9 @@ use super::{
 };
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
+
+/// The name of the TLS library of a connection without TLS, as capture files have it.
+const NO_LIBRARY: &[u8] = b"none";
 
 /// Which processes are traced at first; single ones can be added in any mode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,13 +57,22 @@ pub struct Options {
     pub mode: Option<AttachMode>,
     /// Tell of the exec of every process, so that the caller can choose targets by name.
     pub notice_all: bool,
+    /// Plaintext TCP connections to and at these ports are read too (Linux 6.3).
+    pub plaintext: Vec<u16>,
     /// Let the eBPF programs log rare decisions (through aya-log, to the `log` crate's logger).
     pub log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { targets: TargetMode::Chosen, ring_bytes: 8 << 20, mode: None, notice_all: false, log: false }
+        Self {
+            targets: TargetMode::Chosen,
+            ring_bytes: 8 << 20,
+            mode: None,
+            notice_all: false,
+            plaintext: Vec::new(),
+            log: false,
+        }
     }
 }
 
@@ -78,8 +91,14 @@ pub enum LoadError {
     Program(#[from] ProgramError),
     #[error("eBPF map {0}: {1}")]
     Map(&'static str, MapError),
+    #[error("plaintext on TCP ports cannot be read here ({0}): it needs Linux 6.3 or later")]
+    Plaintext(String),
     #[error("watching for executable mappings failed: {0}")]
     Watch(io::Error),
+    #[error(
+        "llmtap runs in a PID namespace of its own, where processes have other numbers: start it with --pid=host (hostPID: true)"
+    )]
+    PidNamespace,
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
 }
@@ -157,11 +176,17 @@ pub struct Tracer {
 impl Tracer {
     /// Loads everything that needs no knowledge of a process, and begins to follow processes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        if !super::process::in_first_pid_namespace() {
+            return Err(LoadError::PidNamespace);
+        }
         raise_memory_limit();
         super::seam::raise_descriptor_limit();
         super::rcu::recover();
         let btf = Btf::of_kernel()?;
-        let offsets = field_offsets(&btf)?;
+        let mut offsets = field_offsets(&btf)?;
+        if !options.plaintext.is_empty() {
+            offsets.extend(socket_offsets(&btf).map_err(|error| LoadError::Plaintext(error.to_string()))?);
+        }
         let ring_bytes = options.ring_bytes.clamp(64 << 10, 1 << 30).next_power_of_two();
         let (all, notice_all) = (u32::from(options.targets == TargetMode::All), u32::from(options.notice_all));
         let (log, mark) = (u32::from(options.log), u64::from(ring_bytes / 4));
@@ -183,8 +208,11 @@ impl Tracer {
         // The one that `Targets` itself asks by.
         let set_of_targets = ebpf.map("TARGETS").and_then(map_data).map_or(-1, |map| map.fd().as_fd().as_raw_fd());
         let programs = Programs::new(OBJECT, maps, btf.function("bpf_session_is_return"))?;
-        let attachments =
-            Attachments::new(programs, options.mode, take(&mut ebpf, "LIBRARIES")?, take(&mut ebpf, "RECORD_PLACES")?)?;
+        let mut libraries = take(&mut ebpf, "LIBRARIES")?;
+        if !options.plaintext.is_empty() {
+            read_sockets(&mut ebpf, &mut libraries, &options.plaintext)?;
+        }
+        let attachments = Attachments::new(programs, options.mode, libraries, take(&mut ebpf, "RECORD_PLACES")?)?;
 
         let mut targets = Targets::new(
             take(&mut ebpf, "TARGETS")?,
@@ -406,6 +434,15 @@ impl Tracer {
         }
     }
 
+    /// Takes everything away behind the caller's back: another process has it until it is gone, so that ours can end at
+    /// once. The kernel takes tens of milliseconds to remove the probes of one file.
+    pub fn leave(mut self) {
+        self.gate = None;
+        if super::seam::close_behind(super::rcu::Expedited::begin) {
+            std::mem::forget(self);
+        }
+    }
+
     /// What was seen and lost so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -476,6 +513,56 @@ fn field_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
         offsets.push((name, btf.offset(structure, field)?));
     }
     Ok(offsets)
+}
+
+/// What only the reading of sockets needs.
+fn socket_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
+    let common = btf.offset("sock", "__sk_common")?;
+    let mut offsets = vec![(
+        "SOCKET_INODE",
+        btf.offset("socket_alloc", "vfs_inode")? + btf.offset("inode", "i_ino")?
+            - btf.offset("socket_alloc", "socket")?,
+    )];
+    for (name, field) in [
+        ("SOCK_FAMILY", "skc_family"),
+        ("SOCK_PORTS", "skc_portpair"),
+        ("SOCK_PEER", "skc_daddr"),
+        ("SOCK_PEER_V6", "skc_v6_daddr"),
+    ] {
+        offsets.push((name, common + btf.offset("sock_common", field)?));
+    }
+    for (name, field) in
+        [("SOCK_PROTOCOL", "sk_protocol"), ("SOCK_SHUTDOWN", "sk_shutdown"), ("SOCK_SOCKET", "sk_socket")]
+    {
+        offsets.push((name, btf.offset("sock", field)?));
+    }
+    Ok(offsets)
+}
+
+/// Has plaintext on `ports` told. What names a library elsewhere says that there is none.
+fn read_sockets(
+    ebpf: &mut Ebpf,
+    libraries: &mut Array<MapData, [u8; LIBRARY_NAME]>,
+    ports: &[u16],
+) -> Result<(), LoadError> {
+    let mut chosen: Array<MapData, u64> = take(ebpf, "PORTS")?;
+    let failed = |error| LoadError::Map("PORTS", error);
+    for port in ports {
+        let word = u32::from(port / 64);
+        let known = chosen.get(&word, 0).map_err(failed)?;
+        chosen.set(word, &(known | 1 << (port % 64)), 0).map_err(failed)?;
+    }
+    let mut name = [0; LIBRARY_NAME];
+    name[..NO_LIBRARY.len()].copy_from_slice(NO_LIBRARY);
+    libraries.set(PLAINTEXT_LIBRARY, &name, 0).map_err(|error| LoadError::Map("LIBRARIES", error))?;
+    for (program, tracepoint) in [
+        ("socket_sent", "sock_send_length"),
+        ("socket_received", "sock_recv_length"),
+        ("socket_changed", "inet_sock_set_state"),
+    ] {
+        attach_tracepoint(ebpf, program, tracepoint).map_err(|error| LoadError::Plaintext(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn attach_tracepoint(ebpf: &mut Ebpf, program: &str, tracepoint: &str) -> Result<(), LoadError> {

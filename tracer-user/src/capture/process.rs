@@ -33,6 +33,23 @@ pub fn is_alive(pid: u32) -> bool {
     pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
 }
 
+/// Whether this process is in the machine's first PID namespace, whose numbers the kernel side sees.
+pub fn in_first_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` (linux/proc_ns.h).
+    const FIRST: &str = "pid:[4026531836]";
+    fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name.as_os_str() == FIRST)
+}
+
+/// Processes of other PID namespaces that have the number `pid` inside them.
+pub fn numbered_inside(pid: u32) -> Vec<u32> {
+    let inside = |outer: &u32| {
+        let status = fs::read_to_string(format!("/proc/{outer}/status")).ok()?;
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        Some(numbers.split_ascii_whitespace().skip(1).last()?.parse::<u32>().ok()? == pid)
+    };
+    running().into_iter().filter(|outer| inside(outer) == Some(true)).collect()
+}
+
 /// PIDs of all processes that run now, in ascending order.
 pub fn running() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

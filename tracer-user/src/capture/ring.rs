@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,7 +13,8 @@ use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tracer_common::{
     event::{
-        ConnectionId, Data, End, Lost, Name, Open, Process as ProcessRecord, direction as wire, end, kind, lifecycle,
+        ConnectionId, Data, End, Lost, Name, Open, Peer, Process as ProcessRecord, direction as wire, end, kind,
+        lifecycle,
     },
     limits::{RING_SETTLE_NS, SERVER_NAME, WAKE_INTERVAL_NS},
 };
@@ -138,6 +140,7 @@ impl Decoder {
             Some(kind::DATA) => self.data(bytes, out),
             Some(kind::OPEN) => read(bytes).map(|record| self.open(&record, out)),
             Some(kind::NAME) => read(bytes).map(|record| self.name(&record)),
+            Some(kind::PEER) => read(bytes).map(|record| self.peer(&record)),
             Some(kind::END) => read(bytes).map(|record| self.end(&record, out)),
             Some(kind::LOST) => read(bytes).map(|record| self.lost(&record, out)),
             Some(kind::PROCESS) => read(bytes).map(|record| self.process(&record, out)),
@@ -187,6 +190,22 @@ impl Decoder {
         let name = &record.name[..(record.length as usize).min(SERVER_NAME)];
         if let Some(state) = self.connections.get_mut(&record.connection) {
             state.facts.sni = Some(text(name)).filter(|name| !name.is_empty()).map(Arc::from);
+        }
+    }
+
+    fn peer(&mut self, record: &Peer) {
+        let [high, low] = record.address.map(u64::to_ne_bytes);
+        let address = if record.is_v6 == 0 {
+            let [a, b, c, d, ..] = high;
+            IpAddr::from([a, b, c, d])
+        } else {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&high);
+            bytes[8..].copy_from_slice(&low);
+            IpAddr::from(bytes).to_canonical()
+        };
+        if let Some(state) = self.connections.get_mut(&record.connection) {
+            state.facts.peer = Some(SocketAddr::new(address, record.port as u16).to_string().into());
         }
     }
 
@@ -240,11 +259,12 @@ impl Decoder {
                 // Only this side has said goodbye: the answer may still come (RFC 8446 section 6.1).
                 end::SHUT_DOWN => state.said_goodbye = true,
                 end::PEER_CLOSED => state.close(key, at, ClosedBy::Peer, out),
+                end::RESET => state.close(key, at, ClosedBy::Reset, out),
                 _ => state.close(key, at, ClosedBy::Local, out),
             }
         }
         // After the peer's or the own goodbye the object lives on.
-        if matches!(cause, end::FREED | end::CLEARED) {
+        if matches!(cause, end::FREED | end::CLEARED | end::RESET) {
             let tgid = state.tgid;
             self.connections.remove(&key);
             if let Some(keys) = self.processes.get_mut(&tgid) {
@@ -327,7 +347,7 @@ macro_rules! plain {
     )* };
 }
 
-plain!(Data Open Name End Lost ProcessRecord);
+plain!(Data Open Name Peer End Lost ProcessRecord);
 
 /// Copies a record out of the ring, whose alignment is 8.
 #[expect(unsafe_code, reason = "records are read as the kernel side wrote them")]

@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, Metadata},
     io::{self, Read as _},
     path::Path,
 };
 
 use super::{
     attach::{MAX_FILE, versioned},
+    libraries::is_tls_library,
     locate::{self, Hooks, Reason},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
@@ -49,7 +50,8 @@ pub struct TlsFile {
 /// Examines files of many processes, each file once.
 #[derive(Debug, Default)]
 pub struct Survey {
-    files: HashMap<FileKey, Vec<TlsVerdict>>,
+    /// And why another library in the file gets no hooks.
+    files: HashMap<FileKey, (TlsVerdict, Option<Reason>)>,
 }
 
 impl Survey {
@@ -59,36 +61,47 @@ impl Survey {
         let mut mappings: Vec<Mapping> = maps.lines().filter_map(|line| mapping(pid, line)).collect();
         mappings.sort_by_key(|mapping| (mapping.device, mapping.inode));
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
-        let verdicts = mappings.into_iter().flat_map(|mapping| {
-            let verdicts = self.file(&mapping).unwrap_or_default();
-            verdicts.into_iter().map(move |verdict| TlsFile { path: mapping.path.clone(), verdict })
-        });
-        Ok(verdicts.collect())
+        let exe = fs::metadata(format!("/proc/{pid}/exe")).ok().map(|metadata| FileKey::of(&metadata));
+        let mut verdicts = Vec::new();
+        for mapping in mappings {
+            let Some((key, verdict, beside)) = self.file(&mapping) else { continue };
+            let is_told = match verdict {
+                Ok(_) => true,
+                Err(reason) if reason.is_tls() => true,
+                // What such a file holds is not known: its name tells, or the program itself cannot be traced.
+                Err(Reason::NotElf | Reason::NotTls) => false,
+                Err(Reason::Malformed) => is_tls_library_path(&mapping.path),
+                Err(_) => is_tls_library_path(&mapping.path) || exe == Some(key),
+            };
+            let told = [is_told.then_some(verdict), beside.map(Err)].into_iter().flatten();
+            verdicts.extend(told.map(|verdict| TlsFile { path: mapping.path.clone(), verdict }));
+        }
+        Ok(verdicts)
     }
 
-    /// One for each library that the file holds.
-    fn file(&mut self, mapping: &Mapping) -> Option<Vec<TlsVerdict>> {
+    fn file(&mut self, mapping: &Mapping) -> Option<(FileKey, TlsVerdict, Option<Reason>)> {
         let file = open(mapping)?;
-        let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > MAX_FILE {
-            return None;
-        }
+        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let key = FileKey::of(&metadata);
-        if let Some(known) = self.files.get(&key) {
-            return Some(known.clone());
+        if let Some((verdict, beside)) = self.files.get(&key) {
+            return Some((key, verdict.clone(), *beside));
         }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-        let verdicts = match locate::locate(&bytes) {
-            Ok(hooks) => {
-                let library = versioned(&hooks.library, Some(mapping.pid), Path::new(&mapping.path));
-                let beside = hooks.stripped.as_ref().and_then(|stripped| stripped.beside);
-                [Ok((library, Placement::of(&hooks)))].into_iter().chain(beside.map(Err)).collect()
-            }
-            Err(reason) if reason.is_tls() => vec![Err(reason)],
-            Err(_) => Vec::new(),
+        let path = Path::new(&mapping.path);
+        let found = if metadata.len() > MAX_FILE {
+            Err(Reason::TooLarge)
+        } else {
+            let mut bytes = Vec::new();
+            file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+            locate::locate(&bytes)
         };
-        self.files.insert(key, verdicts.clone());
-        Some(verdicts)
+        let beside = found.as_ref().ok().and_then(|hooks| hooks.stripped.as_ref()?.beside);
+        let verdict = found.map(|hooks| (versioned(&hooks.library, Some(mapping.pid), path), Placement::of(&hooks)));
+        self.files.insert(key, (verdict.clone(), beside));
+        Some((key, verdict, beside))
     }
+}
+
+fn is_tls_library_path(path: &str) -> bool {
+    let name = path.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or(path);
+    is_tls_library(name)
 }

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     path::Path,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -21,6 +22,9 @@ use crate::{
     session::{Session, Stream},
 };
 
+/// How often the metrics of what is now are brought up to date.
+const OBSERVE: Duration = Duration::from_millis(250);
+
 /// Replays the file and writes what it tells.
 pub fn run(arguments: &config::Replay, held: Held) -> Result<(), Failure> {
     let user = User::calling();
@@ -34,10 +38,15 @@ pub fn run(arguments: &config::Replay, held: Held) -> Result<(), Failure> {
     let mut session = Session::open(&arguments.shared, Stream::Stdout, held, &user, false)?;
     let mut pipeline = session.pipeline(Arc::new(SystemResolver), false).map_err(Failure::run)?;
     let mut events = Vec::new();
+    let mut observed = Instant::now();
     let outcome = loop {
         let next = replay.next(&mut events);
         for event in events.drain(..) {
             pipeline.push(event).context("cannot write the output").map_err(Failure::run)?;
+        }
+        if observed.elapsed() >= OBSERVE {
+            pipeline.observe();
+            observed = Instant::now();
         }
         match next {
             Ok(true) => {}

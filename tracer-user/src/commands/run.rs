@@ -38,7 +38,12 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
     };
     let session = Session::open(&arguments.shared, Stream::Stderr, held, &user, true)?;
     let plan = Plan {
-        options: Options { ring_bytes: arguments.live.ring << 20, mode: arguments.live.mode(), ..Options::default() },
+        options: Options {
+            ring_bytes: arguments.live.ring << 20,
+            mode: arguments.live.mode(),
+            plaintext: arguments.live.plaintext.clone(),
+            ..Options::default()
+        },
         selection: Selection::default(),
         launch: Some(command),
         duration: None,

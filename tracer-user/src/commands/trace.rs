@@ -13,10 +13,8 @@ use crate::{
 /// Traces until it is told to stop.
 pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
     let user = User::calling();
-    let selection = Selection::of(arguments);
-    if let Some(pid) = selection.missing_pid() {
-        return Err(Failure::run(anyhow!("no process has PID {pid}: `ps -e` lists those that run")));
-    }
+    let mut selection = Selection::of(arguments);
+    selection.translate().map_err(|why| Failure::run(anyhow!(why)))?;
     let targets = if selection.all {
         TargetMode::All
     } else if arguments.select.cgroup.is_empty() {
@@ -30,6 +28,7 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
             targets,
             ring_bytes: arguments.live.ring << 20,
             mode: arguments.live.mode(),
+            plaintext: arguments.live.plaintext.clone(),
             log: tracing::enabled!(tracing::Level::TRACE),
             notice_all: selection.by_name() || selection.all,
         },

@@ -4,12 +4,14 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::capture::{Options, Tracer};
+use crate::capture::{Options, Tracer, gate, process};
 
 /// The kernel and the privileges of this process.
 #[derive(Debug, Serialize)]
 pub struct Machine {
     pub kernel: String,
+    #[serde(skip)]
+    pub version: (u32, u32),
     pub architecture: &'static str,
     /// All checks hold: tracing works here.
     pub ready: bool,
@@ -23,7 +25,12 @@ pub struct Machine {
 #[derive(Debug, Serialize)]
 pub struct Check {
     pub name: &'static str,
+    /// A short stable name of what is wrong; absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     pub ok: bool,
+    /// Whether nothing is traced without it.
+    pub needed: bool,
     pub found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
@@ -41,44 +48,79 @@ const CAPABILITIES: [(u32, &str, &str); 5] = [
 impl Machine {
     /// Looks, and tries to load the programs; nothing is attached.
     pub fn examine() -> Self {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-        let mut checks = vec![kernel_version(&kernel), btf(), capabilities()];
+        let kernel = kernel();
+        let mut checks = vec![kernel_version(&kernel), btf(), capabilities(), lockdown(), pid_namespace()];
         let mut attach_mode = None;
-        let found = match Tracer::load(&Options { ring_bytes: 1 << 16, ..Options::default() }) {
+        let loaded = Tracer::load(&Options { ring_bytes: 1 << 16, ..Options::default() });
+        let (found, fix) = match &loaded {
             Ok(tracer) => {
                 attach_mode = Some(format!("{:?}", tracer.attach_mode()).to_lowercase());
-                Check { name: "eBPF programs", ok: true, found: "load".into(), fix: None }
+                ("load", None)
             }
-            Err(error) => {
-                Check { name: "eBPF programs", ok: false, found: "do not load".into(), fix: Some(error.to_string()) }
-            }
+            Err(error) => ("do not load", Some(error.to_string())),
         };
-        checks.push(found);
-        let ready = checks.iter().all(|check| check.ok);
-        Self { kernel, architecture: std::env::consts::ARCH, ready, attach_mode, checks }
+        checks.push(Check::new("eBPF programs", "programs_refused", found, fix));
+        checks.push(held_starts());
+        let ready = checks.iter().all(|check| check.ok || !check.needed);
+        Self { version: version(&kernel), kernel, architecture: std::env::consts::ARCH, ready, attach_mode, checks }
     }
 }
 
-fn kernel_version(release: &str) -> Check {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let ok = version >= (5, 8);
-    Check {
-        name: "kernel",
-        ok,
-        found: release.to_owned(),
-        fix: (!ok).then(|| "llmtap needs Linux 5.8 or later (BPF ring buffer)".into()),
+impl Check {
+    /// Something that is needed; `fix` is there if it is missing.
+    fn new(name: &'static str, reason: &'static str, found: impl Into<String>, fix: Option<String>) -> Self {
+        let ok = fix.is_none();
+        Self { name, reason: (!ok).then_some(reason), ok, needed: true, found: found.into(), fix }
     }
+}
+
+/// Its release, as `6.18.5`.
+pub fn kernel() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+/// The first two numbers of a release.
+pub fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn kernel_version(release: &str) -> Check {
+    let old = version(release) < (5, 8);
+    let fix = old.then(|| "llmtap needs Linux 5.8 or later (BPF ring buffer)".into());
+    Check::new("kernel", "kernel_old", release, fix)
 }
 
 fn btf() -> Check {
     let ok = fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
-    Check {
-        name: "BTF",
-        ok,
-        found: if ok { "/sys/kernel/btf/vmlinux" } else { "missing" }.into(),
-        fix: (!ok).then(|| "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)".into()),
-    }
+    let fix = (!ok).then(|| "use a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)".into());
+    Check::new("BTF", "no_btf", if ok { "/sys/kernel/btf/vmlinux" } else { "missing" }, fix)
+}
+
+/// In its strictest form it keeps eBPF from reading memory (kernel_lockdown(7)).
+fn lockdown() -> Check {
+    let modes = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = modes.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(mode, _)| mode);
+    let fix = (mode == "confidentiality").then(|| "boot with lockdown=integrity, or without lockdown".into());
+    Check::new("lockdown", "lockdown", mode, fix)
+}
+
+/// Inside another PID namespace the kernel's numbers of processes are not those of /proc.
+fn pid_namespace() -> Check {
+    let own = process::in_first_pid_namespace();
+    let fix = (!own).then(|| "start llmtap in the host's PID namespace: --pid=host, or hostPID: true".into());
+    Check::new("PID namespace", "pid_namespace", if own { "the host's" } else { "another" }, fix)
+}
+
+/// Without it only what begins within some milliseconds of a program's start can be missed.
+fn held_starts() -> Check {
+    let fix = gate::check().err().map(|error| {
+        format!(
+            "{error}: needs CAP_SYS_ADMIN and CONFIG_FANOTIFY_ACCESS_PERMISSIONS=y; very short programs may be missed"
+        )
+    });
+    let found = if fix.is_none() { "held until hooks stand" } else { "not held" };
+    Check { needed: false, ..Check::new("program starts", "starts_not_held", found, fix) }
 }
 
 fn capabilities() -> Check {
@@ -90,12 +132,9 @@ fn capabilities() -> Check {
         .filter(|(number, ..)| effective & (1 << number) == 0)
         .map(|(_, name, use_)| format!("{name} ({use_})"))
         .collect();
-    Check {
-        name: "privileges",
-        ok: missing.is_empty(),
-        found: if missing.is_empty() { "sufficient".into() } else { format!("missing {}", missing.join(", ")) },
-        fix: (!missing.is_empty()).then(|| "run as root, for example with sudo".into()),
-    }
+    let fix = (!missing.is_empty()).then(|| "run as root, for example with sudo".into());
+    let found = if missing.is_empty() { "sufficient".into() } else { format!("missing {}", missing.join(", ")) };
+    Check::new("privileges", "privileges", found, fix)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::Report;
+use super::{Report, sockets::Connections};
 use crate::export::pretty::text::clean;
 
 /// Most characters of a name or path.
@@ -12,7 +12,8 @@ const MAX_TEXT: usize = 200;
 pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "MACHINE  {} {}", report.machine.architecture, clean(&report.machine.kernel, MAX_TEXT))?;
     for check in &report.machine.checks {
-        writeln!(out, "  {} {:<14} {}", if check.ok { "✓" } else { "✗" }, check.name, check.found)?;
+        let sign = if check.ok { "✓" } else { "✗" };
+        writeln!(out, "  {sign} {:<14} {}", check.name, clean(&check.found, MAX_TEXT))?;
         if let Some(fix) = &check.fix {
             writeln!(out, "    → {fix}")?;
         }
@@ -24,7 +25,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
     if report.processes.is_empty() {
         writeln!(out, "No process with TLS code was found.")?;
     } else {
-        let rows: Vec<[String; 5]> = report
+        let rows: Vec<[String; 6]> = report
             .processes
             .iter()
             .map(|process| {
@@ -32,24 +33,26 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
                     process.pid.to_string(),
                     clean(&process.name, MAX_TEXT),
                     process.library.clone().unwrap_or_else(|| "–".into()),
+                    count(process.connections),
                     format!("{} {}", if process.traced { "✓" } else { "✗" }, process.reason),
                     clean(&process.explanation, MAX_TEXT),
                 ]
             })
             .collect();
-        let heads = ["PID", "PROCESS", "TLS", "VERDICT", ""];
+        let heads = ["PID", "PROCESS", "TLS", "CONNECTIONS", "VERDICT", ""];
         let width = |column: usize| {
             let cells = rows.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count()));
             cells.chain(heads.get(column).map(|head| head.chars().count())).max().unwrap_or(0)
         };
-        let widths = [width(0), width(1), width(2), width(3)];
-        let mut line = |cells: [&str; 5]| {
-            let [pid, name, library, verdict, explanation] = cells;
-            let [a, b, c, d] = widths;
+        let widths = [width(0), width(1), width(2), width(3), width(4)];
+        let mut line = |cells: [&str; 6]| {
+            let [pid, name, library, connections, verdict, explanation] = cells;
+            let [a, b, c, d, e] = widths;
             writeln!(
                 out,
                 "{}",
-                format!("{pid:>a$}  {name:<b$}  {library:<c$}  {verdict:<d$}  {explanation}").trim_end()
+                format!("{pid:>a$}  {name:<b$}  {library:<c$}  {connections:<d$}  {verdict:<e$}  {explanation}")
+                    .trim_end()
             )
         };
         line(heads)?;
@@ -68,4 +71,13 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{} processes could not be examined: run as root, for example with sudo", report.unreadable)?;
     }
     Ok(())
+}
+
+/// `2 tls, 1 quic`
+fn count(connections: Connections) -> String {
+    let Connections { tls, local_models, quic } = connections;
+    let parts = [(tls, "tls"), (local_models, "local"), (quic, "quic")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { "–".into() } else { parts.join(", ") }
 }

@@ -20,8 +20,7 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        let mut exchanges = Exchanges::new();
-        exchanges.open(KEY, Arc::new(Connection::default()));
+        let exchanges = Exchanges::new(KEY, Arc::new(Connection::default()));
         let decoders = proto::Connection::new(Limits::default(), Role::Client, |head| head.path != "/unwanted");
         Self { decoders, exchanges, at: 0, events: Vec::new() }
     }
@@ -31,7 +30,7 @@ impl Line {
         let mut decoded = Vec::new();
         step(&mut self.decoders, self.at, &mut decoded);
         for event in decoded {
-            self.exchanges.push(KEY, event, &mut self.events);
+            self.exchanges.push(event, &mut self.events);
         }
         self
     }
@@ -51,36 +50,35 @@ impl Line {
     }
 
     fn close(self, by: ClosedBy) -> Vec<String> {
-        let mut line = self.step(|decoders, at, out| decoders.close(at, by, out));
-        line.exchanges.close(KEY, line.at, by, &mut line.events);
-        line.told()
+        let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.close(at, by, out));
+        exchanges.close(at, by, &mut events);
+        told(&events)
     }
 
     fn abandon(self) -> Vec<String> {
-        let mut line = self.step(|decoders, at, out| decoders.abandon(at, out));
-        line.exchanges.abandon(KEY, line.at, &mut line.events);
-        line.told()
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        self.exchanges.finish(&mut self.events);
-        self.told()
+        let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.abandon(at, out));
+        exchanges.abandon(at, &mut events);
+        told(&events)
     }
 
     fn told(&self) -> Vec<String> {
-        let line = |event: &Event| match event {
-            Event::Request { id, at, head, .. } => {
-                format!("{} {at} request {}", id.index, head.as_ref().map_or("unseen", |head| &head.method))
-            }
-            Event::RequestPiece { id, at, .. } => format!("{} {at} request piece", id.index),
-            Event::RequestEnd { id, at, end } => format!("{} {at} request end {end:?}", id.index),
-            Event::Response { id, at, head } => format!("{} {at} response {}", id.index, head.status),
-            Event::ResponsePiece { id, at, .. } => format!("{} {at} response piece", id.index),
-            Event::Lost { id, at, request, bytes } => format!("{} {at} lost {request} {bytes:?}", id.index),
-            Event::End { id, at, outcome } => format!("{} {at} end {outcome:?}", id.index),
-        };
-        self.events.iter().map(line).collect()
+        told(&self.events)
     }
+}
+
+fn told(events: &[Event]) -> Vec<String> {
+    let line = |event: &Event| match event {
+        Event::Request { id, at, head, .. } => {
+            format!("{} {at} request {}", id.index, head.as_ref().map_or("unseen", |head| &head.method))
+        }
+        Event::RequestPiece { id, at, .. } => format!("{} {at} request piece", id.index),
+        Event::RequestEnd { id, at, end } => format!("{} {at} request end {end:?}", id.index),
+        Event::Response { id, at, head } => format!("{} {at} response {}", id.index, head.status),
+        Event::ResponsePiece { id, at, .. } => format!("{} {at} response piece", id.index),
+        Event::Lost { id, at, request, bytes } => format!("{} {at} lost {request} {bytes:?}", id.index),
+        Event::End { id, at, outcome } => format!("{} {at} end {outcome:?}", id.index),
+    };
+    events.iter().map(line).collect()
 }
 
 #[test]
@@ -143,7 +141,7 @@ fn a_close_can_complete_a_response() {
 #[test]
 fn what_is_open_when_we_stop_is_unfinished() {
     assert_eq!(Line::new().client(POST).abandon().last().unwrap(), "0 2 end Unfinished");
-    assert_eq!(Line::new().client(POST).server(&OK[..20]).finish().last().unwrap(), "0 1 end Unfinished");
+    assert_eq!(Line::new().client(POST).server(&OK[..20]).abandon().last().unwrap(), "0 3 end Unfinished");
     let between = Line::new().client(POST).server(OK).abandon();
     assert_eq!(between.iter().filter(|line| line.contains(" end ")).count(), 2);
 }
@@ -187,13 +185,4 @@ fn losses_are_told_of_their_side() {
 fn a_response_whose_request_was_not_captured() {
     let told = Line::new().client("tail of something").server(OK).told();
     assert_eq!(told, ["0 2 request unseen", "0 2 response 200", "0 2 response piece", "0 2 end Complete"]);
-}
-
-#[test]
-fn a_connection_that_is_not_open_has_no_exchanges() {
-    let mut exchanges = Exchanges::new();
-    let mut out = Vec::new();
-    exchanges.push(KEY, proto::Event::ResponseEnd { at: 1, stream: 0, end: End::Complete }, &mut out);
-    exchanges.close(KEY, 2, ClosedBy::Peer, &mut out);
-    assert_eq!(out, []);
 }

@@ -2,6 +2,8 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,16 +12,27 @@ use opentelemetry::{
     trace::{self, SpanContext, TraceFlags, TraceState},
 };
 use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, KeyValue as ProtoKeyValue},
+    metrics::v1::{
+        AggregationTemporality, Exemplar as ProtoExemplar, Gauge, Histogram, HistogramDataPoint, Metric as ProtoMetric,
+        NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data, number_data_point,
+    },
     resource::v1::Resource as ProtoResource,
     trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use crate::span::{
-    Kind, Resource, SpanRecord, Status, Value,
-    ids::{SpanId, TraceId},
-    semconv,
+use crate::{
+    metrics::store::{Exemplar, Label, Point, Series, Service, Snapshot},
+    span::{
+        Kind as SpanKind, Resource, SpanRecord, Status, Value,
+        ids::{SpanId, TraceId},
+        semconv::{
+            self,
+            metric::{Kind, Metric},
+        },
+    },
 };
 
 /// The SDK's form of a span, as its exporters take it.
@@ -37,8 +50,8 @@ pub fn span_data(record: SpanRecord) -> SpanData {
         parent_span_id: parent.map_or(trace::SpanId::INVALID, |parent| trace::SpanId::from_bytes(parent.span_id.0)),
         parent_span_is_remote: parent.is_some_and(|parent| parent.remote),
         span_kind: match record.kind {
-            Kind::Internal => trace::SpanKind::Internal,
-            Kind::Client => trace::SpanKind::Client,
+            SpanKind::Internal => trace::SpanKind::Internal,
+            SpanKind::Client => trace::SpanKind::Client,
         },
         name: record.name,
         start_time: time(record.start),
@@ -74,18 +87,145 @@ pub fn sdk_resource(resource: &Resource) -> opentelemetry_sdk::Resource {
 
 /// OTLP's form of one span with its resource, in the order of the record.
 pub fn resource_spans(record: SpanRecord) -> ResourceSpans {
-    let attributes = record.resource.attributes.iter().map(|(name, value)| ProtoKeyValue {
-        key: name.to_string(),
-        value: Some(AnyValue::from(sdk_value(value.clone()))),
-        key_strindex: 0,
-    });
-    let resource = ProtoResource { attributes: attributes.collect(), ..ProtoResource::default() };
+    let resource = ProtoResource { attributes: resource_attributes(&record.resource), ..ProtoResource::default() };
     let scope = ScopeSpans {
         scope: Some((scope(), None).into()),
         spans: vec![ProtoSpan::from(span_data(record))],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
     ResourceSpans { resource: Some(resource), scope_spans: vec![scope], schema_url: semconv::SCHEMA_URL.to_owned() }
+}
+
+/// OTLP's form of the sums; `is_delta` says which of them tell what came since the last time.
+pub fn resource_metrics(snapshot: &Snapshot, is_delta: impl Fn(&Metric) -> bool) -> Vec<ResourceMetrics> {
+    let mut by_service: BTreeMap<Service, Vec<ProtoMetric>> = BTreeMap::new();
+    for (metric, series) in &snapshot.metrics {
+        for series in series.chunk_by(|one, other| one.service == other.service) {
+            let Some(service) = series.first().map(|series| series.service) else { continue };
+            let metric = proto_metric(metric, series, snapshot, is_delta(metric));
+            by_service.entry(service).or_default().push(metric);
+        }
+    }
+    let of_service = |(service, metrics): (Service, Vec<ProtoMetric>)| {
+        let attributes = snapshot.resources.get(service).map(|resource| resource_attributes(resource));
+        ResourceMetrics {
+            resource: Some(ProtoResource { attributes: attributes.unwrap_or_default(), ..ProtoResource::default() }),
+            scope_metrics: vec![ScopeMetrics {
+                scope: Some((scope(), None).into()),
+                metrics,
+                schema_url: semconv::SCHEMA_URL.to_owned(),
+            }],
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }
+    };
+    by_service.into_iter().map(of_service).collect()
+}
+
+fn proto_metric(metric: &Metric, series: &[Series], snapshot: &Snapshot, delta: bool) -> ProtoMetric {
+    let temporality = if delta { AggregationTemporality::Delta } else { AggregationTemporality::Cumulative };
+    let since = if delta { snapshot.since_delta } else { snapshot.since };
+    let numbers = || series.iter().filter_map(|series| number_point(metric, series, since, snapshot.at)).collect();
+    let data = match metric.kind {
+        Kind::Counter | Kind::UpDownCounter => Data::Sum(Sum {
+            data_points: numbers(),
+            aggregation_temporality: temporality.into(),
+            is_monotonic: metric.kind == Kind::Counter,
+        }),
+        Kind::Gauge => Data::Gauge(Gauge { data_points: numbers() }),
+        Kind::Histogram(bounds) => Data::Histogram(Histogram {
+            data_points: series
+                .iter()
+                .filter_map(|series| histogram_point(bounds, series, since, snapshot.at))
+                .collect(),
+            aggregation_temporality: temporality.into(),
+        }),
+    };
+    ProtoMetric {
+        name: metric.name.to_owned(),
+        description: metric.brief.to_owned(),
+        unit: metric.unit.to_owned(),
+        metadata: Vec::new(),
+        data: Some(data),
+    }
+}
+
+fn number_point(metric: &Metric, series: &Series, since: u64, at: u64) -> Option<NumberDataPoint> {
+    let Point::Number { value, exemplar } = &series.point else { return None };
+    let whole = metric.whole;
+    Some(NumberDataPoint {
+        attributes: series_attributes(series),
+        // A gauge has no beginning.
+        start_time_unix_nano: if metric.kind == Kind::Gauge { 0 } else { since },
+        time_unix_nano: at,
+        exemplars: exemplar.iter().map(proto_exemplar).collect(),
+        flags: 0,
+        value: Some(if whole {
+            number_data_point::Value::AsInt(*value as i64)
+        } else {
+            number_data_point::Value::AsDouble(*value)
+        }),
+    })
+}
+
+fn histogram_point(bounds: &[f64], series: &Series, since: u64, at: u64) -> Option<HistogramDataPoint> {
+    let Point::Histogram { sum, counts, exemplars } = &series.point else { return None };
+    Some(HistogramDataPoint {
+        attributes: series_attributes(series),
+        start_time_unix_nano: since,
+        time_unix_nano: at,
+        count: counts.iter().sum(),
+        sum: Some(*sum),
+        bucket_counts: counts.to_vec(),
+        explicit_bounds: bounds.to_vec(),
+        exemplars: exemplars.iter().flatten().map(proto_exemplar).collect(),
+        flags: 0,
+        min: None,
+        max: None,
+    })
+}
+
+fn proto_exemplar(exemplar: &Exemplar) -> ProtoExemplar {
+    ProtoExemplar {
+        filtered_attributes: Vec::new(),
+        time_unix_nano: exemplar.at,
+        span_id: exemplar.span_id.0.to_vec(),
+        trace_id: exemplar.trace_id.0.to_vec(),
+        value: Some(exemplar::Value::AsDouble(exemplar.value)),
+    }
+}
+
+fn series_attributes(series: &Series) -> Vec<ProtoKeyValue> {
+    let value = |label: &Label| match label {
+        Label::Text(text) => SdkValue::String(Arc::clone(text).into()),
+        Label::Int(number) => SdkValue::I64(*number),
+        Label::Bool(flag) => SdkValue::Bool(*flag),
+    };
+    series.attributes.iter().map(|(name, label)| key_value((*name).to_owned(), value(label))).collect()
+}
+
+/// OTLP/JSON. Optional numbers that are absent must not be there as `null`, which the Collector does not read.
+pub fn metrics_json(request: &ExportMetricsServiceRequest) -> serde_json::Result<Vec<u8>> {
+    fn without_nulls(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(members) => {
+                members.retain(|_, member| !member.is_null());
+                members.values_mut().for_each(without_nulls);
+            }
+            serde_json::Value::Array(elements) => elements.iter_mut().for_each(without_nulls),
+            _ => {}
+        }
+    }
+    let mut json = serde_json::to_value(request)?;
+    without_nulls(&mut json);
+    serde_json::to_vec(&json)
+}
+
+fn resource_attributes(resource: &Resource) -> Vec<ProtoKeyValue> {
+    resource.attributes.iter().map(|(name, value)| key_value(name.to_string(), sdk_value(value.clone()))).collect()
+}
+
+fn key_value(key: String, value: SdkValue) -> ProtoKeyValue {
+    ProtoKeyValue { key, value: Some(AnyValue::from(value)), key_strindex: 0 }
 }
 
 fn span_context(trace_id: TraceId, span_id: SpanId, flags: u8, state: TraceState) -> SpanContext {

@@ -1,10 +1,13 @@
-//! Export: finished calls out of the process: lines for people, OTLP, lines of OTLP/JSON.
+//! Export: finished calls out of the process: lines for people, OTLP, lines of OTLP/JSON. And metrics.
 
 pub mod convert;
 pub mod jsonl;
+pub mod metrics;
 pub mod otlp;
 pub mod pretty;
+pub mod prometheus;
 
 pub use jsonl::Jsonl;
-pub use otlp::{ExportHandle, ExportStats, Otlp};
+pub use metrics::MetricsThread;
+pub use otlp::{ExportHandle, ExportStats, Otlp, Progress};
 pub use pretty::Pretty;

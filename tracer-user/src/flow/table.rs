@@ -113,7 +113,9 @@ impl Flows {
             capture::Event::Process { .. } => {}
             capture::Event::Open { at, key, connection } => self.open(at, key, connection, out),
             capture::Event::Data { at, key, direction, offset, bytes } => {
-                self.release_other(key, direction, out);
+                if self.held_bytes > 0 {
+                    self.release_other(key, direction, out);
+                }
                 self.data(at, key, direction, offset, bytes, out);
             }
             capture::Event::Gap { at, key, direction, offset, lost } => {
@@ -205,7 +207,9 @@ impl Flows {
         let early = matches!(lane.expected, Expected::Offset(expected) if offset > expected);
         if !early {
             flow.pass(at, key, direction, offset, bytes, &mut self.counters, out);
-            self.drain(key, direction, out);
+            if self.held_bytes > 0 {
+                self.drain(key, direction, out);
+            }
             return;
         }
         let room = lane.held.len() < self.limits.held_records
@@ -315,6 +319,7 @@ impl Flow {
     }
 
     /// Appends bytes at `offset`: a hole before them is a loss, bytes passed on already are cut off.
+    #[inline]
     #[expect(clippy::too_many_arguments, reason = "one record's fields, and where its parts go")]
     fn pass(
         &mut self,
@@ -333,13 +338,15 @@ impl Flow {
             Expected::Any => offset,
         };
         let end = offset.saturating_add(bytes.len() as u64);
-        if offset > expected {
+        if offset == expected {
+            // Nearly always.
+        } else if offset > expected {
             counters.lost_bytes += offset - expected;
             out.push(Event::Gap { at, key, direction, lost: Some(offset - expected) });
         } else if end <= expected {
             counters.duplicate_bytes += bytes.len() as u64;
             return;
-        } else if offset < expected {
+        } else {
             let duplicate = (expected - offset) as usize;
             counters.duplicate_bytes += duplicate as u64;
             bytes = bytes.slice(duplicate..);

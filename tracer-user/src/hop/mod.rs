@@ -66,6 +66,11 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// The model calls that are open.
+    pub fn active(&self) -> impl Iterator<Item = llm::Active<'_>> {
+        self.calls.active()
+    }
+
     /// What the reader of model calls left out.
     pub fn counts(&self) -> llm::Counts {
         self.calls.counts()

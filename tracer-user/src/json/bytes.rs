@@ -33,22 +33,28 @@ pub fn is_delimiter(byte: u8) -> bool {
 /// few blocks.
 #[inline]
 pub fn string_special(bytes: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 16;
-    const BLOCKS: usize = 4;
+    const VECTORS: usize = 4;
     let mut at = 0;
-    for block in bytes.as_chunks::<BLOCK>().0.iter().take(BLOCKS) {
-        let found = mask(block, is_special);
+    for vector in bytes.as_chunks::<VECTOR>().0.iter().take(VECTORS) {
+        let found = vector_mask(vector, is_special);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize);
         }
-        at += BLOCK;
+        at += VECTOR;
     }
-    let rest = &bytes[at..];
-    let found = match rest.len() {
-        ..BLOCK => rest.iter().position(|byte| is_special(*byte)),
-        _ => memchr2(b'"', b'\\', rest),
-    };
-    found.map(|length| at + length)
+    let mut rest = &bytes[at..];
+    if rest.len() >= VECTOR {
+        return memchr2(b'"', b'\\', rest).map(|length| at + length);
+    }
+    if let Some((half, behind)) = rest.split_first_chunk::<{ VECTOR / 2 }>() {
+        let found = vector_mask(half, is_special);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += half.len();
+        rest = behind;
+    }
+    rest.iter().position(|byte| is_special(*byte)).map(|length| at + length)
 }
 
 fn is_special(byte: u8) -> bool {
@@ -111,16 +117,23 @@ pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, b
 /// Escapes that are looked for one by one before a string is read in blocks.
 const SINGLE_ESCAPES: usize = 3;
 const BLOCK: usize = 64;
+const VECTOR: usize = 16;
 
-/// Bit n is set where byte n fits. The compiler makes of this loop what processors have for it: a comparison of 16 bytes
-/// and a gathering of its bits.
-#[inline(always)]
-fn mask<const SIZE: usize>(block: &[u8; SIZE], fits: impl Fn(u8) -> bool) -> u64 {
-    let mut mask = 0;
+/// Bit n is set where byte n fits.
+#[inline]
+fn mask(block: &[u8; BLOCK], fits: impl Fn(u8) -> bool) -> u64 {
+    let vectors = block.as_chunks::<VECTOR>().0.iter().enumerate();
+    vectors.fold(0, |mask, (at, vector)| mask | vector_mask(vector, &fits) << (VECTOR * at))
+}
+
+/// The compiler makes of this loop what processors have for it: a comparison of 8 or 16 bytes and a gathering of its bits.
+#[inline]
+fn vector_mask<const SIZE: usize>(vector: &[u8; SIZE], fits: impl Fn(u8) -> bool) -> u64 {
+    let mut mask = 0_u16;
     for at in 0..SIZE {
-        mask |= u64::from(fits(block[at])) << at;
+        mask |= u16::from(fits(vector[at])) << at;
     }
-    mask
+    u64::from(mask)
 }
 
 /// The bytes that a backslash takes away their meaning, of a block in which `slashes` are the backslashes. `first` says

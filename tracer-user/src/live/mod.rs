@@ -5,6 +5,7 @@ mod parser;
 mod privileged;
 mod proof;
 mod select;
+mod watch;
 
 use std::{
     io,
@@ -16,6 +17,7 @@ use std::{
 use anyhow::Context as _;
 
 pub use select::Selection;
+use watch::Watch;
 
 use crate::{
     capture::{
@@ -61,7 +63,8 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
             drop((theirs, reader));
-            privileged::run(tracer, &ours, parser, &signals, plan)
+            let watch = session.has_metrics().then(|| Watch::new(parser));
+            privileged::run(tracer, &ours, parser, &signals, plan, watch)
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.

@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -18,13 +18,13 @@ use super::{held::Held, proof::Proofs};
 use crate::{
     capture::{
         Event, RingReader,
-        seam::{Channel, ToParser, ToTracer, Totals, poll},
+        seam::{Channel, Health, ToParser, ToTracer, Totals, Verdicts, poll},
     },
     export::otlp::{BoxFuture, Resolve},
     pipeline::Pipeline,
 };
 
-/// How long records may wait for missing predecessors.
+/// How long records may wait for missing predecessors; also how old the metrics of what is now may be.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Runs until the other half says that nothing more comes, or is gone. Returns its closing totals, if it could still
@@ -40,6 +40,7 @@ pub fn run(
     let mut proofs = Proofs::default();
     let mut totals = None;
     let mut last = false;
+    let mut observed = Instant::now();
     loop {
         let wait = if last { Duration::ZERO } else { reader.look_again().unwrap_or(TICK) };
         let ready = poll(&[reader.as_fd(), channel.as_fd()], Some(wait))?;
@@ -53,6 +54,19 @@ pub fn run(
                         pipeline.push(event)?;
                     }
                     Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
+                    Ok(Some(ToParser::Health(Health { lost, attach_failures, memory }))) => {
+                        if let Some(metrics) = pipeline.metrics() {
+                            let memory: Vec<_> = memory.iter().map(|(half, bytes)| (half.as_str(), *bytes)).collect();
+                            metrics.health(&lost, attach_failures, &memory);
+                        }
+                    }
+                    Ok(Some(ToParser::Verdicts(counts))) => {
+                        if let Some(metrics) = pipeline.metrics() {
+                            metrics.processes(counts.iter().map(|Verdicts { library, reason, processes }| {
+                                (library.as_deref(), reason.as_str(), *processes)
+                            }));
+                        }
+                    }
                     Ok(Some(ToParser::CommandEnded)) => held.release()?,
                     Ok(Some(ToParser::Finish(all))) => {
                         totals = Some(all);
@@ -70,6 +84,10 @@ pub fn run(
         }
         if events.is_empty() && !ring && !last {
             pipeline.tick()?;
+        }
+        if observed.elapsed() >= TICK {
+            pipeline.observe();
+            observed = Instant::now();
         }
         for event in events.drain(..) {
             if let Some(pid) = proofs.push(&event) {

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Plan, select::Selection};
+use super::{Plan, select::Selection, watch::Watch};
 use crate::{
     capture::{
         ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
@@ -38,7 +38,14 @@ const MAX_LOOKUPS: usize = 8;
 const MAX_NAMES: usize = 64;
 
 /// Runs until there is nothing left to trace; then lets the other half finish.
-pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, plan: Plan) -> Result<u8, Failure> {
+pub fn run(
+    tracer: Tracer,
+    channel: &Channel,
+    parser: u32,
+    signals: &Signals,
+    plan: Plan,
+    watch: Option<Watch>,
+) -> Result<u8, Failure> {
     let mut half = Half {
         tracer,
         channel,
@@ -48,6 +55,7 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
         untraced: BTreeMap::new(),
         notices: Vec::new(),
         lookups: Arc::default(),
+        watch,
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -66,7 +74,11 @@ pub fn run(tracer: Tracer, channel: &Channel, parser: u32, signals: &Signals, pl
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
-        Ended::Command(status) if half.finish(parser) => Ok(status.code()),
+        Ended::Command(status) if half.finish(parser) => {
+            // Whoever waits for the command waits for nothing of ours.
+            half.tracer.leave();
+            Ok(status.code())
+        }
         Ended::Asked if half.finish(parser) => Ok(0),
         // It has said why.
         Ended::Command(_) | Ended::Asked => Err(failed()),
@@ -101,6 +113,8 @@ struct Half<'a> {
     notices: Vec<ProcessNotice>,
     /// Look-ups under way.
     lookups: Arc<AtomicUsize>,
+    /// Of what metrics tell; `None` when nobody gets any.
+    watch: Option<Watch>,
 }
 
 impl Half<'_> {
@@ -182,7 +196,8 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).min();
+            let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
                 let mut fds: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd(), signals.as_fd(), parser_end.as_fd()];
@@ -220,10 +235,23 @@ impl Half<'_> {
                 self.follow();
                 return Ok(Ended::Command(status));
             }
+            self.tell();
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
             }
         }
+    }
+
+    /// Tells what is due for metrics.
+    fn tell(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        if Instant::now() < watch.next() {
+            return;
+        }
+        watch.health(self.channel, self.tracer.counters().losses());
+        let pids = if self.selection.all { process::running() } else { self.tracer.targets() };
+        let pids = pids.into_iter().filter(|pid| !self.selection.excludes(*pid));
+        watch.verdicts(self.channel, pids.collect());
     }
 
     /// Takes the kernel's news of processes.
@@ -283,6 +311,13 @@ impl Half<'_> {
             );
             if self.hooked.len() < MAX_NAMES {
                 self.hooked.insert(format!("{} ({})", hooked.library, hooked.path.display()));
+            }
+        }
+        if let Some(watch) = &mut self.watch {
+            for refused in &verdict.refused {
+                if matches!(refused.why, Refusal::Attach(_)) {
+                    watch.attach_failed();
+                }
             }
         }
         let Some(pid) = pid else { return };
@@ -352,6 +387,9 @@ impl Half<'_> {
                 .map(|(name, (pid, why))| (name, pid, why))
                 .collect(),
         };
+        if let Some(watch) = &mut self.watch {
+            watch.health(self.channel, counters.losses());
+        }
         let _ = self.channel.send(&ToParser::CommandEnded);
         let _ = self.channel.send(&ToParser::Finish(totals));
         let deadline = Instant::now() + CLOSING_TIME;

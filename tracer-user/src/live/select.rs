@@ -52,9 +52,28 @@ impl Selection {
         })
     }
 
-    /// The first PID that names no process.
-    pub fn missing_pid(&self) -> Option<u32> {
-        self.pids.iter().copied().find(|pid| !process::is_alive(*pid))
+    /// Makes all PIDs our own: one that only a process in a container has, inside it, is taken for that process.
+    pub fn translate(&mut self) -> Result<(), String> {
+        for pid in &mut self.pids {
+            if process::is_alive(*pid) {
+                continue;
+            }
+            *pid = match process::numbered_inside(*pid)[..] {
+                [one] => {
+                    tracing::info!("PID {pid} is that of a process in a container: {one} here");
+                    one
+                }
+                [] => return Err(format!("no process has PID {pid}: `ps -e` lists those that run")),
+                ref several => {
+                    let several: Vec<String> = several.iter().map(u32::to_string).collect();
+                    return Err(format!(
+                        "PID {pid} exists in several containers: choose one of {}",
+                        several.join(", ")
+                    ));
+                }
+            };
+        }
+        Ok(())
     }
 }
 

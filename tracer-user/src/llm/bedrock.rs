@@ -7,7 +7,7 @@ use super::{
     call::{LlmCall, Usage},
     failure::{Failure, Part},
     json::Scalar,
-    recognise::{has_header, percent_decoded},
+    recognise::percent_decoded,
 };
 use crate::proto::{Headers, RequestHead, ResponseHead};
 
@@ -25,7 +25,7 @@ pub fn model_and_operation(path: &str) -> Option<(String, &str)> {
 pub fn is_signed(head: &RequestHead) -> bool {
     ["amz-sdk-invocation-id", "amz-sdk-request", "x-amz-date", "x-amzn-bedrock-accept"]
         .iter()
-        .any(|name| has_header(&head.headers, name))
+        .any(|name| head.headers.has(name))
 }
 
 /// Takes the error's name from the header: `Name`, `Name:http://…`, or `namespace#Name`.

@@ -194,6 +194,18 @@ pub struct Times {
     pub end: u64,
 }
 
+/// Upper bounds, in nanoseconds, by which pauses between data events are counted: those of the durations in the
+/// OpenTelemetry semantic conventions for generative AI.
+pub const GAP_BOUNDS: [u64; 14] = {
+    let mut bounds = [10_000_000; 14];
+    let mut at = 1;
+    while at < bounds.len() {
+        bounds[at] = bounds[at - 1] * 2;
+        at += 1;
+    }
+    bounds
+};
+
 /// Pace of a stream's data events.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Chunks {
@@ -201,6 +213,10 @@ pub struct Chunks {
     /// Nanoseconds between neighbouring data events.
     pub gap_max: Option<u64>,
     pub gap_p95: Option<u64>,
+    /// All pauses together, in nanoseconds.
+    pub gap_sum: u64,
+    /// Number of pauses up to each of [`GAP_BOUNDS`] and above the bound before; the last is of those above all.
+    pub gaps: [u32; GAP_BOUNDS.len() + 1],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,13 +5,13 @@ use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc
 use super::{
     ALL, Claim, Dialect, LlmCall,
     background::{Background, retrieved},
-    call::{Billing, CallError, Completeness, Request, Response, Times, Usage},
+    call::{Billing, CallError, Completeness, Operation, Request, Response, Times, Usage},
     could_be_model_call,
     decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
     json::Ending,
     pace::Pace,
-    recognise::{Options, Target, has_header},
+    recognise::{Options, Target},
     trace_context::trace_parent,
 };
 use crate::{
@@ -44,6 +44,17 @@ pub struct Counts {
     pub dropped_values: u64,
 }
 
+/// A call that has not ended.
+#[derive(Debug)]
+pub struct Active<'a> {
+    pub connection: &'a Connection,
+    pub provider: Cow<'static, str>,
+    /// `None` while bodies are to tell.
+    pub operation: Option<Operation>,
+    pub server_address: Option<&'a str>,
+    pub server_port: Option<u16>,
+}
+
 pub struct Calls {
     limits: Limits,
     options: Options,
@@ -64,6 +75,22 @@ impl Calls {
     /// Number of calls that are open now.
     pub fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// The open calls that are surely calls, as far as they are known.
+    pub fn active(&self) -> impl Iterator<Item = Active<'_>> {
+        self.open.values().filter(|open| !open.retrieves).filter_map(|open| {
+            let Candidate { dialect, claim, .. } = open.candidates.first()?;
+            let sure = open.known || matches!(claim, Claim::Sure | Claim::ByRequest);
+            let operation = (open.candidates.len() == 1).then(|| dialect.operation());
+            sure.then(|| Active {
+                connection: &open.connection,
+                provider: open.provider(*dialect),
+                operation,
+                server_address: open.server_address.as_deref(),
+                server_port: open.server_port,
+            })
+        })
     }
 
     /// Takes the next event. Returns whether it begins what its head does not refuse as a model call.
@@ -419,7 +446,7 @@ impl Open {
         if let Some(provider) = &self.provider {
             return provider.clone();
         }
-        let is_litellm = self.response_head.as_ref().is_some_and(|head| has_header(&head.headers, "x-litellm-call-id"));
+        let is_litellm = self.response_head.as_ref().is_some_and(|head| head.headers.has("x-litellm-call-id"));
         Cow::Borrowed(if is_litellm { "litellm" } else { dialect.provider() })
     }
 

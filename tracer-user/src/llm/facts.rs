@@ -114,7 +114,7 @@ fn rate_limits(headers: &Headers) -> RateLimits {
     let mut limits = RateLimits::default();
     // Most responses have none: one pass over the names rather than a search for each.
     for prefix in ["anthropic-ratelimit-", "x-ratelimit-"] {
-        for name in headers.0.iter().map(|(name, _)| &**name) {
+        for name in headers.iter().map(|(name, _)| name) {
             let Some((one, other)) = name.strip_prefix(prefix).and_then(|rest| rest.split_once('-')) else { continue };
             let (kind, what) = if prefix.starts_with('x') { (other, one) } else { (one, other) };
             let limit = match kind {
@@ -137,11 +137,10 @@ fn rate_limits(headers: &Headers) -> RateLimits {
 #[cfg(test)]
 mod tests {
     use super::{super::call::RateLimit, *};
-    use bytes::Bytes;
 
-    fn response(fields: &[(&str, &'static str)]) -> Response {
-        let fields = fields.iter().map(|(name, value)| ((*name).into(), Bytes::from_static(value.as_bytes())));
-        let head = ResponseHead { status: 200, headers: Headers(fields.collect()), ..ResponseHead::default() };
+    fn response(fields: &[(&str, &str)]) -> Response {
+        let headers = fields.iter().copied().collect();
+        let head = ResponseHead { status: 200, headers, ..ResponseHead::default() };
         let mut response = Response::default();
         of_response(&head, &mut response);
         response
@@ -165,8 +164,8 @@ mod tests {
         assert_eq!(anthropic.rate_limits.tokens.reset.as_deref(), Some("2026-01-01T00:00:00Z"));
     }
 
-    fn headers(name: &str, value: &'static str) -> Headers {
-        Headers(vec![(name.into(), Bytes::from_static(value.as_bytes()))])
+    fn headers(name: &str, value: &str) -> Headers {
+        [(name, value)].into_iter().collect()
     }
 
     #[test]
@@ -193,8 +192,7 @@ mod tests {
     fn tokens_of_heads_stand_in_for_those_of_bodies() {
         let mut usage = Usage { output: Some(7), ..Usage::default() };
         let fields = [("x-prompt-tokens", "16"), ("x-generated-tokens", "75")];
-        let fields = fields.map(|(name, value)| (name.into(), Bytes::from_static(value.as_bytes())));
-        super::usage(&Headers(fields.into()), &mut usage);
+        super::usage(&fields.into_iter().collect(), &mut usage);
         assert_eq!(usage, Usage { input: Some(16), output: Some(7), ..Usage::default() });
     }
 

@@ -38,7 +38,7 @@ mod watsonx;
 pub(crate) mod tests;
 
 pub use call::LlmCall;
-pub use calls::{Calls, Counts, Limits};
+pub use calls::{Active, Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;
 pub use recognise::Options;

@@ -1,6 +1,6 @@
 //! Pace of a stream: how many data events, and how long the pauses between them, in constant memory.
 
-use super::call::Chunks;
+use super::call::{Chunks, GAP_BOUNDS};
 
 /// Each doubling of the pause is split into this many equal steps: an estimate is off by at most 1/32.
 const STEPS: u64 = 16;
@@ -14,6 +14,8 @@ pub struct Pace {
     count: u64,
     last: u64,
     max: u64,
+    sum: u64,
+    gaps: [u32; GAP_BOUNDS.len() + 1],
     /// Number of pauses by length; made with the second event.
     histogram: Option<Box<[u32; BUCKETS]>>,
 }
@@ -23,6 +25,9 @@ impl Pace {
         if self.count > 0 {
             let pause = at.saturating_sub(self.last);
             self.max = self.max.max(pause);
+            self.sum = self.sum.saturating_add(pause);
+            let gaps = &mut self.gaps[GAP_BOUNDS.partition_point(|bound| *bound < pause)];
+            *gaps = gaps.saturating_add(1);
             let histogram = self.histogram.get_or_insert_with(|| Box::new([0; BUCKETS]));
             let bucket = &mut histogram[bucket(pause)];
             *bucket = bucket.saturating_add(1);
@@ -44,7 +49,8 @@ impl Pace {
             seen >= rank
         });
         let p95 = reached.map_or(self.max, |index| middle(index).min(self.max));
-        Chunks { count: self.count, gap_max: Some(self.max), gap_p95: Some(p95) }
+        let Self { count, max, sum, gaps, .. } = *self;
+        Chunks { count, gap_max: Some(max), gap_p95: Some(p95), gap_sum: sum, gaps }
     }
 }
 
@@ -82,7 +88,18 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.chunks(), Chunks::default());
         pace.event(5);
-        assert_eq!(pace.chunks(), Chunks { count: 1, gap_max: None, gap_p95: None });
+        assert_eq!(pace.chunks(), Chunks { count: 1, ..Chunks::default() });
+    }
+
+    #[test]
+    fn a_pause_as_long_as_a_bound_counts_below_it() {
+        let mut pace = Pace::default();
+        for at in [0, 10_000_000, 20_000_001, 20_000_001 + 90_000_000_000] {
+            pace.event(at);
+        }
+        let chunks = pace.chunks();
+        assert_eq!((chunks.gaps[0], chunks.gaps[1], chunks.gaps[14]), (1, 1, 1));
+        assert_eq!(chunks.gap_sum, 90_020_000_001);
     }
 
     proptest! {
@@ -105,6 +122,8 @@ mod tests {
             let truth = pauses[(pauses.len() * 95).div_ceil(100) - 1];
             let chunks = pace.chunks();
             prop_assert_eq!(chunks.gap_max, pauses.last().copied());
+            prop_assert_eq!(chunks.gap_sum, pauses.iter().sum::<u64>());
+            prop_assert_eq!(chunks.gaps.iter().sum::<u32>() as usize, pauses.len());
             prop_assert!(chunks.gap_p95.unwrap().abs_diff(truth) <= truth / 32 + 1);
         }
     }

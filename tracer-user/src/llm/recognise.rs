@@ -39,7 +39,10 @@ impl<'a> Target<'a> {
         let authority = head.authority.as_deref().map(split_authority);
         let (host, stated_port) = match authority {
             Some((host, port)) if !host.is_empty() => (Some(host), port),
-            _ => (connection.sni.as_deref().or(connection.peer.as_deref().map(|peer| split_authority(peer).0)), None),
+            _ => match (connection.sni.as_deref(), connection.peer.as_deref().map(split_authority)) {
+                (None, Some((host, port))) => (Some(host), port),
+                (name, _) => (name, None),
+            },
         };
         let host = host.map(str::to_ascii_lowercase);
         let port = stated_port.or_else(|| default_port(connection));
@@ -231,16 +234,11 @@ pub fn percent_decoded(text: &str) -> String {
 /// Whether an Anthropic request is made with the sign-in of a plan (Claude Code, the Agent SDK) rather than with a key:
 /// such a request has a bearer token and has to name this beta. The token itself is not looked at.
 fn is_oauth(headers: &Headers) -> bool {
-    let names_beta = |(name, value): &(std::sync::Arc<str>, bytes::Bytes)| {
+    let names_beta = |value: &[u8]| {
         let betas = std::str::from_utf8(value).unwrap_or_default();
-        &**name == "anthropic-beta" && betas.split(',').any(|beta| beta.trim().starts_with("oauth-"))
+        betas.split(',').any(|beta| beta.trim().starts_with("oauth-"))
     };
-    has_header(headers, "authorization") && !has_header(headers, "x-api-key") && headers.0.iter().any(names_beta)
-}
-
-/// Whether a header is there, whatever its value.
-pub fn has_header(headers: &Headers, name: &str) -> bool {
-    headers.0.iter().any(|(header, _)| &**header == name)
+    headers.has("authorization") && !headers.has("x-api-key") && headers.all("anthropic-beta").any(names_beta)
 }
 
 #[cfg(test)]
@@ -309,10 +307,8 @@ mod tests {
     #[test]
     fn a_sign_in_at_anthropic_is_a_subscription() {
         let options = Options::default();
-        let billing = |host: &str, fields: &[(&str, &'static str)]| {
-            let field =
-                |(name, value): &(&str, &'static str)| ((*name).into(), bytes::Bytes::from_static(value.as_bytes()));
-            let headers = Headers(fields.iter().map(field).collect());
+        let billing = |host: &str, fields: &[(&str, &str)]| {
+            let headers = fields.iter().copied().collect();
             let head = RequestHead { authority: Some(host.into()), headers, ..RequestHead::default() };
             Target::new(&head, &Connection::default(), &options).billing()
         };
@@ -326,8 +322,7 @@ mod tests {
     #[test]
     fn a_gateway_is_named_by_whom_it_goes_on_to() {
         let provider = |authority: &str, path: &str, header: Option<(&str, &'static str)>| {
-            let header = header.map(|(name, value)| (name.into(), bytes::Bytes::from_static(value.as_bytes())));
-            let headers = Headers(header.into_iter().collect());
+            let headers = header.into_iter().collect();
             let head =
                 RequestHead { authority: Some(authority.into()), path: path.into(), headers, ..RequestHead::default() };
             Target::new(&head, &Connection::default(), &Options::default()).provider().map(str::to_owned)

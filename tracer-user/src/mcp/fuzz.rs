@@ -8,7 +8,7 @@ use super::{Limits, Request, Requests};
 use crate::{
     capture::{Connection, ConnectionKey},
     exchange::{Event, ExchangeId, Outcome},
-    proto::{End, Headers, Piece, RequestHead, ResponseHead},
+    proto::{End, Piece, RequestHead, ResponseHead},
 };
 
 /// The first byte chooses the transport, the second the cuts; then the request's and the response's bodies, half and
@@ -29,15 +29,14 @@ fn requests(mode: u8, request: &[&[u8]], response: &[&[u8]]) -> Vec<Request> {
         1 => &[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call"), ("mcp-name", "=?base64?YQ==?=")],
         _ => &[],
     };
-    let headers = fields.iter().map(|(name, value)| ((*name).into(), Bytes::from_static(value.as_bytes())));
     let post = RequestHead {
         method: "POST".into(),
         path: "/mcp".into(),
         authority: Some("localhost:1".into()),
-        headers: Headers(headers.collect()),
+        headers: fields.iter().copied().collect(),
         ..RequestHead::default()
     };
-    let accept: Headers = Headers(vec![("accept".into(), Bytes::from_static(b"text/event-stream"))]);
+    let accept = [("accept", "text/event-stream")].into_iter().collect();
     let get = RequestHead { method: "GET".into(), headers: accept, ..post.clone() };
     let id = |index| ExchangeId { connection: ConnectionKey(0), index };
     let (mut all, mut out) = (Requests::new(Limits::default()), Vec::new());

@@ -1,10 +1,7 @@
 //! What makes an exchange one of MCP.
 
 use super::message::Message;
-use crate::{
-    llm::recognise::{has_header, segments},
-    proto::RequestHead,
-};
+use crate::{llm::recognise::segments, proto::RequestHead};
 
 /// Methods that nobody else has. `initialize` is also the Language Server Protocol's, `tasks/…` also A2A's, `ping`
 /// anybody's: those need more.
@@ -44,7 +41,7 @@ pub fn could_be_mcp(head: &RequestHead) -> bool {
 }
 
 pub fn has_own_headers(head: &RequestHead) -> bool {
-    HEADERS.iter().any(|name| has_header(&head.headers, name))
+    HEADERS.iter().any(|name| head.headers.has(name))
 }
 
 /// Whether the answer may come on another connection: the transport of 2024-11-05 knows neither sessions in header
@@ -52,8 +49,8 @@ pub fn has_own_headers(head: &RequestHead) -> bool {
 pub fn is_legacy(head: &RequestHead) -> bool {
     head.method == "POST"
         && !accepts_both(head)
-        && !has_header(&head.headers, "mcp-session-id")
-        && !has_header(&head.headers, "mcp-method")
+        && !head.headers.has("mcp-session-id")
+        && !head.headers.has("mcp-method")
 }
 
 /// Whether the message is MCP's, by itself or because its exchange says so.
@@ -65,8 +62,7 @@ pub fn is_mcp(message: &Message, own_headers: bool) -> bool {
 }
 
 fn accepts(head: &RequestHead, media_type: &str) -> bool {
-    let values = head.headers.0.iter().filter(|(name, _)| &**name == "accept");
-    values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).any(|value| {
+    head.headers.all("accept").filter_map(|value| std::str::from_utf8(value).ok()).any(|value| {
         value
             .split(',')
             .any(|range| range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(media_type)))

@@ -72,3 +72,6 @@ impl Default for Limits {
 
 /// Header fields of one head. A constant, since their table stands on the stack.
 pub const HEADERS: usize = 256;
+
+/// Bytes of all names and values of one head over HTTP/2, decompressed. What servers accept is far less.
+pub const HEADER_BYTES: usize = 256 << 10;

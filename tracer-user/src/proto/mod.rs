@@ -9,6 +9,7 @@ mod eventstream;
 mod form;
 #[doc(hidden)]
 pub mod fuzz;
+mod headers;
 mod http1;
 pub mod http2;
 mod limits;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 pub use self::{
     connection::{Connection, Protocol},
+    headers::Headers,
     limits::Limits,
 };
 
@@ -47,24 +49,6 @@ impl Version {
             Self::Http11 => "1.1",
             Self::Http2 => "2",
         }
-    }
-}
-
-/// Header fields in the order of the wire, names in lower case. Values are shown by no `Debug`: they can hold secrets.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(pub Vec<(Arc<str>, Bytes)>);
-
-impl std::fmt::Debug for Headers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
-
-impl Headers {
-    /// The first value of `name` (lower case) that is valid UTF-8, trimmed.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.0.iter().find(|(key, _)| &**key == name)?;
-        std::str::from_utf8(value).ok().map(str::trim)
     }
 }
 

@@ -19,19 +19,13 @@ pub(super) struct Sse {
     /// A line was read: a byte order mark can no longer come.
     begun: bool,
     event: Bytes,
-    data: Data,
+    /// The event's only `data` field so far.
+    data: Option<Bytes>,
+    /// Several `data` fields, with line ends between them.
+    joined: BytesMut,
     recovery: Recovery,
     /// Bytes of the event that is being dropped.
     dropped: u64,
-}
-
-/// The `data` field of the event being read.
-#[derive(Default)]
-enum Data {
-    #[default]
-    None,
-    One(Bytes),
-    Joined(BytesMut),
 }
 
 /// The fields that matter.
@@ -178,49 +172,46 @@ impl Sse {
     }
 
     fn append(&mut self, value: View<'_>, limits: &Limits) {
-        let held = match &self.data {
-            Data::None => 0,
-            Data::One(first) => first.len() + 1,
-            Data::Joined(joined) => joined.len() + 1,
-        };
+        let held = self.held();
         if held + value.len() > limits.sse_event_bytes {
             self.dropped += value.len() as u64;
             self.abandon_event();
             self.recovery = Recovery::InEvent;
-            return;
+        } else if held == 0 {
+            self.data = Some(value.keep());
+        } else {
+            if let Some(first) = self.data.take() {
+                self.joined.extend_from_slice(&first);
+            }
+            self.joined.extend_from_slice(b"\n");
+            self.joined.extend_from_slice(&value);
         }
-        match &mut self.data {
-            Data::None => self.data = Data::One(value.keep()),
-            Data::One(first) => {
-                let mut joined = BytesMut::with_capacity(first.len() + 1 + value.len());
-                joined.extend_from_slice(first);
-                joined.extend_from_slice(b"\n");
-                joined.extend_from_slice(&value);
-                self.data = Data::Joined(joined);
-            }
-            Data::Joined(joined) => {
-                joined.extend_from_slice(b"\n");
-                joined.extend_from_slice(&value);
-            }
+    }
+
+    /// Bytes of the `data` fields so far, each with a line end behind it.
+    fn held(&self) -> usize {
+        match &self.data {
+            Some(data) => data.len() + 1,
+            None if self.joined.is_empty() => 0,
+            None => self.joined.len() + 1,
         }
     }
 
     /// An event without any `data` line is none.
     fn dispatch(&mut self, sink: &mut impl FnMut(Item)) {
         let event = std::mem::take(&mut self.event);
-        match std::mem::take(&mut self.data) {
-            Data::None => {}
-            Data::One(data) => sink(Item::Piece(Piece::Sse { event, data })),
-            Data::Joined(data) => sink(Item::Piece(Piece::Sse { event, data: data.freeze() })),
-        }
+        let data = match self.data.take() {
+            None if self.joined.is_empty() => return,
+            None => self.joined.split().freeze(),
+            Some(data) => data,
+        };
+        sink(Item::Piece(Piece::Sse { event, data }));
     }
 
     fn abandon_event(&mut self) {
-        self.dropped += match std::mem::take(&mut self.data) {
-            Data::None => 0,
-            Data::One(data) => data.len() as u64,
-            Data::Joined(data) => data.len() as u64,
-        };
+        self.dropped += self.held().saturating_sub(1) as u64;
+        self.data = None;
+        self.joined = BytesMut::new();
         self.event = Bytes::new();
     }
 

@@ -8,12 +8,14 @@ use bytes::Bytes;
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     record: &'a Bytes,
+    /// Where in the record the bytes begin.
+    start: usize,
     bytes: &'a [u8],
 }
 
 impl<'a> View<'a> {
     pub(super) fn of(record: &'a Bytes) -> Self {
-        Self { record, bytes: record }
+        Self { record, start: 0, bytes: record }
     }
 
     /// The bytes, for as long as the record lives.
@@ -22,19 +24,22 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn part(&self, range: Range<usize>) -> Self {
-        Self { record: self.record, bytes: &self.bytes[range] }
+        Self { record: self.record, start: self.start + range.start, bytes: &self.bytes[range] }
     }
 
     /// Passes over the first bytes.
     pub(super) fn advance(&mut self, count: usize) {
         self.bytes = &self.bytes[count..];
+        self.start += count;
     }
 
     /// Takes the first bytes.
     pub(super) fn split_to(&mut self, count: usize) -> Self {
         let (first, rest) = self.bytes.split_at(count);
+        let start = self.start;
         self.bytes = rest;
-        Self { record: self.record, bytes: first }
+        self.start += count;
+        Self { record: self.record, start, bytes: first }
     }
 
     pub(super) fn clear(&mut self) {
@@ -43,7 +48,7 @@ impl<'a> View<'a> {
 
     /// The bytes, to be kept.
     pub(super) fn keep(&self) -> Bytes {
-        self.record.slice_ref(self.bytes)
+        self.record.slice(self.start..self.start + self.bytes.len())
     }
 }
 

@@ -14,6 +14,9 @@ use crate::environment::parse_resource_attributes;
 /// resource says what the connection alone tells.
 const PROCESSES_KEPT: usize = 8192;
 
+/// The conventions' own fallback.
+const UNKNOWN_SERVICE: &str = "unknown_service";
+
 /// Attributes of one traced process, in a fixed order, each name once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resource {
@@ -23,6 +26,41 @@ pub struct Resource {
 impl Resource {
     pub fn attribute(&self, name: &str) -> Option<&Value> {
         self.attributes.iter().find(|(key, _)| &**key == name).map(|(_, value)| value)
+    }
+
+    /// What metrics say of the process: its service, workload and node. Processes of one service on one node count
+    /// together, and the instance that keeps those of other nodes apart is the node.
+    #[must_use]
+    pub fn for_metrics(&self) -> Self {
+        let of_one_process = |name: &str| {
+            name.starts_with("process.")
+                || name.starts_with("k8s.pod.")
+                || [semconv::CONTAINER_ID, semconv::CONTAINER_NAME, semconv::SERVICE_INSTANCE_ID].contains(&name)
+        };
+        let kept = self.attributes.iter().filter(|(name, _)| !of_one_process(name));
+        let mut resource = Self { attributes: kept.cloned().collect() };
+        let node = self.attribute(semconv::HOST_ID).or_else(|| self.attribute(semconv::HOST_NAME));
+        if let Some(node) = node.cloned() {
+            resource.set(semconv::SERVICE_INSTANCE_ID, node);
+        }
+        resource
+    }
+
+    /// llmtap's own, for what it measures of itself.
+    pub fn own(host: &Host) -> Self {
+        let mut resource = Self::of_no_process(host, semconv::SCOPE_NAME);
+        resource.set(semconv::SERVICE_VERSION, semconv::SCOPE_VERSION);
+        resource
+    }
+
+    /// Of this machine, for a service that has no name.
+    pub fn unknown(host: &Host) -> Self {
+        Self::of_no_process(host, UNKNOWN_SERVICE)
+    }
+
+    fn of_no_process(host: &Host, service: &'static str) -> Self {
+        let connection = Connection { comm: Some(service.into()), ..Connection::default() };
+        build(host, None, &connection).for_metrics()
     }
 
     fn set(&mut self, name: &str, value: impl Into<Value>) {
@@ -165,8 +203,7 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
         .or_else(|| stated(semconv::SERVICE_NAME))
         .or(executable)
         .or(connection.comm.as_deref())
-        // The conventions' own fallback.
-        .unwrap_or("unknown_service");
+        .unwrap_or(UNKNOWN_SERVICE);
     resource.set(semconv::SERVICE_NAME, service.to_owned());
 
     for (name, value) in &host.attributes {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use llmtap::capture::{
-    Counters, Direction, Event, Options, ProcessNotice, RingReader, TargetMode, Tracer, program::AttachMode,
+    Counters, Direction, Event, LoadError, Options, ProcessNotice, RingReader, TargetMode, Tracer, program::AttachMode,
     target::Names,
 };
 
@@ -142,6 +142,11 @@ impl Lab {
         started(&mut tracer, command, libraries, |_, _| {})
     }
 
+    /// Runs any command that tells its traffic, under a tracer with hooks of the caller's choice.
+    pub fn run_with(&self, tracer: &mut Tracer, command: &[&OsStr], libraries: Option<&Path>) -> Run {
+        started(tracer, command, libraries, |_, _| {})
+    }
+
     /// Runs a command with nothing hooked before, each program held at its start.
     pub fn run_held(&self, command: &[&OsStr]) -> Option<Run> {
         let mut tracer = Tracer::load(&Options::default()).unwrap();
@@ -150,6 +155,19 @@ impl Lab {
             return None;
         }
         Some(started(&mut tracer, command, None, |_, _| {}))
+    }
+
+    /// Runs any command that tells its traffic, with the plaintext of a TCP port read and no library hooked. `None`: not
+    /// on this kernel.
+    pub fn run_plaintext(&self, port: u16, command: &[&OsStr]) -> Option<Run> {
+        match Tracer::load(&Options { plaintext: vec![port], ..Options::default() }) {
+            Ok(mut tracer) => Some(started(&mut tracer, command, None, |_, _| {})),
+            Err(LoadError::Plaintext(why)) => {
+                println!("skipped: {why}");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub fn run_in_cgroup(&self, cgroup: &Path, scenario: &str) -> Run {

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends at its first failure")]
 
 mod builds;
+mod files;
 mod gnutls;
+mod go;
 mod lab;
+mod socket;
 mod starts;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};

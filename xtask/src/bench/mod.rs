@@ -3,6 +3,7 @@
 //! Builds are release builds. A busy machine is expected: variants take turns, processor time is measured rather than
 //! the clock where both would do, and medians are shown.
 
+mod attach;
 mod client;
 mod hooks;
 mod memory;
@@ -23,8 +24,14 @@ struct Part {
     run: fn(&Places) -> Result<Vec<Goal>>,
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part { name: "hooks", what: "the hooks, per SSL_write and SSL_read", root: true, run: hooks::run },
+    Part {
+        name: "attach",
+        what: "starts of programs, many processes, others beside them",
+        root: true,
+        run: attach::run,
+    },
     Part { name: "client", what: "the real OpenAI client, streaming", root: true, run: client::run },
     Part { name: "replay", what: "the user side, on one core", root: false, run: replay::run },
     Part { name: "memory", what: "resident memory and start-up", root: true, run: memory::run },

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{CStr, CString},
+    fs::File,
     io,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use std::{
 use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
 use crate::capture::{
     rcu,
-    seam::{Channel, close_others, ignore},
+    seam::{Channel, close_others, ignore, process_end},
     target::{Names, Targets},
 };
 
@@ -31,8 +32,12 @@ pub struct Who<'a> {
     pub names: &'a Names,
 }
 
-/// Forks the keeper.
-pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
+/// Whether programs can be held here.
+pub fn check() -> io::Result<()> {
+    group().map(drop)
+}
+
+fn group() -> io::Result<OwnedFd> {
     let (content, close) = (libc::FAN_CLASS_CONTENT, libc::FAN_CLOEXEC | libc::FAN_NONBLOCK);
     let unlimited = libc::FAN_UNLIMITED_QUEUE | libc::FAN_UNLIMITED_MARKS;
     let opened = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_LARGEFILE).cast_unsigned();
@@ -43,9 +48,16 @@ pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
     }
     // SAFETY: a new descriptor that nothing else owns.
     let group = unsafe { OwnedFd::from_raw_fd(group) };
-    // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody executes.
+    // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody
+    // executes.
     mark(&group, libc::FAN_MARK_ADD, c"/")?;
     mark(&group, libc::FAN_MARK_REMOVE, c"/")?;
+    Ok(group)
+}
+
+/// Forks the keeper.
+pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
+    let group = group()?;
     let number = group.as_raw_fd();
     let tracer = std::process::id();
     // SAFETY: the child runs on with a copy of everything; of locks that other threads may hold it takes the
@@ -64,6 +76,21 @@ pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
         }
         pid => Ok(Keeper { pid: pid.cast_unsigned(), group: number }),
     }
+}
+
+/// Lets programs of the handle's file system be held, too. The tracer has the keeper's descriptor only for this moment:
+/// as long as it has one, the kernel would wait for a keeper that is gone.
+pub fn watch(keeper: &Keeper, handle: &File) -> io::Result<()> {
+    let process = process_end(keeper.pid)?;
+    // SAFETY: integer arguments only.
+    let group = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), keeper.group, 0) };
+    if group < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nothing else owns.
+    let group = unsafe { OwnedFd::from_raw_fd(group as RawFd) };
+    let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+    mark(&group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path)
 }
 
 /// Until the tracer is gone.
@@ -128,13 +155,6 @@ impl State<'_> {
         while let Some(message) = self.channel.receive().ok()? {
             match message {
                 ToKeeper::Release { fd } => self.release(fd),
-                ToKeeper::Watch { fd } => {
-                    if let Ok(path) = CString::new(format!("/proc/{}/fd/{fd}", self.tracer)) {
-                        // Some file systems cannot be watched.
-                        let _ = mark(&self.group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path);
-                    }
-                    self.channel.send(&ToTracer::Watched { fd }).ok();
-                }
             }
         }
         Some(())

@@ -25,7 +25,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use exec::linker_variables;
-pub use keeper::Who;
+pub use keeper::{Who, check};
 
 use super::{
     root::Root,
@@ -42,20 +42,12 @@ enum ToTracer {
     Held { pid: u32, fd: RawFd },
     /// Something was mounted or unmounted in our own mount namespace.
     Mounts,
-    /// The tracer's descriptor `fd` is not needed any more.
-    Watched { fd: RawFd },
 }
 
 /// To the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToKeeper {
-    Release {
-        fd: RawFd,
-    },
-    /// Programs of the file system of the tracer's descriptor `fd` are to be held, too.
-    Watch {
-        fd: RawFd,
-    },
+    Release { fd: RawFd },
 }
 
 /// A program that waits for [`Gate::release`].
@@ -85,8 +77,6 @@ impl HeldProgram {
 /// The tracer's end. Dropping it ends the keeper.
 pub struct Gate {
     channel: Channel,
-    /// Handles that the keeper has not looked at yet.
-    handles: Vec<File>,
     // Dropped after the channel, which tells the keeper to end.
     keeper: Keeper,
 }
@@ -113,18 +103,17 @@ impl Gate {
         let (channel, theirs) = Channel::pair()?;
         let keeper = keeper::start(theirs, who)?;
         channel.set_nonblocking()?;
-        let mut gate = Self { channel, handles: Vec::new(), keeper };
+        let gate = Self { channel, keeper };
         gate.watch_mounts(std::process::id());
         Ok(gate)
     }
 
     /// The next program that waits. An error: the keeper is gone.
-    pub fn held(&mut self) -> io::Result<Option<HeldProgram>> {
+    pub fn held(&self) -> io::Result<Option<HeldProgram>> {
         while let Some(message) = self.channel.receive()? {
             match message {
                 ToTracer::Held { pid, fd } => return Ok(Some(HeldProgram { pid, fd, keeper: self.keeper.pid })),
                 ToTracer::Mounts => self.watch_mounts(std::process::id()),
-                ToTracer::Watched { fd } => self.handles.retain(|handle| handle.as_raw_fd() != fd),
             }
         }
         Ok(None)
@@ -138,7 +127,7 @@ impl Gate {
 
     /// Watches what is mounted in the namespace of process `pid`, as far as it is not watched yet: a container's
     /// overlay is a file system of its own, made after us.
-    pub fn watch_mounts(&mut self, pid: u32) {
+    pub fn watch_mounts(&self, pid: u32) {
         let (Some(mounts), Ok(root)) = (mounts::text(pid), Root::of(pid)) else { return };
         let fdinfo = std::fs::read_to_string(format!("/proc/{}/fdinfo/{}", self.keeper.pid, self.keeper.group));
         let mut watched = mounts::watched(&fdinfo.unwrap_or_default());
@@ -146,12 +135,13 @@ impl Gate {
             if watched.contains(&mount.device) {
                 continue;
             }
+            // While it is open, the mount is busy.
             let Ok(handle) = root.handle(&mount.point) else { continue };
             // Another mount may lie over it.
             if mounts::of_descriptor(handle.as_raw_fd()) == Some(mount.id) {
                 watched.insert(mount.device);
-                self.tell(&ToKeeper::Watch { fd: handle.as_raw_fd() });
-                self.handles.push(handle);
+                // Some file systems cannot be watched.
+                let _ = keeper::watch(&self.keeper, &handle);
             }
         }
     }

@@ -334,6 +334,8 @@ pub enum Reason {
     Malformed,
     #[error("is built for an architecture that llmtap does not trace (x86-64 and aarch64, 64-bit little-endian)")]
     Architecture,
+    #[error("is larger than 1 GiB, and was not examined")]
+    TooLarge,
     #[error("holds no TLS library that llmtap knows")]
     NotTls,
     #[error("holds OpenSSL without its symbols")]
@@ -371,6 +373,7 @@ impl Reason {
             Self::NotElf => "not_elf",
             Self::Malformed => "malformed_elf",
             Self::Architecture => "architecture",
+            Self::TooLarge => "too_large",
             Self::NotTls => "no_tls",
             Self::StrippedOpenSsl => "openssl_stripped",
             Self::StrippedBoringSsl => "boringssl_stripped",
@@ -391,7 +394,11 @@ impl Reason {
     /// What the user can do, as a sentence; `None` where there is nothing to be done.
     pub fn fix(self) -> Option<&'static str> {
         match self {
-            Self::NotElf | Self::Malformed | Self::NotTls => None,
+            Self::NotElf | Self::NotTls => None,
+            Self::Malformed => Some("Install the library anew."),
+            Self::TooLarge => {
+                Some("Use a build without debug information, or one that links its TLS library dynamically.")
+            }
             Self::Architecture => Some("Run the program in a 64-bit build."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldGo => Some("Build the program with Go 1.17 or later."),
@@ -411,7 +418,7 @@ impl Reason {
 
     /// Whether the file does speak TLS: such a process is told of, the others are not.
     pub fn is_tls(self) -> bool {
-        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::NotTls)
+        !matches!(self, Self::NotElf | Self::Malformed | Self::Architecture | Self::TooLarge | Self::NotTls)
     }
 }
 

@@ -3,6 +3,8 @@
 //! The truth is the symbol table that the compiler leaves for the `static` functions: [`locate`] gets the library
 //! without it.
 
+mod go;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,

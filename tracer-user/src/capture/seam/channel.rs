@@ -26,6 +26,10 @@ pub enum ToParser {
     Process { at: u64, process: Arc<Process> },
     /// The answer to [`ToTracer::Resolve`]; empty when the name is unknown.
     Resolved { id: u64, addresses: Vec<SocketAddr> },
+    /// How the tracing goes, now and then.
+    Health(Health),
+    /// `doctor`'s verdicts on the traced processes.
+    Verdicts(Vec<Verdicts>),
     /// The traced command has ended: its terminal is free.
     CommandEnded,
     /// Nothing more comes: read the ring to its end, flush, and leave.
@@ -39,6 +43,26 @@ pub enum ToTracer {
     Resolve { id: u64, host: String, port: u16 },
     /// Hooks that stand on no symbol show nothing in this process that could be plaintext: please take them away.
     Withdraw { pid: u32 },
+}
+
+/// How the tracing goes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Events lost so far, by cause.
+    pub lost: Vec<(String, u64)>,
+    /// Files whose hooks the kernel refused so far.
+    pub attach_failures: u64,
+    /// Resident bytes by half.
+    pub memory: Vec<(String, u64)>,
+}
+
+/// Traced processes on which the verdict is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// The TLS library, where one is hooked.
+    pub library: Option<String>,
+    pub reason: String,
+    pub processes: u64,
 }
 
 /// What the kernel side counted, as it stands at the end.

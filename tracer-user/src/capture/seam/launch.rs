@@ -14,7 +14,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::User;
+use super::{User, close_others};
 
 /// Why a command could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +210,28 @@ pub fn fork_parser() -> io::Result<Option<u32>> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Some(pid.cast_unsigned())),
+    }
+}
+
+/// Forks a process that has nothing to do but close all descriptors, while what `meanwhile` gives is alive. Whether that
+/// could be done; then the caller's own copies keep nothing alive.
+pub fn close_behind<T>(meanwhile: impl FnOnce() -> T) -> bool {
+    // SAFETY: the child makes system calls and allocates; the C library frees the allocator's locks in it. It never
+    // leaves this block.
+    match unsafe { libc::fork() } {
+        -1 => false,
+        0 => {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                // SAFETY: no arguments. The terminal's signals are for others.
+                unsafe { libc::setsid() };
+                let guard = meanwhile();
+                let _ = close_others(&[]);
+                drop(guard);
+            }));
+            // SAFETY: ends the process without running what belongs to the parent.
+            unsafe { libc::_exit(0) }
+        }
+        _ => true,
     }
 }
 

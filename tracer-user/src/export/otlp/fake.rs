@@ -11,7 +11,10 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::{HeaderMap, Response, header::HeaderValue};
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
+    collector::{
+        metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
+    },
     trace::v1::Span,
 };
 use prost::Message;
@@ -40,6 +43,7 @@ pub struct Received {
     pub path: String,
     pub headers: HeaderMap,
     pub body: ExportTraceServiceRequest,
+    pub metrics: ExportMetricsServiceRequest,
 }
 
 impl Received {
@@ -79,8 +83,22 @@ impl Script {
         if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0] }
     }
 
-    fn received(&self, path: &str, headers: &HeaderMap, body: ExportTraceServiceRequest) {
-        let received = Received { at: Instant::now(), path: path.to_owned(), headers: headers.clone(), body };
+    fn received(&self, path: &str, headers: &HeaderMap, message: &[u8]) {
+        let json = headers["content-type"] == "application/json";
+        let mut received = Received {
+            at: Instant::now(),
+            path: path.to_owned(),
+            headers: headers.clone(),
+            body: ExportTraceServiceRequest::default(),
+            metrics: ExportMetricsServiceRequest::default(),
+        };
+        if path.ends_with("/v1/metrics") || path.ends_with("MetricsService/Export") {
+            received.metrics =
+                if json { serde_json::from_slice(message).unwrap() } else { Message::decode(message).unwrap() };
+        } else {
+            received.body =
+                if json { serde_json::from_slice(message).unwrap() } else { Message::decode(message).unwrap() };
+        }
         // The test may have seen enough.
         let _ = self.sender.send(received);
     }
@@ -174,7 +192,7 @@ async fn serve_grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: 
             }
             // gRPC over HTTP/2: a flag byte (compressed or not), a big-endian length, the message.
             let message = if body[0] == 1 { gunzip(&body[5..]) } else { body[5..].to_vec() };
-            script.received(parts.uri.path(), &parts.headers, Message::decode(&*message).unwrap());
+            script.received(parts.uri.path(), &parts.headers, &message);
             let reply = script.next();
             let status = match reply {
                 Reply::Hang => std::future::pending().await,
@@ -226,8 +244,7 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, script: Sc
         let gzip = headers.get("content-encoding").is_some_and(|value| value == "gzip");
         let body = if gzip { gunzip(&body) } else { body.to_vec() };
         let json = headers["content-type"] == "application/json";
-        let message = if json { serde_json::from_slice(&body).unwrap() } else { Message::decode(&*body).unwrap() };
-        script.received(&path, &headers, message);
+        script.received(&path, &headers, &body);
 
         let reply = script.next();
         let (status, retry_after) = match reply {

@@ -1,10 +1,12 @@
-//! OTLP: batches spans and sends them by the SDK's exporter over gRPC, HTTP with protobuf, or HTTP with JSON.
+//! OTLP over gRPC, HTTP with protobuf, or HTTP with JSON: spans in batches by the SDK's exporter, metrics at intervals.
 //!
 //! A bounded queue stands between the pipeline and one thread of the exporter's own. A full queue or an endpoint that
 //! does not answer costs spans, which are counted; it never costs memory, and nobody waits.
 
+mod client;
 mod config;
 mod connect;
+mod metrics;
 mod report;
 mod worker;
 
@@ -19,20 +21,16 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use tokio::sync::{Notify, mpsc as queue};
-use tonic::{metadata::MetadataMap, transport::Endpoint};
+use tonic::metadata::MetadataMap;
 
+use self::{client::Client, report::Report, worker::Worker};
 pub use self::{
-    config::{ConfigError, Protocol, Settings},
+    config::{ConfigError, Protocol, Settings, Signal, exemplars},
     connect::{BoxFuture, Resolve, SystemResolver},
-    report::ExportStats,
-};
-use self::{
-    connect::{Connector, Tcp},
-    report::Report,
-    worker::Worker,
+    metrics::{MetricExporter, OtlpMetrics},
+    report::{ExportStats, Progress},
 };
 use crate::span::SpanRecord;
 
@@ -82,7 +80,7 @@ impl Otlp {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(endpoint, env)? else { return Ok(None) };
+        let Some(settings) = Settings::read(Signal::Traces, endpoint, env)? else { return Ok(None) };
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, tls, when_full: WhenFull::default() }))
     }
@@ -97,7 +95,7 @@ impl Otlp {
 
     /// Starts the exporter's thread. No file is opened and no program started from here on.
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
-        let report = Arc::new(Report::new(self.settings.shown_endpoint()));
+        let report = Arc::new(Report::new("spans", self.settings.shown_endpoint()));
         let when_full = self.when_full;
         let (sender, receiver) = queue::channel(self.settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -107,7 +105,8 @@ impl Otlp {
         let exporters = {
             // The channel of gRPC spawns its driver when it is made.
             let _inside = runtime.enter();
-            self.exporters(resolver, Arc::clone(&report)).map_err(io::Error::other)?
+            let client = Client::new(&self.settings, self.tls, resolver, Arc::clone(&report));
+            Exporters { client: client.map_err(io::Error::other)?, settings: self.settings }
         };
         let worker = Worker {
             receiver,
@@ -125,27 +124,6 @@ impl Otlp {
         })?;
         Ok(ExportHandle { sender, queued_bytes, when_full, report, abort, stopped, thread })
     }
-
-    fn exporters(self, resolver: Arc<dyn Resolve>, report: Arc<Report>) -> Result<Exporters, ConfigError> {
-        let settings = self.settings;
-        let grpc = settings.protocol == Protocol::Grpc;
-        let connector = Connector::new(Tcp(resolver), self.tls, grpc, report)?;
-        let client = if grpc {
-            // TLS is the connector's, for gRPC and HTTP alike: the channel must not look for its own.
-            let plain = connect::with_scheme(&settings.endpoint, false)
-                .map_err(|error| ConfigError::new("endpoint", format!(": {error}")))?;
-            let endpoint = Endpoint::from(plain).origin(settings.endpoint.clone()).timeout(settings.timeout);
-            Client::Grpc(endpoint.connect_with_connector_lazy(connector))
-        } else {
-            Client::Http(Arc::new(HyperClient::new(connector, settings.timeout, None)))
-        };
-        Ok(Exporters { client, settings })
-    }
-}
-
-enum Client {
-    Grpc(tonic::transport::Channel),
-    Http(Arc<dyn opentelemetry_http::HttpClient>),
 }
 
 /// Makes the SDK's exporters, all on the same connections: each knows one resource, and every traced process is one.
@@ -238,6 +216,11 @@ impl ExportHandle {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
         }
         result
+    }
+
+    /// How it stands while it runs.
+    pub fn progress(&self) -> Progress {
+        self.report.progress()
     }
 
     pub fn stats(&self) -> ExportStats {

@@ -22,13 +22,26 @@ pub struct ExportStats {
     pub last_error: Option<String>,
 }
 
+/// How a running export stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub exported: u64,
+    pub dropped: u64,
+    /// Neither yet.
+    pub waiting: u64,
+}
+
 #[derive(Debug)]
 pub struct Report {
+    /// What is exported.
+    what: &'static str,
     endpoint: String,
     /// Where the caller's diagnostics go; the exporter's own thread listens to the SDK instead.
     outer: Dispatch,
     offered: AtomicU64,
     exported: AtomicU64,
+    /// Of those offered, the ones whose fate is known.
+    settled: AtomicU64,
     failing: AtomicBool,
     full: AtomicBool,
     rejecting: AtomicBool,
@@ -36,12 +49,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(endpoint: String) -> Self {
+    pub fn new(what: &'static str, endpoint: String) -> Self {
         Self {
+            what,
             endpoint,
             outer: tracing::dispatcher::get_default(Clone::clone),
             offered: AtomicU64::new(0),
             exported: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             full: AtomicBool::new(false),
             rejecting: AtomicBool::new(false),
@@ -53,8 +68,21 @@ impl Report {
         self.offered.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many spans have been exported or have not, for good.
+    pub fn settled(&self, count: u64) {
+        self.settled.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn progress(&self) -> Progress {
+        let settled = self.settled.load(Ordering::Relaxed);
+        let exported = self.exported.load(Ordering::Relaxed);
+        let offered = self.offered.load(Ordering::Relaxed);
+        Progress { exported, dropped: settled.saturating_sub(exported), waiting: offered.saturating_sub(settled) }
+    }
+
     /// The queue took no more. Counted as what was offered and not exported.
     pub fn overflowed(&self) {
+        self.settled(1);
         if !self.full.swap(true, Ordering::Relaxed) {
             tracing::warn!("spans come faster than {} takes them: some are dropped", self.endpoint);
         }
@@ -69,7 +97,7 @@ impl Report {
     pub fn failed(&self, error: &str) {
         self.keep(error);
         if !self.failing.swap(true, Ordering::Relaxed) {
-            with_default(&self.outer, || tracing::warn!("cannot send spans to {}: {error}", self.endpoint));
+            with_default(&self.outer, || tracing::warn!("cannot send {} to {}: {error}", self.what, self.endpoint));
         }
     }
 
@@ -89,13 +117,13 @@ impl Report {
     pub fn succeeded(&self, exported: u64, rejected: u64) {
         self.exported.fetch_add(exported, Ordering::Relaxed);
         if self.failing.swap(false, Ordering::Relaxed) {
-            with_default(&self.outer, || tracing::info!("spans are sent to {} again", self.endpoint));
+            with_default(&self.outer, || tracing::info!("{} are sent to {} again", self.what, self.endpoint));
         }
         if rejected > 0 {
-            self.keep(&format!("the endpoint rejected {rejected} spans of a batch"));
+            self.keep(&format!("the endpoint rejected {rejected} {} of a batch", self.what));
             if !self.rejecting.swap(true, Ordering::Relaxed) {
                 with_default(&self.outer, || {
-                    tracing::warn!("{} took a batch but rejected {rejected} of its spans", self.endpoint);
+                    tracing::warn!("{} took a batch but rejected {rejected} of its {}", self.endpoint, self.what);
                 });
             }
         }

@@ -51,9 +51,11 @@ impl Worker {
         let mut batch = Vec::new();
         while self.collect(&mut batch).await {
             let timeout = self.exporters.settings.batch.timeout;
+            let count = batch.len() as u64;
             if tokio::time::timeout(timeout, self.export(&mut batch, events)).await.is_err() {
                 self.report.lost("the endpoint did not answer in time");
             }
+            self.report.settled(count);
             batch.clear();
         }
     }

@@ -13,7 +13,7 @@ use super::{
     Claim, Dialect,
     call::Operation,
     decode::{CallLimits, Decoder, JsonDecoder},
-    recognise::{Target, VertexModel, ends_with, has_header, segments, vertex_model},
+    recognise::{Target, VertexModel, ends_with, segments, vertex_model},
     request::Draft,
 };
 use crate::proto::RequestHead;
@@ -42,7 +42,7 @@ impl Dialect for Anthropic {
             Self::Complete => "complete",
         };
         let full = ends_with(&head.path, &["v1", last]);
-        let versioned = has_header(&head.headers, "anthropic-version");
+        let versioned = head.headers.has("anthropic-version");
         let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"))
             // Gateways and clouds that offer several APIs put its name before it.
             || segments(&head.path).nth(2).is_some_and(|segment| segment.eq_ignore_ascii_case("anthropic"));

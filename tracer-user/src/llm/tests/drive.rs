@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     capture::{self, ClosedBy, Connection, ConnectionKey, replay::Replay},
-    exchange::{self, ExchangeId, Outcome},
+    exchange::{self, ExchangeId, Exchanges, Outcome},
     flow,
     llm::{Calls, Limits, LlmCall, Options, could_be_model_call},
     proto::{self, End, Headers, Piece, RequestHead, ResponseHead},
@@ -18,7 +18,6 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
     let mut replay = Replay::new(file).unwrap();
     let mut flows = flow::Flows::new(flow::Limits::default());
     let mut connections = HashMap::new();
-    let mut exchanges = exchange::Exchanges::new();
     let mut calls = Calls::new(Limits::default(), Options::default());
     let (mut captured, mut flowed, mut decoded, mut paired, mut found) = (vec![], vec![], vec![], vec![], vec![]);
     while replay.next(&mut captured).unwrap() {}
@@ -30,32 +29,33 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
         match event {
             flow::Event::Open { key, connection, .. } => {
                 let decoder = proto::Connection::new(proto::Limits::default(), connection.role, could_be_model_call);
-                connections.insert(key, decoder);
-                exchanges.open(key, connection);
+                connections.insert(key, (decoder, Exchanges::new(key, connection)));
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
-                let connection = connections.get_mut(&key).unwrap();
-                connection.push(at, direction, bytes, &mut decoded);
-                exchanges.learn_role(key, connection.role());
-                decoded.drain(..).for_each(|event| exchanges.push(key, event, &mut paired));
+                let (decoder, exchanges) = connections.get_mut(&key).unwrap();
+                decoder.push(at, direction, bytes, &mut decoded);
+                exchanges.learn_role(decoder.role());
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
             }
             flow::Event::Gap { at, key, direction, lost } => {
-                connections.get_mut(&key).unwrap().gap(at, direction, lost, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(key, event, &mut paired));
+                let (decoder, exchanges) = connections.get_mut(&key).unwrap();
+                decoder.gap(at, direction, lost, &mut decoded);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
             }
             flow::Event::Close { at, key, by } => {
-                connections.remove(&key).unwrap().close(at, by, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(key, event, &mut paired));
-                exchanges.close(key, at, by, &mut paired);
+                let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
+                decoder.close(at, by, &mut decoded);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
+                exchanges.close(at, by, &mut paired);
             }
             flow::Event::Abandon { at, key } => {
-                connections.remove(&key).unwrap().abandon(at, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(key, event, &mut paired));
-                exchanges.abandon(key, at, &mut paired);
+                let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
+                decoder.abandon(at, &mut decoded);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
+                exchanges.abandon(at, &mut paired);
             }
         }
     }
-    exchanges.finish(&mut paired);
     paired.iter().for_each(|event| {
         calls.push(event, &mut found);
     });
@@ -83,7 +83,7 @@ pub struct Exchange {
 }
 
 pub fn headers(fields: &[(&str, &str)]) -> Headers {
-    Headers(fields.iter().map(|(name, value)| ((*name).into(), Bytes::copy_from_slice(value.as_bytes()))).collect())
+    fields.iter().copied().collect()
 }
 
 impl Exchange {

@@ -30,8 +30,7 @@ impl Coding {
 
     /// The codings that all fields of a name list.
     pub(in super::super) fn of(headers: &Headers, name: &'static str) -> impl Iterator<Item = Self> {
-        let fields = headers.0.iter().filter(move |(field, _)| &**field == name);
-        fields.filter_map(|(_, value)| std::str::from_utf8(value).ok()).flat_map(Self::list)
+        headers.all(name).filter_map(|value| std::str::from_utf8(value).ok()).flat_map(Self::list)
     }
 
     /// The codings that a `Content-Encoding` or `Transfer-Encoding` value lists, without `identity` and `chunked`.

@@ -66,9 +66,17 @@ impl Chunked {
     /// The way of nearly every chunk, at once: the line end behind the last data, a size, a line end. Gives the bytes
     /// taken; whatever looks different is left to the state machine.
     fn plain_size_line(&mut self, input: &[u8]) -> usize {
+        if self.line > 0 {
+            return 0;
+        }
         let start = match (self.state, input) {
-            (State::SizeStart, _) if self.line == 0 => 0,
-            (State::DataEnd, [b'\r', b'\n', ..]) if self.line == 0 => 2,
+            (State::SizeStart, _) => 0,
+            // Records mostly end with their chunk.
+            (State::DataEnd, b"\r\n") => {
+                self.state = State::SizeStart;
+                return 2;
+            }
+            (State::DataEnd, [b'\r', b'\n', ..]) => 2,
             _ => return 0,
         };
         let mut size = 0;

@@ -1,8 +1,6 @@
 //! Heads: from the bytes up to the blank line to typed facts, and what they say about the body's framing.
 
-use std::{borrow::Cow, mem::MaybeUninit, sync::Arc};
-
-use bytes::Bytes;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use super::super::{Fault, Headers, RequestHead, ResponseHead, Version, body::Coding, limits::HEADERS};
 use crate::credentials;
@@ -22,7 +20,7 @@ pub(super) struct BodyFacts {
     pub(super) codings: Vec<Coding>,
 }
 
-pub(super) fn request(bytes: &Bytes) -> Result<(RequestHead, BodyFacts), Fault> {
+pub(super) fn request(bytes: &[u8]) -> Result<(RequestHead, BodyFacts), Fault> {
     let unfolded = unfold(bytes);
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -36,7 +34,7 @@ pub(super) fn request(bytes: &Bytes) -> Result<(RequestHead, BodyFacts), Fault> 
     let mut head = RequestHead {
         version: version(parsed.version),
         method: method.to_owned(),
-        headers: headers(parsed.headers, bytes, matches!(unfolded, Cow::Owned(_))),
+        headers: headers(parsed.headers),
         ..RequestHead::default()
     };
     let (authority, target) = split_target(method, target);
@@ -48,7 +46,7 @@ pub(super) fn request(bytes: &Bytes) -> Result<(RequestHead, BodyFacts), Fault> 
     Ok((head, facts))
 }
 
-pub(super) fn response(bytes: &Bytes) -> Result<(ResponseHead, BodyFacts), Fault> {
+pub(super) fn response(bytes: &[u8]) -> Result<(ResponseHead, BodyFacts), Fault> {
     let unfolded = unfold(bytes);
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
@@ -60,7 +58,7 @@ pub(super) fn response(bytes: &Bytes) -> Result<(ResponseHead, BodyFacts), Fault
     let head = ResponseHead {
         version: version(parsed.version),
         status: parsed.code.ok_or(Fault::Malformed)?,
-        headers: headers(parsed.headers, bytes, matches!(unfolded, Cow::Owned(_))),
+        headers: headers(parsed.headers),
         partial: false,
     };
     let facts = BodyFacts { length: length(&head.headers), codings: codings(&head.headers) };
@@ -80,7 +78,7 @@ fn version(minor: Option<u8>) -> Version {
 
 /// Replaces each obsolete line folding by spaces, as RFC 9112 section 5.2 asks of user agents. Heads without one, all
 /// but a few, are not copied.
-fn unfold(bytes: &Bytes) -> Cow<'_, [u8]> {
+fn unfold(bytes: &[u8]) -> Cow<'_, [u8]> {
     let folds = |bytes: &[u8], end: usize| matches!(bytes.get(end + 1), Some(b' ' | b'\t'));
     if !memchr::memchr_iter(b'\n', bytes).any(|end| folds(bytes, end)) {
         return Cow::Borrowed(bytes);
@@ -95,19 +93,15 @@ fn unfold(bytes: &Bytes) -> Cow<'_, [u8]> {
     Cow::Owned(copy)
 }
 
-/// Values are slices of the head's own bytes, except in a head that had to be copied. Those of credentials are empty.
-fn headers(fields: &[httparse::Header<'_>], bytes: &Bytes, copied: bool) -> Headers {
-    let value = |value: &[u8]| if copied { Bytes::copy_from_slice(value) } else { bytes.slice_ref(value) };
-    let field = |field: &httparse::Header<'_>| {
-        let name: Arc<str> = if field.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            field.name.to_ascii_lowercase().into()
-        } else {
-            field.name.into()
-        };
-        let value = if credentials::is_credential_header(&name) { Bytes::new() } else { value(field.value) };
-        (name, value)
-    };
-    Headers(fields.iter().map(field).collect())
+/// Values of credentials are empty.
+fn headers(fields: &[httparse::Header<'_>]) -> Headers {
+    let bytes = fields.iter().map(|field| field.name.len().max(field.value.len())).sum();
+    let mut headers = Headers::with_capacity(fields.len(), bytes);
+    for field in fields {
+        let value = if credentials::is_credential_header(field.name) { b"" } else { field.value };
+        headers.push(field.name, value);
+    }
+    headers
 }
 
 /// Separates the authority of a CONNECT request or of an absolute target (RFC 9112 section 3.2) from the path.
@@ -127,8 +121,8 @@ fn split_target<'a>(method: &str, target: &'a str) -> (Option<&'a str>, &'a str)
 fn length(headers: &Headers) -> Result<Option<Length>, Fault> {
     let mut content_length = None;
     let mut transfer_coded = None;
-    for (name, value) in &headers.0 {
-        match &**name {
+    for (name, value) in headers.iter() {
+        match name {
             "transfer-encoding" => {
                 let value = std::str::from_utf8(value).map_err(|_| Fault::Malformed)?;
                 let last = value.rsplit(',').next().unwrap_or_default().trim();

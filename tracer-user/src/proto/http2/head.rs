@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    super::{Headers, RequestHead, ResponseHead, Version, limits::HEADERS},
+    super::{
+        Headers, RequestHead, ResponseHead, Version,
+        limits::{HEADER_BYTES, HEADERS},
+    },
     hpack::Field,
 };
 
@@ -38,11 +41,12 @@ impl Fields {
             ":authority" => &mut self.authority,
             ":status" => &mut self.status,
             other if other.starts_with(':') => return,
-            _ if self.headers.0.len() >= HEADERS => {
+            // A block can name a long field many times in few bytes.
+            _ if self.headers.len() >= HEADERS || self.headers.bytes() + value.len() > HEADER_BYTES => {
                 self.partial = true;
                 return;
             }
-            _ => return self.headers.0.push((name, value)),
+            name => return self.headers.push(name, &value),
         };
         *place = Some(value);
     }

@@ -267,7 +267,7 @@ fn after_a_loss_fields_are_unknown_and_never_guessed() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::RequestHead { head, .. } => Some((head.path.as_str(), head.partial, head.headers.0.len())),
+            Event::RequestHead { head, .. } => Some((head.path.as_str(), head.partial, head.headers.len())),
             _ => None,
         })
         .collect();

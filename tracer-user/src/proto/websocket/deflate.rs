@@ -24,8 +24,7 @@ impl Agreement {
 
     /// What the server's answer accepts (RFC 7692 section 7.1). Window sizes need not be known: the largest serves all.
     pub(super) fn of(response: &Headers) -> Option<Self> {
-        let fields = response.0.iter().filter(|(name, _)| &**name == "sec-websocket-extensions");
-        let values = fields.filter_map(|(_, value)| std::str::from_utf8(value).ok());
+        let values = response.all("sec-websocket-extensions").filter_map(|value| std::str::from_utf8(value).ok());
         let mut extensions = values.flat_map(|value| value.split(','));
         extensions.find_map(|extension| {
             let mut parameters = extension.split(';').map(|parameter| {
@@ -100,8 +99,8 @@ mod tests {
     #[test]
     fn reads_what_was_agreed_upon() {
         let of = |value: &'static str| {
-            let field = ("sec-websocket-extensions".into(), Bytes::from_static(value.as_bytes()));
-            Agreement::of(&Headers(vec![field])).map(|agreed| (agreed.client_takeover, agreed.server_takeover))
+            Agreement::of(&[("sec-websocket-extensions", value)].into_iter().collect())
+                .map(|agreed| (agreed.client_takeover, agreed.server_takeover))
         };
         assert_eq!(of("permessage-deflate"), Some((true, true)));
         assert_eq!(of("permessage-deflate; server_max_window_bits=12; client_max_window_bits"), Some((true, true)));

@@ -12,8 +12,6 @@ mod responses;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::{
     deflate::{Agreement, Inflate},
     frame::Sender,
@@ -51,10 +49,9 @@ impl WebSocket {
     pub(super) fn joined(request: Option<Arc<RequestHead>>, next: StreamIndex, limits: &Limits) -> Self {
         // Frames directly on a connection can only come from an upgrade of HTTP/1.1 (RFC 6455 section 4.1).
         let request = request.unwrap_or_else(|| {
-            let upgrade = ("upgrade".into(), Bytes::from_static(b"websocket"));
             Arc::new(RequestHead {
                 method: "GET".to_owned(),
-                headers: super::Headers(vec![upgrade]),
+                headers: [("upgrade", "websocket")].into_iter().collect(),
                 ..RequestHead::default()
             })
         });

@@ -1,4 +1,7 @@
-//! Every attribute name that llmtap emits, and where it comes from. No other module spells one out.
+//! Every name that llmtap emits, and where it comes from: attributes here, metrics in [`metric`]. No other module spells
+//! one out; `registry.yaml` beside this file says of each what it means.
+
+pub mod metric;
 
 /// Where a name is defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +158,22 @@ names! {
     /// The span was not seen on the wire but concluded from calls that were.
     Own SYNTHESIZED = "llmtap.synthesized";
 
+    /// Of the metrics: `input` or `output`.
+    Core TOKEN_TYPE = "gen_ai.token.type";
+    /// One of the provider's own strings of [`RESPONSE_FINISH_REASONS`], to count by.
+    Own FINISH_REASON = "llmtap.finish_reason";
+    /// `requests` or `tokens`.
+    Own RATELIMIT_KIND = "llmtap.ratelimit.kind";
+    /// What llmtap lost events by, or why it did not trace a connection or process: a short stable name.
+    Own REASON = "llmtap.reason";
+    /// The half of llmtap: `privileged` or `parser`.
+    Own SELF_HALF = "llmtap.self.half";
+    /// Stands alone on the sum of what a cap on the number of series left without one of its own.
+    Core METRIC_OVERFLOW = "otel.metric.overflow";
+
     Core SERVICE_NAME = "service.name";
+    Core SERVICE_NAMESPACE = "service.namespace";
+    Core SERVICE_VERSION = "service.version";
     Core SERVICE_INSTANCE_ID = "service.instance.id";
     Core PROCESS_PID = "process.pid";
     Core PROCESS_EXECUTABLE_NAME = "process.executable.name";
@@ -165,6 +183,8 @@ names! {
     Core HOST_NAME = "host.name";
     Core HOST_ID = "host.id";
     Core CONTAINER_ID = "container.id";
+    /// Read from what a process states of itself; metrics leave it out.
+    Core CONTAINER_NAME = "container.name";
     Core TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
     Core TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
 }

@@ -62,7 +62,12 @@ const PUBLISHED: &[&str] = &[
     attribute::HTTP_RESPONSE_STATUS_CODE,
     attribute::NETWORK_PROTOCOL_VERSION,
     attribute::ERROR_TYPE,
+    attribute::GEN_AI_TOKEN_TYPE,
+    // Of the metrics SDK's specification, which the crate of the conventions does not hold.
+    "otel.metric.overflow",
     attribute::SERVICE_NAME,
+    attribute::SERVICE_NAMESPACE,
+    attribute::SERVICE_VERSION,
     attribute::SERVICE_INSTANCE_ID,
     attribute::PROCESS_PID,
     attribute::PROCESS_EXECUTABLE_NAME,
@@ -72,6 +77,7 @@ const PUBLISHED: &[&str] = &[
     attribute::HOST_NAME,
     attribute::HOST_ID,
     attribute::CONTAINER_ID,
+    attribute::CONTAINER_NAME,
     attribute::TELEMETRY_DISTRO_NAME,
     attribute::TELEMETRY_DISTRO_VERSION,
 ];
@@ -97,4 +103,32 @@ fn own_names_say_so() {
 fn each_name_stands_once() {
     let names: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.len(), ALL.len());
+}
+
+#[test]
+fn core_metrics_are_the_published_ones() {
+    use opentelemetry_semantic_conventions::metric as published;
+    let core: Vec<&str> =
+        metric::Metric::ALL.iter().filter(|metric| metric.origin == Origin::Core).map(|metric| metric.name).collect();
+    assert_eq!(
+        core,
+        [
+            published::GEN_AI_CLIENT_OPERATION_DURATION,
+            published::GEN_AI_CLIENT_TOKEN_USAGE,
+            published::GEN_AI_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK,
+            published::GEN_AI_CLIENT_OPERATION_TIME_PER_OUTPUT_CHUNK,
+        ]
+    );
+    assert!(
+        metric::Metric::ALL
+            .iter()
+            .filter(|metric| metric.origin != Origin::Core)
+            .all(|metric| metric.name.starts_with("llmtap."))
+    );
+}
+
+#[test]
+fn pauses_are_counted_by_the_bounds_of_durations() {
+    let nanos: Vec<u64> = metric::DURATION_BOUNDS.iter().map(|bound| (bound * 1e9).round() as u64).collect();
+    assert_eq!(nanos, crate::llm::call::GAP_BOUNDS);
 }

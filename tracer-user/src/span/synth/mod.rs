@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     ids::{Ids, Purpose, SpanId, TraceId},
     record::{Kind, Parent, SAMPLED, SpanRecord, Status, Value},
-    resource::{Host, Resources},
+    resource::{Host, Resource, Resources},
     semconv,
 };
 use crate::{
@@ -45,6 +45,11 @@ impl Synth {
     /// A traced process was seen, or has replaced its image.
     pub fn process(&mut self, process: &Arc<Process>) {
         self.resources.process(process);
+    }
+
+    /// The resource of the process that holds `connection`.
+    pub fn resource(&mut self, connection: &Connection) -> Arc<Resource> {
+        self.resources.of(connection)
     }
 
     /// The span of one call. `place` is where in an agent's work it belongs.

@@ -18,6 +18,8 @@ use super::table::Function;
 
 /// Instructions from a function's start to the jump of the stack check: 2, or 3 with a large frame.
 const MAX_BEFORE_CHECK: usize = 3;
+/// Bytes; the largest seen in these functions has 616.
+const MAX_FRAME: u64 = 64 << 10;
 /// Where the goroutine keeps its stack's limit (`stackguard0`).
 const STACK_LIMIT: u64 = 0x10;
 /// The registers of the receiver of a method, and of the address and length of a slice behind it.
@@ -83,13 +85,13 @@ impl Body {
     /// The size of the frame, bytes, if its arguments stand above the return address from before the first call or
     /// branch to the end of the function.
     pub(super) fn keeps_arguments(&self) -> Option<u64> {
-        let mut frame = 0;
+        let mut frame = 0u64;
         let mut kept = HashSet::new();
         for (index, instruction) in self.instructions.iter().enumerate().skip(self.check + 1) {
             if instruction.flow_control() != FlowControl::Next || kept.len() == ARGUMENTS.len() {
                 break;
             }
-            frame += grows_stack(instruction);
+            frame = frame.wrapping_add(grows_stack(instruction));
             let argument = ARGUMENTS.iter().position(|register| {
                 instruction.mnemonic() == Mnemonic::Mov
                     && instruction.op0_kind() == OpKind::Memory
@@ -102,6 +104,9 @@ impl Body {
                 None if ARGUMENTS.contains(&instruction.op0_register().full_register()) => return None,
                 None => {}
             }
+        }
+        if kept.len() < ARGUMENTS.len() || frame == 0 || frame > MAX_FRAME {
+            return None;
         }
         let arguments = frame + 8..frame + 8 + 8 * ARGUMENTS.len() as u64;
         let mut factory = InstructionInfoFactory::new();
@@ -124,7 +129,7 @@ impl Body {
             });
             kept.contains(&index) || !(takes_address || writes)
         });
-        (kept.len() == ARGUMENTS.len() && frame > 0 && untouched).then_some(frame)
+        untouched.then_some(frame)
     }
 
     /// The return instructions, each with the stack pointer at the return address.

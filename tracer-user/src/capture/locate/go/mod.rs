@@ -39,8 +39,8 @@ pub(super) struct Go;
 impl Stack for Go {
     fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         let section = Table::section(elf)?;
-        // Many Go programs have no TLS, or another's.
-        memchr::memmem::find(section.1, &[WRITE, b"\0"].concat())?;
+        // Many Go programs never make a TLS connection, also some that hold parts of the package.
+        HANDSHAKES.iter().find(|name| memchr::memmem::find(section.1, name).is_some())?;
         Some(probes(elf, section).map(|probes| Hooks {
             library: version(elf).map_or_else(|| "go".into(), |version| format!("go {version}")),
             method: None,

@@ -5,7 +5,7 @@
 //! the parts; an index of functions, ascending by address, closed by the end of the last one; a record for each, with
 //! the offset of its name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::super::elf::Elf;
 
@@ -105,15 +105,21 @@ impl<'a, 'e> Table<'a, 'e> {
 
     /// The functions of these names, in their order, as far as they are there.
     pub(super) fn functions<const N: usize>(&self, names: [&[u8]; N]) -> [Option<Function<'a>>; N] {
-        let mut found = [None; N];
+        let mut rows = [None; N];
         for row in 0..self.functions {
             let Some(name) = self.name(row) else { break };
             let is_it = |wanted: &&[u8]| name.strip_prefix(*wanted).is_some_and(|rest| rest.first() == Some(&0));
             if let Some(at) = names.iter().position(is_it) {
-                found[at] = found[at].or_else(|| self.function(row));
+                rows[at] = rows[at].or(Some(row));
             }
         }
-        found
+        // Where the next one begins, each ends.
+        let starts = self.starts_of(rows.iter().flatten().flat_map(|row| [*row, row + 1]).collect());
+        rows.map(|row| {
+            let (address, end) = (*starts.get(&row?)?, *starts.get(&(row? + 1))?);
+            let size = end.checked_sub(address).filter(|size| *size <= MAX_FUNCTION)?;
+            Some(Function { address, code: self.elf.code(address)?.get(..usize::try_from(size).ok()?)? })
+        })
     }
 
     /// Whether it is in the form of Go 1.16 and 1.17.
@@ -124,7 +130,8 @@ impl<'a, 'e> Table<'a, 'e> {
     /// Where the functions begin whose names begin with `prefix`.
     pub(super) fn starts(&self, prefix: &[u8]) -> HashSet<u64> {
         let wanted = |row: &usize| self.name(*row).is_some_and(|name| name.starts_with(prefix));
-        (0..self.functions).filter(wanted).take(MAX_STARTS).filter_map(|row| self.start(row)).collect()
+        let rows = (0..self.functions).filter(wanted).take(MAX_STARTS).collect();
+        self.starts_of(rows).into_values().collect()
     }
 
     /// From a function's name to the end of all names.
@@ -143,17 +150,22 @@ impl<'a, 'e> Table<'a, 'e> {
         self.index.checked_add(row.checked_mul(size)?).filter(|at| *at < self.bytes.len())
     }
 
-    fn start(&self, row: usize) -> Option<u64> {
+    /// The addresses by row.
+    fn starts_of(&self, mut rows: Vec<usize>) -> HashMap<usize, u64> {
+        rows.sort_unstable();
+        rows.dedup();
+        rows.retain(|row| self.row(*row).is_some());
+        let places = rows.iter().filter_map(|row| Some((*row, self.row(*row)?)));
         match self.code {
-            Code::Absolute => self.elf.pointers::<1>(self.address.checked_add(self.row(row)? as u64)?)[0],
-            Code::From(start) => start.checked_add(u64::from(word32(self.bytes, self.row(row)?)?)),
+            Code::From(start) => places
+                .filter_map(|(row, at)| Some((row, start.checked_add(u64::from(word32(self.bytes, at)?))?)))
+                .collect(),
+            Code::Absolute => {
+                let places: Vec<u64> = places.map(|(_, at)| self.address.wrapping_add(at as u64)).collect();
+                let found = self.elf.pointers_at(&places);
+                rows.into_iter().zip(found).filter_map(|(row, start)| Some((row, start?))).collect()
+            }
         }
-    }
-
-    fn function(&self, row: usize) -> Option<Function<'a>> {
-        let address = self.start(row)?;
-        let size = self.start(row + 1)?.checked_sub(address).filter(|size| *size <= MAX_FUNCTION)?;
-        Some(Function { address, code: self.elf.code(address)?.get(..usize::try_from(size).ok()?)? })
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use crate::environment::percent_decode;
+use crate::{environment::percent_decode, metrics::Exemplars};
 
 /// One line that names the variable or option and says what to do. It shows no header value and no credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +72,7 @@ pub struct Batch {
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 const DEFAULT_DELAY_MS: u64 = 5_000;
 const DEFAULT_BATCH_TIMEOUT_MS: u64 = 30_000;
+const DEFAULT_INTERVAL_MS: u64 = 60_000;
 const DEFAULT_QUEUE: u64 = 2_048;
 const DEFAULT_BATCH: u64 = 512;
 /// A larger queue is surely a mistake: a span holds some KiB.
@@ -92,9 +93,55 @@ const GRPC_PORT: u16 = 4317;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// What is exported: each has variables and a path of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    /// As its variables say.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER`: whether the signal is wanted at all.
+    fn is_wanted(self, env: Env<'_>) -> Result<bool, ConfigError> {
+        let Some((name, value)) = variable(env, &format!("OTEL_{}_EXPORTER", self.name())) else { return Ok(true) };
+        match value.to_ascii_lowercase().as_str() {
+            "otlp" => Ok(true),
+            "none" => Ok(false),
+            _ => Err(ConfigError::new(&name, format!(" is {value:?}: use otlp or none"))),
+        }
+    }
+}
+
+/// The variables of one signal.
+#[derive(Clone, Copy)]
+struct Variables<'a> {
+    env: Env<'a>,
+    signal: Signal,
+}
+
 impl Settings {
-    /// `None` when neither the command line nor a variable names an endpoint: then nothing is exported.
-    pub fn read(flag: Option<&str>, env: Env<'_>) -> Result<Option<Self>, ConfigError> {
+    /// `None` when neither the command line nor a variable names an endpoint, or the signal is not wanted: then it is
+    /// not exported.
+    pub fn read(of: Signal, flag: Option<&str>, env: Env<'_>) -> Result<Option<Self>, ConfigError> {
+        if !of.is_wanted(env)? {
+            return Ok(None);
+        }
+        let env = Variables { env, signal: of };
         let Some(endpoint) = Endpoint::find(flag, env) else { return Ok(None) };
         let protocol = protocol(&endpoint, env)?;
         let uri = endpoint.uri(protocol, env)?;
@@ -114,7 +161,7 @@ impl Settings {
             gzip,
             timeout: milliseconds(signal(env, "TIMEOUT"), DEFAULT_TIMEOUT_MS)?,
             tls,
-            batch: Batch::read(env)?,
+            batch: Batch::read(env.env)?,
         }))
     }
 
@@ -132,10 +179,10 @@ fn variable(env: Env<'_>, name: &str) -> Option<(String, String)> {
     (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
 }
 
-/// The variable of the trace signal, else that of all signals.
-fn signal(env: Env<'_>, suffix: &str) -> Option<(String, String)> {
-    variable(env, &format!("OTEL_EXPORTER_OTLP_TRACES_{suffix}"))
-        .or_else(|| variable(env, &format!("OTEL_EXPORTER_OTLP_{suffix}")))
+/// The variable of the signal, else that of all signals.
+fn signal(of: Variables<'_>, suffix: &str) -> Option<(String, String)> {
+    variable(of.env, &format!("OTEL_EXPORTER_OTLP_{}_{suffix}", of.signal.name()))
+        .or_else(|| variable(of.env, &format!("OTEL_EXPORTER_OTLP_{suffix}")))
 }
 
 struct Endpoint {
@@ -147,12 +194,12 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    fn find(flag: Option<&str>, env: Env<'_>) -> Option<Self> {
+    fn find(flag: Option<&str>, env: Variables<'_>) -> Option<Self> {
         if let Some(value) = flag {
             return Some(Self { name: ENDPOINT_FLAG.to_owned(), value: value.trim().to_owned(), complete: false });
         }
         let (name, value) = signal(env, "ENDPOINT")?;
-        let complete = name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+        let complete = name != "OTEL_EXPORTER_OTLP_ENDPOINT";
         Some(Self { name, value, complete })
     }
 
@@ -164,7 +211,7 @@ impl Endpoint {
         ConfigError::new(&self.name, format!(" {problem}, as in http://localhost:4318"))
     }
 
-    fn uri(&self, protocol: Protocol, env: Env<'_>) -> Result<Uri, ConfigError> {
+    fn uri(&self, protocol: Protocol, env: Variables<'_>) -> Result<Uri, ConfigError> {
         let mut text = self.value.clone();
         if !self.has_scheme() && protocol == Protocol::Grpc {
             // Only gRPC knows endpoints without a scheme, and only for them this variable counts.
@@ -172,7 +219,7 @@ impl Endpoint {
             text = format!("{}://{text}", if insecure { "http" } else { "https" });
         }
         if protocol != Protocol::Grpc && !self.complete {
-            text = format!("{}/v1/traces", text.trim_end_matches('/'));
+            text = format!("{}{}", text.trim_end_matches('/'), env.signal.path());
         }
         let uri: Uri = text.parse().map_err(|_| self.error("is not a URL: give scheme, host and port"))?;
         match uri.scheme_str() {
@@ -197,7 +244,7 @@ impl Endpoint {
 
 /// `http/protobuf` is the specification's default. Without a stated protocol the port of gRPC means gRPC: nothing else
 /// is answered there.
-fn protocol(endpoint: &Endpoint, env: Env<'_>) -> Result<Protocol, ConfigError> {
+fn protocol(endpoint: &Endpoint, env: Variables<'_>) -> Result<Protocol, ConfigError> {
     match signal(env, "PROTOCOL") {
         None if endpoint.port() == Some(GRPC_PORT) => Ok(Protocol::Grpc),
         None => Ok(Protocol::HttpProtobuf),
@@ -211,7 +258,7 @@ fn protocol(endpoint: &Endpoint, env: Env<'_>) -> Result<Protocol, ConfigError> 
 }
 
 /// `key=value` pairs, comma separated, values percent-encoded. Errors name the key at most: values are credentials.
-fn headers(env: Env<'_>) -> Result<HeaderMap, ConfigError> {
+fn headers(env: Variables<'_>) -> Result<HeaderMap, ConfigError> {
     let mut headers = HeaderMap::new();
     let Some((name, text)) = signal(env, "HEADERS") else { return Ok(headers) };
     for (number, pair) in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).enumerate() {
@@ -262,13 +309,68 @@ impl Batch {
     }
 }
 
+/// What holds for metrics alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricOptions {
+    pub interval: Duration,
+    /// Bound of one export with all its retries.
+    pub timeout: Duration,
+    pub temporality: Temporality,
+}
+
+/// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Temporality {
+    Cumulative,
+    Delta,
+    LowMemory,
+}
+
+impl MetricOptions {
+    pub fn read(env: Env<'_>) -> Result<Self, ConfigError> {
+        let temporality = match variable(env, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE") {
+            None => Temporality::Cumulative,
+            Some((name, value)) => match value.to_ascii_lowercase().as_str() {
+                "cumulative" => Temporality::Cumulative,
+                "delta" => Temporality::Delta,
+                "lowmemory" => Temporality::LowMemory,
+                _ => {
+                    return Err(ConfigError::new(&name, format!(" is {value:?}: use cumulative, delta or lowmemory")));
+                }
+            },
+        };
+        if let Some((name, value)) = variable(env, "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION")
+            && !value.eq_ignore_ascii_case("explicit_bucket_histogram")
+        {
+            let problem = format!(" is {value:?}: llmtap has explicit_bucket_histogram only");
+            return Err(ConfigError::new(&name, problem));
+        }
+        Ok(Self {
+            interval: milliseconds(variable(env, "OTEL_METRIC_EXPORT_INTERVAL"), DEFAULT_INTERVAL_MS)?,
+            timeout: milliseconds(variable(env, "OTEL_METRIC_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            temporality,
+        })
+    }
+}
+
+/// `OTEL_METRICS_EXEMPLAR_FILTER`, for all exporters of metrics.
+pub fn exemplars(env: Env<'_>) -> Result<Exemplars, ConfigError> {
+    let Some((name, value)) = variable(env, "OTEL_METRICS_EXEMPLAR_FILTER") else { return Ok(Exemplars::default()) };
+    match value.to_ascii_lowercase().as_str() {
+        "trace_based" => Ok(Exemplars::TraceBased),
+        "always_on" => Ok(Exemplars::AlwaysOn),
+        "always_off" => Ok(Exemplars::AlwaysOff),
+        _ => Err(ConfigError::new(&name, format!(" is {value:?}: use trace_based, always_on or always_off"))),
+    }
+}
+
 impl TlsFiles {
-    fn read(env: Env<'_>) -> Result<Self, ConfigError> {
+    fn read(env: Variables<'_>) -> Result<Self, ConfigError> {
         let file = |(name, path): (String, String)| match std::fs::read(&path) {
             Ok(pem) => Ok((format!("{name} ({path})"), pem)),
             Err(error) => Err(ConfigError::new(&name, format!(": cannot read {path:?}: {error}"))),
         };
-        let stated = signal(env, "CERTIFICATE").or_else(|| variable(env, "SSL_CERT_FILE"));
+        let stated = signal(env, "CERTIFICATE").or_else(|| variable(env.env, "SSL_CERT_FILE"));
         let (roots_name, roots) = match stated {
             Some(stated) => file(stated)?,
             None => CA_BUNDLES

@@ -1,7 +1,11 @@
 use super::*;
 
 fn read(flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<Settings>, ConfigError> {
-    Settings::read(flag, &|name| Some(variables.iter().find(|(key, _)| *key == name)?.1.to_owned()))
+    read_for(Signal::Traces, flag, variables)
+}
+
+fn read_for(signal: Signal, flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<Settings>, ConfigError> {
+    Settings::read(signal, flag, &|name| Some(variables.iter().find(|(key, _)| *key == name)?.1.to_owned()))
 }
 
 fn settings(flag: Option<&str>, variables: &[(&str, &str)]) -> Settings {
@@ -22,6 +26,36 @@ const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 fn without_an_endpoint_nothing_is_exported() {
     assert_eq!(read(None, &[]), Ok(None));
     assert_eq!(read(None, &[(GENERAL, " "), (PROTOCOL, "grpc")]), Ok(None));
+}
+
+#[test]
+fn each_signal_has_variables_and_a_path_of_its_own() {
+    let variables = [
+        (GENERAL, "http://both:4318/base/"),
+        (TRACES, "http://traces:4318/t"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "7"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1"),
+        ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "b=2"),
+    ];
+    let metrics = read_for(Signal::Metrics, None, &variables).unwrap().unwrap();
+    assert_eq!(metrics.endpoint.to_string(), "http://both:4318/base/v1/metrics");
+    assert_eq!(metrics.timeout, Duration::from_millis(7));
+    assert!(metrics.headers.contains_key("b") && !metrics.headers.contains_key("a"));
+    let traces = read_for(Signal::Traces, None, &variables).unwrap().unwrap();
+    assert_eq!(traces.endpoint.to_string(), "http://traces:4318/t");
+    assert_eq!(read_for(Signal::Metrics, None, &[(TRACES, "http://traces:4318/t")]), Ok(None));
+    // The option is for both.
+    let metrics = read_for(Signal::Metrics, Some("http://here:4318"), &variables).unwrap().unwrap();
+    assert_eq!(metrics.endpoint.to_string(), "http://here:4318/v1/metrics");
+}
+
+#[test]
+fn a_signal_can_be_left_out() {
+    let variables = [(GENERAL, "http://h:4318"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "otlp")];
+    assert_eq!(read_for(Signal::Metrics, None, &variables), Ok(None));
+    assert!(read_for(Signal::Traces, None, &variables).unwrap().is_some());
+    let wrong = read_for(Signal::Metrics, None, &[("OTEL_METRICS_EXPORTER", "prometheus")]).unwrap_err();
+    assert!(wrong.to_string().contains("OTEL_METRICS_EXPORTER"), "{wrong}");
 }
 
 #[test]

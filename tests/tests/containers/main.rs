@@ -1,0 +1,144 @@
+//! Real containers, with Debian's podman and runc: own mount, PID and cgroup namespaces, an overlay as root.
+//!
+//! `cargo xtask test containers` takes the network away and runs them. A machine without podman or runc skips them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+use tests::{
+    environment::Python,
+    harness::{Bench, Running, clients, finish, llmtap, signal, untraceable, wait_for},
+};
+
+/// A bench, and a root directory that containers lay an overlay over.
+struct Yard {
+    bench: Bench,
+    root: PathBuf,
+}
+
+/// The yard, or a return from the test with the reason why it cannot run.
+fn yard() -> anyhow::Result<Option<Yard>> {
+    let missing = || {
+        let is_there = |name: &str| Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
+        let missing = ["podman", "runc"].into_iter().find(|name| !is_there(name))?;
+        Some(format!("no {missing} (Debian packages podman and runc)"))
+    };
+    if let Some(why) = untraceable().or_else(missing) {
+        println!("skipped: {why}");
+        return Ok(None);
+    }
+    let bench = Bench::new()?;
+    let root = bench.path("root");
+    fill(&root)?;
+    Ok(Some(Yard { bench, root }))
+}
+
+/// A shell, and the libraries of it and of Python, from the files of this machine.
+fn fill(root: &Path) -> anyhow::Result<()> {
+    const COPY: &str = r#"
+set -e
+mkdir -p "$1/etc" "$1/tmp" "$1/proc" "$1/sys" "$1/dev" "$1/bin"
+modules() { "$python" -c "import sysconfig; print(sysconfig.get_path('$1'))"; }
+python=$2
+{ ldd "$2" /bin/sh; find "$(modules stdlib)/lib-dynload" "$(modules platlib)" -name '*.so' -exec ldd {} + ; } 2>/dev/null |
+    grep -o '/[^ ]*[^ :]' | grep '^/lib\|^/usr/lib' | sort -u | while read -r file; do
+        mkdir -p "$1$(dirname "$file")" && cp -L "$file" "$1$file"
+    done
+cp -L /bin/sh "$1/bin/sh"
+"#;
+    fs::create_dir_all(root)?;
+    let copied = finish(Command::new("sh").args(["-c", COPY, "sh"]).arg(root).arg(Python::Clients.prepared()?))?;
+    ensure!(copied.status.success(), "no root for containers: {}", copied.stderr);
+    Ok(())
+}
+
+impl Yard {
+    /// `podman run` of a client, with the options in front of the image.
+    fn container(&self, options: &[&str], scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
+        let script = self.bench.script("openai_sync.py", scenarios)?;
+        let folder = self.bench.path("");
+        let python = Python::Clients.prepared()?;
+        let venv = python.parent().and_then(Path::parent).context("no virtual environment")?;
+        // Debian's crun refuses the cgroups of some machines.
+        let mut line: Vec<String> =
+            ["podman", "--log-level=error", "--runtime", "runc", "run", "--rm", "--network", "host", "--env-host"]
+                .map(str::to_owned)
+                .into();
+        line.extend(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"].map(str::to_owned));
+        let real = fs::canonicalize(&python)?;
+        let base = real.parent().and_then(Path::parent).context("no Python")?.to_owned();
+        for shared in [venv.to_owned(), fs::canonicalize(venv)?, base, clients(), folder] {
+            line.push(format!("--volume={0}:{0}:ro", shared.display()));
+        }
+        line.extend(options.iter().map(|option| (*option).to_owned()));
+        line.extend(["--rootfs".to_owned(), format!("{}:O", self.root.display())]);
+        line.extend(script);
+        Ok(line)
+    }
+}
+
+/// A line of a shell's.
+fn quoted(line: &[String]) -> String {
+    line.iter().map(|word| format!("'{word}' ")).collect()
+}
+
+#[test]
+fn a_container_is_traced_from_its_first_call() -> anyhow::Result<()> {
+    let Some(yard) = yard()? else { return Ok(()) };
+    yard.bench.run_traced(&["-v"], &yard.container(&[], &["plain", "stream"])?)?;
+    println!("{}", yard.bench.expect_exact(2)?);
+    Ok(())
+}
+
+/// Their libraries are one inode, which both overlays show under numbers of their own.
+#[test]
+fn two_containers_that_share_a_layer_tell_each_call_once() -> anyhow::Result<()> {
+    let Some(yard) = yard()? else { return Ok(()) };
+    let one = quoted(&yard.container(&[], &["plain", "stream"])?);
+    let both = format!("{one} & first=$!; {one} && wait $first");
+    yard.bench.run_traced(&[], &["/bin/sh", "-c", &both].map(str::to_owned))?;
+    println!("{}", yard.bench.expect_exact(4)?);
+    Ok(())
+}
+
+/// The tracer stands before the container; its cgroup is below the one that was selected. The user in it is not root.
+#[test]
+fn containers_of_a_cgroup_are_traced_when_they_start_later() -> anyhow::Result<()> {
+    let Some(yard) = yard()? else { return Ok(()) };
+    let name = format!("llmtap-test-{}", std::process::id());
+    let found = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(|place| Path::new(place).join(&name));
+    let Some(cgroup) =
+        found.into_iter().find(|path| fs::create_dir(path).is_ok() && path.join("cgroup.procs").exists())
+    else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let traced = in_cgroup(&yard, &name, &cgroup);
+    // Podman makes them in every hierarchy, with others inside.
+    let leave = "find /sys/fs/cgroup -depth -type d -path \"*/$0*\" -exec rmdir {} +";
+    finish(Command::new("sh").args(["-c", leave, &name]))?;
+    traced
+}
+
+fn in_cgroup(yard: &Yard, name: &str, cgroup: &Path) -> anyhow::Result<()> {
+    let bench = &yard.bench;
+    let mut tracer = Command::new(llmtap()?);
+    tracer.args(["trace", "-v", "--output", "jsonl", "-o"]).arg(bench.path("spans.jsonl"));
+    let tracer = Running::start(tracer.arg("--cgroup").arg(cgroup))?;
+    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    let parent = format!("--cgroup-parent=/{name}");
+    let line = yard.container(&[&parent, "--user", "1234:1234"], &["plain"])?;
+    for _ in 0..3 {
+        let client = bench.run_untraced(&line)?;
+        ensure!(client.status.success(), "{}", client.stderr);
+    }
+    signal("INT", tracer.id().into())?;
+    let finished = tracer.finish()?;
+    ensure!(finished.status.success(), "{}", finished.stderr);
+    println!("{}", bench.expect_exact(3)?);
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Plain HTTP on chosen ports: unmodified clients of a mock without TLS.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::ensure;
+use tests::{
+    compare::{self, Report},
+    harness::{Bench, Running, llmtap, signal, untraceable, wait_for},
+    mock::Options,
+};
+
+/// A mock without TLS and its port, or none with the reason printed.
+fn bench() -> anyhow::Result<Option<(Bench, String)>> {
+    if let Some(why) = untraceable() {
+        println!("skipped: {why}");
+        return Ok(None);
+    }
+    let bench = Bench::with(Options { plaintext: true, ..Options::default() })?;
+    let port = port(&bench);
+    let probe = ["trace", "--pid", "1", "--duration", "1ms", "--output", "none", "--plaintext", &port];
+    let tried = Command::new(llmtap()?).args(probe).output()?;
+    if tried.status.code() == Some(77) {
+        println!("skipped: {}", String::from_utf8_lossy(&tried.stderr).trim());
+        return Ok(None);
+    }
+    Ok(Some((bench, port)))
+}
+
+fn port(bench: &Bench) -> String {
+    bench.mock.url().rsplit(':').next().unwrap_or_default().to_owned()
+}
+
+/// Traces a client script with the mock's port read, and compares.
+fn exact(script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<Option<Report>> {
+    let Some((bench, port)) = bench()? else { return Ok(None) };
+    let finished = bench.run_traced(&["--plaintext", &port], &bench.script(script, scenarios)?)?;
+    ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
+    let report = bench.expect_exact(least)?;
+    // Some name another one in `Host`.
+    let ports = [port.parse().ok(), Some(11434)];
+    for span in bench.spans()?.iter().filter(|span| span.is_call()) {
+        ensure!(span.text("llmtap.tls.library") == Some("none"), "{}: not plaintext", span.name);
+        ensure!(ports.contains(&span.integer("server.port")), "{}: another port", span.name);
+        ensure!(span.text("server.address").is_some(), "{}: no address", span.name);
+    }
+    print!("{script}, plain HTTP: {report}");
+    Ok(Some(report))
+}
+
+#[test]
+fn ollama_sdk() -> anyhow::Result<()> {
+    let scenarios = ["plain", "stream", "thinking", "tools", "embeddings", "errors", "abort", "asynchronous"];
+    exact("ollama_client.py", &scenarios, 15).map(drop)
+}
+
+#[test]
+fn openai_sdk() -> anyhow::Result<()> {
+    exact("openai_sync.py", &["plain", "stream", "tools", "stream_tools", "encodings", "framings", "retry"], 20)
+        .map(drop)
+}
+
+#[test]
+fn openai_sdk_streams_that_end_early() -> anyhow::Result<()> {
+    exact("openai_sync.py", &["abort", "broken", "plain"], 5).map(drop)
+}
+
+#[test]
+fn openai_asyncio_fifty_at_once() -> anyhow::Result<()> {
+    exact("openai_asyncio.py", &["plain", "cancel", "concurrent=2", "concurrent_close"], 150).map(drop)
+}
+
+#[test]
+fn keep_alive_and_large_bodies() -> anyhow::Result<()> {
+    exact("plaintext.py", &["keep_alive"], 12).map(drop)
+}
+
+#[test]
+fn twenty_threads() -> anyhow::Result<()> {
+    exact("plaintext.py", &["threads"], 200).map(drop)
+}
+
+#[test]
+fn vectors_and_single_bytes() -> anyhow::Result<()> {
+    exact("plaintext.py", &["in_pieces"], 3).map(drop)
+}
+
+#[test]
+fn curl() -> anyhow::Result<()> {
+    exact("curl.sh", &[], 26).map(drop)
+}
+
+#[test]
+fn node_fetch() -> anyhow::Result<()> {
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("skipped: node is not installed");
+        return Ok(());
+    }
+    exact("fetch.mjs", &[], 24).map(drop)
+}
+
+/// What goes from a file into the socket passes no buffer: it is not made up, and said.
+#[test]
+fn a_body_that_is_sent_as_a_file_is_said_to_be_missing() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    let finished =
+        bench.run_traced(&["--plaintext", &port], &bench.script("plaintext.py", &["sent_as_file", "keep_alive"])?)?;
+    let spans = bench.spans()?;
+    let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
+    ensure!(calls.len() == 13, "{} calls, not 13", calls.len());
+    let partial = calls.iter().filter(|call| call.text("llmtap.completeness") != Some("full")).count();
+    ensure!(partial == 1, "{partial} calls are not whole");
+    ensure!(finished.stderr.contains("lost"), "nothing is said: {}", finished.stderr);
+    Ok(())
+}
+
+/// TLS on a chosen port is the TLS hooks': nothing is told twice, nothing is taken for HTTP.
+#[test]
+fn tls_on_the_port_is_told_once() -> anyhow::Result<()> {
+    let bench = crate::bench!();
+    let port = port(&bench);
+    let script = bench.script("openai_sync.py", &["plain", "stream", "tools"])?;
+    bench.run_traced(&["--plaintext", &port], &script)?;
+    bench.expect_exact(4)?;
+    let spans = bench.spans()?;
+    ensure!(
+        spans.iter().all(|span| span.text("llmtap.tls.library") != Some("none")),
+        "ciphertext was read as plaintext"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_the_option_nothing_is_seen() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    let other = (port.parse::<u16>()? ^ 1).to_string();
+    for options in [&[][..], &["--plaintext", &other]] {
+        bench.run_traced(options, &bench.script("plaintext.py", &["keep_alive"])?)?;
+        ensure!(bench.spans()?.iter().all(|span| !span.is_call()), "{options:?}: a call");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    let line = bench.script("plaintext.py", &["keep_alive=3"])?;
+    let mut command = Command::new(&line[0]);
+    let other = Running::start(bench.equip(command.args(&line[1..])))?;
+    bench.run_traced(&["--plaintext", &port], &bench.script("ollama_client.py", &["plain", "stream"])?)?;
+    ensure!(other.finish()?.status.success(), "the other client failed");
+    let (mut calls, others): (Vec<_>, Vec<_>) =
+        bench.truth().into_iter().partition(|truth| truth.request_model.as_deref() == Some("qwen3:8b"));
+    ensure!(others.len() == 36, "{} calls of the other", others.len());
+    calls.retain(|truth| truth.provider.is_some());
+    let report = compare::compare(&calls, &bench.spans()?);
+    ensure!(report.exact() && report.calls == 4, "{report}");
+    Ok(())
+}
+
+/// A connection that was open before: its calls from then on are whole.
+#[test]
+fn an_open_connection_is_joined() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    let line = bench.script("plaintext.py", &["waits"])?;
+    let mut command = Command::new(&line[0]);
+    let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
+    client.wait_for_line("waiting")?;
+    let before = bench.truth().len();
+    let mut command = Command::new(llmtap()?);
+    command.args(["trace", "-v", "--output", "jsonl", "--plaintext", &port, "--pid", &client.id().to_string(), "-o"]);
+    let tracer = Running::start(command.arg(bench.path("spans.jsonl")))?;
+    // The client has a libssl, too: once that is hooked, the process is a target.
+    wait_for("hooks", || tracer.stderr().contains("hooked").then_some(()))?;
+    client.tell("go")?;
+    ensure!(client.finish()?.status.success(), "the client failed");
+    std::thread::sleep(Duration::from_millis(300));
+    signal("INT", tracer.id().into())?;
+    let tracer = tracer.finish()?;
+    ensure!(tracer.status.success(), "{}: {}", tracer.status, tracer.stderr);
+    let report = compare::compare(&bench.truth()[before..], &bench.spans()?);
+    ensure!(report.exact() && report.calls == 2, "{report}");
+    Ok(())
+}
+
+#[test]
+fn a_port_must_be_one() -> anyhow::Result<()> {
+    for wrong in ["0", "65536", "http", "8000,x"] {
+        let output = Command::new(llmtap()?).args(["trace", "--all", "--plaintext", wrong]).output()?;
+        ensure!(output.status.code() == Some(2), "{wrong}: {}", output.status);
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! The verdict on one process.
+
+use std::fs;
+
+use serde::Serialize;
+
+use super::sockets::{Connections, Descriptors};
+use crate::capture::{
+    process,
+    survey::{Placement, Survey, TlsFile},
+};
+
+/// One TLS library of a process, or what keeps the process from being traced.
+#[derive(Debug, Serialize)]
+pub struct ProcessVerdict {
+    pub pid: u32,
+    pub name: String,
+    /// The file that holds the TLS code, as the process names it; absent where the verdict is on the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// `openssl 3.0.15`; absent where it is not one that llmtap hooks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+    /// By what the library was recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recognised: Option<&'static str>,
+    /// Whether llmtap sees what the process says.
+    pub traced: bool,
+    pub connections: Connections,
+    /// A short stable name: `ok`, `ok_exported` (hooked at the exported functions, which costs the process more),
+    /// `ok_found` (hooked at functions that no symbol names), or why not.
+    pub reason: &'static str,
+    /// The same in words.
+    pub explanation: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<&'static str>,
+}
+
+/// What keeps a whole process, or part of its traffic, from being seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    Unreadable,
+    Gvisor,
+    VirtualMachine,
+    ShadowStack,
+    Quic,
+    IoUring,
+}
+
+impl Obstacle {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Gvisor => "gvisor",
+            Self::VirtualMachine => "virtual_machine",
+            Self::ShadowStack => "shadow_stack",
+            Self::Quic => "quic",
+            Self::IoUring => "io_uring",
+        }
+    }
+
+    fn explanation(self) -> &'static str {
+        match self {
+            Self::Unreadable => "its mappings cannot be read with these privileges",
+            Self::Gvisor => "runs programs under a kernel of its own (gVisor), where our probes do not reach",
+            Self::VirtualMachine => "runs programs under a kernel of their own, in a virtual machine",
+            Self::ShadowStack => "has a shadow stack, with which probes on returns end a process before Linux 6.11",
+            Self::Quic => "has QUIC connections (UDP to port 443), whose TLS passes no function that is hooked",
+            Self::IoUring => "sends through io_uring; plaintext on it is not seen",
+        }
+    }
+
+    fn fix(self) -> &'static str {
+        match self {
+            Self::Unreadable => "Run llmtap as root, for example with sudo.",
+            Self::Gvisor | Self::VirtualMachine => "Run llmtap inside, or the program under runc or crun.",
+            Self::ShadowStack => "Update to Linux 6.11, or start the program without GLIBC_TUNABLES=…x86_shstk=on.",
+            Self::Quic => "Switch HTTP/3 off in the program; over TCP its calls are seen.",
+            Self::IoUring => "Let the program use TLS, or switch io_uring off in its runtime.",
+        }
+    }
+}
+
+/// Verdicts on process `pid`: on each of its TLS libraries, and on what stands in the way. Empty where there is nothing
+/// to say. `None`: its mappings cannot be read.
+pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<ProcessVerdict>> {
+    let mut files = survey.process(pid).ok()?;
+    // A program can link several TLS libraries and use one: where one is hooked, the others are not told of.
+    if files.iter().any(|file| file.verdict.is_ok()) {
+        files.retain(|file| file.verdict.is_ok());
+    }
+    let open = Descriptors::of(pid);
+    let connections = open.connections(pid);
+    let mut obstacles = Vec::new();
+    obstacles.extend(sandbox(pid));
+    let has_shadow_stack = fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|text| shadow_stack(&text));
+    if has_shadow_stack && kernel < (6, 11) && !files.is_empty() {
+        obstacles.push(Obstacle::ShadowStack);
+    }
+    if connections.quic > 0 {
+        obstacles.push(Obstacle::Quic);
+    }
+    if open.io_uring && files.is_empty() {
+        obstacles.push(Obstacle::IoUring);
+    }
+    let name = name(pid);
+    let of_file = |file| of_file(pid, &name, connections, file);
+    let verdicts = files.into_iter().map(of_file);
+    Some(verdicts.chain(obstacles.iter().map(|one| of_obstacle(pid, &name, connections, *one))).collect())
+}
+
+/// The verdict on a process of which nothing can be read.
+pub fn unreadable(pid: u32) -> ProcessVerdict {
+    of_obstacle(pid, &name(pid), Connections::default(), Obstacle::Unreadable)
+}
+
+fn name(pid: u32) -> String {
+    process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string())
+}
+
+fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacle) -> ProcessVerdict {
+    ProcessVerdict {
+        pid,
+        name: name.to_owned(),
+        file: None,
+        library: None,
+        recognised: None,
+        traced: false,
+        connections,
+        reason: obstacle.code(),
+        explanation: obstacle.explanation().into(),
+        fix: Some(obstacle.fix()),
+    }
+}
+
+fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> ProcessVerdict {
+    let name = name.to_owned();
+    match file.verdict {
+        Ok((library, placement)) => ProcessVerdict {
+            pid,
+            name,
+            file: Some(file.path),
+            library: Some(library),
+            recognised: Some(match placement {
+                Placement::Method | Placement::Exported => "exported symbols",
+                Placement::Found => "its error reports",
+            }),
+            traced: true,
+            connections,
+            reason: match placement {
+                Placement::Method => "ok",
+                Placement::Exported => "ok_exported",
+                Placement::Found => "ok_found",
+            },
+            explanation: match placement {
+                Placement::Method => "hooked",
+                Placement::Exported => "hooked at its exported functions",
+                Placement::Found => "hooked at functions found without symbols",
+            }
+            .into(),
+            fix: None,
+        },
+        Err(reason) => ProcessVerdict {
+            pid,
+            name,
+            explanation: format!("{} {reason}", file.path.rsplit('/').next().unwrap_or(&file.path)),
+            file: Some(file.path),
+            library: None,
+            recognised: None,
+            traced: false,
+            connections,
+            reason: reason.code(),
+            fix: reason.fix(),
+        },
+    }
+}
+
+/// Processes that stand for a kernel inside, by the names of their executables.
+fn sandbox(pid: u32) -> Option<Obstacle> {
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = exe.file_name()?.to_str()?;
+    match name.trim_end_matches(" (deleted)") {
+        "runsc" | "runsc-sandbox" => Some(Obstacle::Gvisor),
+        "containerd-shim-kata-v2" | "cloud-hypervisor" | "firecracker" => Some(Obstacle::VirtualMachine),
+        name if name.starts_with("qemu-system-") => Some(Obstacle::VirtualMachine),
+        _ => None,
+    }
+}
+
+/// From `/proc/PID/status`.
+fn shadow_stack(status: &str) -> bool {
+    let features = status.lines().find_map(|line| line.strip_prefix("x86_Thread_features:"));
+    features.is_some_and(|features| features.split_ascii_whitespace().any(|feature| feature == "shstk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shadow_stack_shows_in_the_status() {
+        assert!(shadow_stack("Name:\tx\nx86_Thread_features:\tshstk wrss \nx86_Thread_features_locked:\t\n"));
+        assert!(!shadow_stack("Name:\tx\nx86_Thread_features:\t\nx86_Thread_features_locked:\tshstk\n"));
+    }
+}
