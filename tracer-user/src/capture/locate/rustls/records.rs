@@ -88,12 +88,9 @@ pub(super) fn find(elf: &Elf<'_>) -> Sites {
         }
     }
     let pairs = |sealed: &Found, opened: &Found| sealed.distance == opened.distance + COUNT;
-    if !sealed.is_empty() && !opened.is_empty() {
-        let both = |one: &Found| opened.iter().any(|other| pairs(one, other));
-        let distances: Vec<i64> = sealed.iter().filter(|one| both(one)).map(|one| one.distance).collect();
-        sealed.retain(|one| distances.contains(&one.distance));
-        opened.retain(|one| distances.contains(&(one.distance + COUNT)));
-    }
+    // One direction alone proves nothing, and would tell nothing.
+    sealed.retain(|one| opened.iter().any(|other| pairs(one, other)));
+    opened.retain(|other| sealed.iter().any(|one| pairs(one, other)));
     Sites { sealed: agreeing(elf, frames, sealed), opened: agreeing(elf, frames, opened) }
 }
 

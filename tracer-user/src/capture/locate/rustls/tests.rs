@@ -49,5 +49,5 @@ fn a_program_with_an_older_rustls_alone_is_told_so() {
     while let Some(at) = finder.find(&bytes) {
         bytes[at..at + 12].copy_from_slice(b"rustls-0.21.");
     }
-    assert_eq!(locate::locate(&bytes), Err(Reason::OldRustls));
+    assert_eq!(Rustls.hooks(&Elf::parse(&bytes).unwrap()), Some(Err(Reason::OldRustls)));
 }
