@@ -18,6 +18,8 @@ pub enum Python {
     Demo,
     /// Every SDK that the end-to-end tests run.
     Clients,
+    /// HTTP clients whose wheels bring a TLS library.
+    Wheels,
     /// LiteLLM, which wants an older openai than the others.
     LiteLlm,
     /// Prometheus' parsers.
@@ -30,6 +32,7 @@ impl Python {
         match self {
             Self::Demo => ("venv-demo", "requirements-demo.txt", "some 20 seconds"),
             Self::Clients => ("venv", "requirements.txt", "about a minute"),
+            Self::Wheels => ("venv-wheels", "requirements-wheels.txt", "some 20 seconds"),
             Self::LiteLlm => ("venv-litellm", "requirements-litellm.txt", "about a minute"),
             Self::Metrics => ("venv-metrics", "requirements-metrics.txt", "some 10 seconds"),
         }

@@ -115,6 +115,9 @@ pub struct Doctor {
     /// One JSON document instead of tables
     #[arg(long)]
     pub json: bool,
+    /// Also hook the processes for this long and count what passes: 5s
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub watch: Option<Duration>,
 }
 
 /// Options of every command that gives telemetry.

@@ -130,30 +130,30 @@ impl Exchanges {
     }
 
     /// Takes the decoders' next event.
-    pub fn push(&mut self, event: proto::Event, out: &mut Vec<Event>) {
+    pub fn push(&mut self, event: proto::Event, sink: &mut impl FnMut(Event)) {
         match event {
             proto::Event::RequestHead { first_byte_at, stream, head, .. } => {
                 let connection = self.connection.clone();
-                out.push(Event::Request { id: self.id(stream), at: first_byte_at, connection, head: Some(head) });
+                sink(Event::Request { id: self.id(stream), at: first_byte_at, connection, head: Some(head) });
                 self.open.insert(stream, Exchange::default());
             }
             proto::Event::RequestBody { at, stream, piece } => {
-                self.seen(stream, at, false, out);
-                out.push(Event::RequestPiece { id: self.id(stream), at, piece });
+                self.seen(stream, at, false, sink);
+                sink(Event::RequestPiece { id: self.id(stream), at, piece });
             }
             proto::Event::RequestEnd { at, stream, end } => {
                 let Some(exchange) = self.open.get_mut(&stream) else { return };
                 exchange.request_ended = true;
-                out.push(Event::RequestEnd { id: self.id(stream), at, end });
-                self.settle(stream, out);
+                sink(Event::RequestEnd { id: self.id(stream), at, end });
+                self.settle(stream, sink);
             }
             proto::Event::ResponseHead { stream, head, first_byte_at, .. } => {
-                self.seen(stream, first_byte_at, true, out);
-                out.push(Event::Response { id: self.id(stream), at: first_byte_at, head });
+                self.seen(stream, first_byte_at, true, sink);
+                sink(Event::Response { id: self.id(stream), at: first_byte_at, head });
             }
             proto::Event::ResponseBody { at, stream, piece } => {
-                self.seen(stream, at, true, out);
-                out.push(Event::ResponsePiece { id: self.id(stream), at, piece });
+                self.seen(stream, at, true, sink);
+                sink(Event::ResponsePiece { id: self.id(stream), at, piece });
             }
             proto::Event::ResponseEnd { at, stream, end } => {
                 let outcome = match end {
@@ -166,31 +166,31 @@ impl Exchanges {
                 if let Some(exchange) = self.open.get_mut(&stream) {
                     exchange.ended.get_or_insert((at, outcome));
                 }
-                self.settle(stream, out);
+                self.settle(stream, sink);
             }
             proto::Event::Lost { at, stream, request, bytes } => {
                 if let Some(exchange) = self.open.get_mut(&stream) {
                     exchange.response_started |= !request;
-                    out.push(Event::Lost { id: self.id(stream), at, request, bytes });
+                    sink(Event::Lost { id: self.id(stream), at, request, bytes });
                 }
             }
         }
     }
 
     /// The connection ended: after the decoders' own close, so that what it completes is complete.
-    pub fn close(self, at: u64, by: ClosedBy, out: &mut Vec<Event>) {
-        self.end_all(at, |exchange| Outcome::Cut { by, response_started: exchange.response_started }, out);
+    pub fn close(self, at: u64, by: ClosedBy, sink: &mut impl FnMut(Event)) {
+        self.end_all(at, |exchange| Outcome::Cut { by, response_started: exchange.response_started }, sink);
     }
 
     /// llmtap gave the connection up: what is open stays unfinished.
-    pub fn abandon(self, at: u64, out: &mut Vec<Event>) {
-        self.end_all(at, |_| Outcome::Unfinished, out);
+    pub fn abandon(self, at: u64, sink: &mut impl FnMut(Event)) {
+        self.end_all(at, |_| Outcome::Unfinished, sink);
     }
 
-    fn end_all(self, at: u64, cut: impl Fn(&Exchange) -> Outcome, out: &mut Vec<Event>) {
+    fn end_all(self, at: u64, cut: impl Fn(&Exchange) -> Outcome, sink: &mut impl FnMut(Event)) {
         for (index, exchange) in self.open {
             let (at, outcome) = exchange.ended.unwrap_or_else(|| (at, cut(&exchange)));
-            out.push(Event::End { id: ExchangeId { connection: self.key, index }, at, outcome });
+            sink(Event::End { id: ExchangeId { connection: self.key, index }, at, outcome });
         }
     }
 
@@ -200,12 +200,12 @@ impl Exchanges {
 
     /// A part of the exchange was seen, of the response if `response`. Where the request's head was not captured it begins
     /// the exchange.
-    fn seen(&mut self, stream: u32, at: u64, response: bool, out: &mut Vec<Event>) {
+    fn seen(&mut self, stream: u32, at: u64, response: bool, sink: &mut impl FnMut(Event)) {
         let exchange = match self.open.entry(stream) {
             Entry::Occupied(exchange) => exchange.into_mut(),
             Entry::Vacant(place) => {
                 let id = ExchangeId { connection: self.key, index: stream };
-                out.push(Event::Request { id, at, connection: self.connection.clone(), head: None });
+                sink(Event::Request { id, at, connection: self.connection.clone(), head: None });
                 place.insert(Exchange { request_ended: response, ..Exchange::default() })
             }
         };
@@ -213,13 +213,13 @@ impl Exchanges {
     }
 
     /// Ends the exchange once both of its sides have ended.
-    fn settle(&mut self, stream: u32, out: &mut Vec<Event>) {
+    fn settle(&mut self, stream: u32, sink: &mut impl FnMut(Event)) {
         let Some(Exchange { request_ended: true, ended: Some((at, outcome)), .. }) = self.open.get(&stream) else {
             return;
         };
         let (at, outcome) = (*at, *outcome);
         self.open.remove(&stream);
-        out.push(Event::End { id: self.id(stream), at, outcome });
+        sink(Event::End { id: self.id(stream), at, outcome });
     }
 }
 

@@ -83,31 +83,36 @@ impl Seen {
     }
 }
 
-/// One connection: what it says, and which answer is whose.
-struct Line {
-    decoder: proto::Connection,
-    exchanges: Exchanges,
-}
-
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
-    lines: ByConnection<Line>,
-    hops: Hops,
+    decoding: Decoding,
     prices: Prices,
     turns: Turns,
     synth: Synth,
     output: Output,
     metrics: Option<Metrics>,
-    recorder: Option<Recorder<Box<dyn Write + Send>>>,
     processes: Processes,
+    concluded: Vec<Concluded>,
+}
+
+/// The middle of the line: from bytes in order to what they tell.
+struct Decoding {
+    lines: ByConnection<Line>,
+    hops: Hops,
+    recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    /// The first failure of the recorder that was not told.
+    failed: io::Result<()>,
     seen: Seen,
     // Between the stages; kept so that their memory is used again.
-    ordered: Vec<flow::Event>,
     decoded: Vec<proto::Event>,
-    exchanged: Vec<exchange::Event>,
     ended: Vec<Hop>,
-    concluded: Vec<Concluded>,
+}
+
+/// One connection: what it says, and which answer is whose.
+struct Line {
+    decoder: proto::Connection,
+    exchanges: Exchanges,
 }
 
 impl Pipeline {
@@ -120,20 +125,21 @@ impl Pipeline {
     ) -> Self {
         Self {
             flows: Flows::new(flow::Limits::default()),
-            lines: ByConnection::default(),
-            hops: Hops::new(calls),
+            decoding: Decoding {
+                lines: ByConnection::default(),
+                hops: Hops::new(calls),
+                recorder,
+                failed: Ok(()),
+                seen: Seen::default(),
+                decoded: Vec::new(),
+                ended: Vec::new(),
+            },
             prices,
             turns: Turns::new(agent::Limits::default()),
             synth,
             output,
             metrics: None,
-            recorder,
             processes: Processes::default(),
-            seen: Seen::default(),
-            ordered: Vec::new(),
-            decoded: Vec::new(),
-            exchanged: Vec::new(),
-            ended: Vec::new(),
             concluded: Vec::new(),
         }
     }
@@ -157,18 +163,18 @@ impl Pipeline {
         let spans = self.output.export_progress();
         let unpriced = self.prices.unpriced();
         let Some(metrics) = &mut self.metrics else { return };
-        metrics.active(self.hops.active(), |call| self.synth.resource(call.connection));
+        metrics.active(self.decoding.hops.active(), |call| self.synth.resource(call.connection));
         metrics.own(&Own {
-            events: self.seen.events,
-            bytes: self.seen.bytes,
-            lost_bytes: self.seen.lost_bytes,
+            events: self.decoding.seen.events,
+            bytes: self.decoding.seen.bytes,
+            lost_bytes: self.decoding.seen.lost_bytes,
             connections: self.flows.connections(),
-            grpc: self.seen.grpc,
-            upgraded: self.seen.upgraded,
-            realtime: self.seen.realtime,
-            not_http: self.seen.not_http,
-            evicted: self.seen.evicted_connections,
-            refused_calls: self.seen.refused_calls,
+            grpc: self.decoding.seen.grpc,
+            upgraded: self.decoding.seen.upgraded,
+            realtime: self.decoding.seen.realtime,
+            not_http: self.decoding.seen.not_http,
+            evicted: self.decoding.seen.evicted_connections,
+            refused_calls: self.decoding.seen.refused_calls,
             unpriced_calls: unpriced.calls,
             unpriced_models: unpriced.models.len(),
         });
@@ -186,7 +192,7 @@ impl Pipeline {
 
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
-        self.seen.events += 1;
+        self.decoding.seen.events += 1;
         if let capture::Event::Process { at, process } = &event {
             if !self.processes.is_news(*at, process) {
                 return Ok(());
@@ -197,44 +203,49 @@ impl Pipeline {
         if let capture::Event::Open { connection, .. } = &event {
             self.processes.speaks_tls(connection.pid);
         }
-        if let Some(recorder) = &mut self.recorder {
+        if let Some(recorder) = &mut self.decoding.recorder {
             recorder.push(&event)?;
         }
-        self.flows.push(event, &mut self.ordered);
-        self.decode()
+        let decoding = &mut self.decoding;
+        self.flows.push(event, &mut |event| decoding.take(event));
+        self.emit()
     }
 
     /// Nothing has come for a while: what waits for its predecessors goes on without them.
     pub fn tick(&mut self) -> io::Result<()> {
-        self.flows.tick(&mut self.ordered);
-        self.decode()
+        let decoding = &mut self.decoding;
+        self.flows.tick(&mut |event| decoding.take(event));
+        self.emit()
     }
 
     /// Nothing more comes: what is open ends unfinished, and the recording is closed.
     pub fn finish(&mut self) -> io::Result<Seen> {
-        self.flows.finish(&mut self.ordered);
-        self.decode()?;
-        self.hops.finish(&mut self.ended);
+        let decoding = &mut self.decoding;
+        self.flows.finish(&mut |event| decoding.take(event));
+        self.emit()?;
+        let Decoding { hops, ended, .. } = &mut self.decoding;
+        hops.finish(ended);
         self.emit()?;
         self.turns.finish(&mut self.concluded);
         self.emit()?;
-        if let Some(recorder) = self.recorder.take() {
+        if let Some(recorder) = self.decoding.recorder.take() {
             recorder.finish()?;
         }
         self.count();
-        Ok(self.seen)
+        Ok(self.decoding.seen)
     }
 
     /// Takes over what the stages count themselves.
     fn count(&mut self) {
-        let llm::Counts { refused, dropped_values } = self.hops.counts();
-        self.seen.refused_calls = refused;
-        self.seen.dropped_values = dropped_values;
+        let seen = &mut self.decoding.seen;
+        let llm::Counts { refused, dropped_values } = self.decoding.hops.counts();
+        seen.refused_calls = refused;
+        seen.dropped_values = dropped_values;
         let counters = self.flows.counters();
-        self.seen.bytes = counters.bytes;
-        self.seen.lost_bytes = counters.lost_bytes;
-        self.seen.unknown_losses = counters.unknown_losses;
-        self.seen.evicted_connections = counters.evicted_connections;
+        seen.bytes = counters.bytes;
+        seen.lost_bytes = counters.lost_bytes;
+        seen.unknown_losses = counters.unknown_losses;
+        seen.evicted_connections = counters.evicted_connections;
     }
 
     pub fn prices(&self) -> &Prices {
@@ -250,72 +261,18 @@ impl Pipeline {
         &mut self.output
     }
 
-    /// flow → proto → exchange
-    fn decode(&mut self) -> io::Result<()> {
-        for event in self.ordered.drain(..) {
-            match event {
-                flow::Event::Open { key, connection, .. } => {
-                    self.seen.connections += 1;
-                    let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
-                    self.lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
-                }
-                flow::Event::Bytes { at, key, direction, bytes } => {
-                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
-                    decoder.push(at, direction, bytes, &mut self.decoded);
-                    exchanges.learn_role(decoder.role());
-                    if let (Some(recorder), Protocol::Http2) = (&mut self.recorder, decoder.protocol()) {
-                        recorder.speaks_http2(key);
-                    }
-                    for event in self.decoded.drain(..) {
-                        self.seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
-                        exchanges.push(event, &mut self.exchanged);
-                    }
-                }
-                flow::Event::Gap { at, key, direction, lost } => {
-                    let Some(Line { decoder, exchanges }) = self.lines.get_mut(&key) else { continue };
-                    decoder.gap(at, direction, lost, &mut self.decoded);
-                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
-                }
-                flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
-                    let Some(Line { mut decoder, mut exchanges }) = self.lines.remove(&key) else { continue };
-                    match event {
-                        flow::Event::Close { by, .. } => decoder.close(at, by, &mut self.decoded),
-                        _ => decoder.abandon(at, &mut self.decoded),
-                    }
-                    self.decoded.drain(..).for_each(|event| exchanges.push(event, &mut self.exchanged));
-                    match event {
-                        flow::Event::Close { by, .. } => exchanges.close(at, by, &mut self.exchanged),
-                        _ => exchanges.abandon(at, &mut self.exchanged),
-                    }
-                    self.seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
-                    self.seen.untold(&decoder);
-                }
-            }
-        }
-        self.tell()
-    }
-
-    /// exchange → llm, mcp, retrieval
-    fn tell(&mut self) -> io::Result<()> {
-        for event in self.exchanged.drain(..) {
-            let of_interest = self.hops.push(&event, &mut self.ended);
-            if let (Some(recorder), true) = (&mut self.recorder, of_interest) {
-                recorder.model_traffic(event.id().connection)?;
-            }
-        }
-        self.emit()
-    }
-
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
+        let Decoding { ended, failed, seen, .. } = &mut self.decoding;
+        std::mem::replace(failed, Ok(()))?;
         // Most records end nothing.
-        if self.ended.is_empty() && self.concluded.is_empty() {
+        if ended.is_empty() && self.concluded.is_empty() {
             return Ok(());
         }
-        for hop in self.ended.drain(..) {
+        for hop in ended.drain(..) {
             match &hop {
                 Hop::Model(call) => {
-                    self.seen.calls += 1;
+                    seen.calls += 1;
                     let place = self.turns.push(call, &mut self.concluded);
                     let cost = self.prices.cost(call);
                     let span = self.synth.call(call, place.as_ref(), cost.as_ref());
@@ -350,6 +307,57 @@ impl Pipeline {
             self.output.span(span)?;
         }
         Ok(())
+    }
+}
+
+impl Decoding {
+    /// flow → proto → exchange → llm, mcp, retrieval
+    fn take(&mut self, event: flow::Event) {
+        let Self { lines, hops, recorder, failed, seen, decoded, ended } = self;
+        let mut tell = |event: exchange::Event| {
+            let of_interest = hops.push(&event, ended);
+            if let (Some(recorder), true, Ok(())) = (&mut *recorder, of_interest, &*failed) {
+                *failed = recorder.model_traffic(event.id().connection);
+            }
+        };
+        match event {
+            flow::Event::Open { key, connection, .. } => {
+                seen.connections += 1;
+                let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
+                lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
+            }
+            flow::Event::Bytes { at, key, direction, bytes } => {
+                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                decoder.push(at, direction, &bytes, decoded);
+                exchanges.learn_role(decoder.role());
+                for event in decoded.drain(..) {
+                    seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
+                    exchanges.push(event, &mut tell);
+                }
+                if let (Some(recorder), Protocol::Http2) = (recorder, decoder.protocol()) {
+                    recorder.speaks_http2(key);
+                }
+            }
+            flow::Event::Gap { at, key, direction, lost } => {
+                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                decoder.gap(at, direction, lost, decoded);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut tell));
+            }
+            flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
+                let Some(Line { mut decoder, mut exchanges }) = lines.remove(&key) else { return };
+                match event {
+                    flow::Event::Close { by, .. } => decoder.close(at, by, decoded),
+                    _ => decoder.abandon(at, decoded),
+                }
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut tell));
+                match event {
+                    flow::Event::Close { by, .. } => exchanges.close(at, by, &mut tell),
+                    _ => exchanges.abandon(at, &mut tell),
+                }
+                seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
+                seen.untold(&decoder);
+            }
+        }
     }
 }
 

@@ -138,7 +138,7 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
     let mut captured = Vec::new();
     while capture.next(&mut captured).unwrap() {
         for event in captured.drain(..) {
-            flows.push(event, &mut ordered);
+            flows.push(event, &mut |event| ordered.push(event));
         }
         for event in ordered.drain(..) {
             let key = match event {
@@ -149,7 +149,7 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
                     key
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    lines.get_mut(&key).unwrap().1.push(at, direction, bytes, &mut decoded);
+                    lines.get_mut(&key).unwrap().1.push(at, direction, &bytes, &mut decoded);
                     key
                 }
                 flow::Event::Close { at, key, by } => {
@@ -157,16 +157,16 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
                     decoder.close(at, by, &mut decoded);
                     let mut exchanges = exchanges.take().unwrap();
                     for event in decoded.drain(..) {
-                        exchanges.push(event, &mut paired);
+                        exchanges.push(event, &mut |event| paired.push(event));
                     }
-                    exchanges.close(at, by, &mut paired);
+                    exchanges.close(at, by, &mut |event| paired.push(event));
                     key
                 }
                 other => panic!("{other:?}"),
             };
             let (connection, _, exchanges) = lines.get_mut(&key).unwrap();
             if let Some(exchanges) = exchanges {
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut |event| paired.push(event)));
             }
             for event in paired.drain(..) {
                 each(&connection.id, event);

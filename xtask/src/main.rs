@@ -6,6 +6,7 @@ mod demo;
 mod fixture;
 mod fuzz;
 mod prices;
+mod registry;
 mod setup;
 mod test;
 
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// Make docs/telemetry.md anew from docs/registry.yaml
+    Registry,
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
+        Task::Registry => registry::run(),
         Task::Prices { wheels } => prices::run(wheels),
     };
     match result {

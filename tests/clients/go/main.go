@@ -114,7 +114,7 @@ func main() {
 	log.SetFlags(0)
 	scenarios := map[string]func(){
 		"plain": plain, "stream": stream, "refused": refused, "concurrent": concurrent, "long": long, "abort": abort,
-		"reuse": reuse,
+		"reuse": reuse, "pair": pair, "gateway": gateway,
 	}
 	chosen := os.Args[1:]
 	if len(chosen) == 0 {

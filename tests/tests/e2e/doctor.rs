@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use tests::harness::{Bench, Running, finish, llmtap};
 
-use crate::bench;
+use crate::{bench, robustness::wait_for_probes};
 
 /// Where the programs and files of one test lie.
 struct Nursery<'a>(&'a Bench);
@@ -168,5 +168,32 @@ fn each_lack_of_the_machine_gets_its_reason() -> anyhow::Result<()> {
     let (ready, found) = machine("", &[])?;
     ensure!(ready && found.is_empty(), "nothing is wrong: {found:?}");
     println!("7 of 7 reason codes of the machine");
+    Ok(())
+}
+
+/// What passes the hooks while it looks; the host is nobody's that is known.
+#[test]
+fn traffic_is_counted_while_it_watches() -> anyhow::Result<()> {
+    let bench = bench!();
+    let mut client = Command::new("env");
+    bench.own_libssl(&mut client)?;
+    let script = bench.script("openai_sync.py", &["wait", "plain", "wait"])?;
+    let mut client = Running::start(bench.equip(client.args(script)))?;
+    client.wait_for_line("waiting")?;
+    let pid = client.id();
+    let mut doctor = Command::new(llmtap()?);
+    doctor.args(["doctor", "--json", "--watch", "10s", "--pid", &pid.to_string()]);
+    let doctor = Running::start(&mut doctor)?;
+    wait_for_probes(pid)?;
+    client.tell("go")?;
+    let finished = doctor.finish()?;
+    let report: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr)?;
+    let rows = report["processes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let row = rows.iter().find(|row| row["reason"] == "ok").context("a hooked library")?;
+    ensure!(row["recognised"] == "exported symbols", "{row}");
+    ensure!(row["seen"]["connections"] == 1 && row["seen"]["to_model_hosts"] == 0, "{row}");
+    ensure!(row["seen"]["bytes"].as_u64().is_some_and(|bytes| bytes > 500), "{row}");
+    client.tell("go")?;
+    ensure!(client.finish()?.status.success());
     Ok(())
 }

@@ -51,3 +51,21 @@ fn refused_requests_are_repeated() -> anyhow::Result<()> {
     let bench = bench!();
     exported(&bench, &Receiver::start(2)?, &[])
 }
+
+#[test]
+fn an_endpoint_by_its_name() -> anyhow::Result<()> {
+    let bench = bench!();
+    let receiver = Receiver::start(0)?;
+    let url = receiver.url().replace("127.0.0.1", "localhost");
+    let line = bench.script("openai_sync.py", &["plain"])?;
+    let mut command = bench.traced(&["--output", "none", "--otlp-endpoint", &url], &line)?;
+    // Nothing is sent before the end.
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json").env("OTEL_BSP_SCHEDULE_DELAY", "3600000");
+    let finished = tests::harness::finish(&mut command)?;
+    ensure!(finished.status.success() && finished.stderr.is_empty(), "{}: {}", finished.status, finished.stderr);
+    let paths: Vec<String> = receiver.received().into_iter().map(|export| export.path).collect();
+    for path in ["/v1/traces", "/v1/metrics"] {
+        ensure!(paths.iter().filter(|other| *other == path).count() == 1, "{paths:?}");
+    }
+    Ok(())
+}

@@ -4,10 +4,12 @@ use std::{process::Command, time::Duration};
 
 use anyhow::ensure;
 use tests::{
-    compare::{self, Report},
+    compare,
     harness::{Bench, Running, llmtap, signal, untraceable, wait_for},
     mock::Options,
 };
+
+use crate::stacks::{has, line};
 
 /// A mock without TLS and its port, or none with the reason printed.
 fn bench() -> anyhow::Result<Option<(Bench, String)>> {
@@ -31,9 +33,14 @@ fn port(bench: &Bench) -> String {
 }
 
 /// Traces a client script with the mock's port read, and compares.
-fn exact(script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<Option<Report>> {
-    let Some((bench, port)) = bench()? else { return Ok(None) };
-    let finished = bench.run_traced(&["--plaintext", &port], &bench.script(script, scenarios)?)?;
+fn exact(script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    let line = bench.script(script, scenarios)?;
+    compared(script, &bench, &port, &line, least)
+}
+
+fn compared(what: &str, bench: &Bench, port: &str, line: &[String], least: usize) -> anyhow::Result<()> {
+    let finished = bench.run_traced(&["--plaintext", port], line)?;
     ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
     let report = bench.expect_exact(least)?;
     // Some name another one in `Host`.
@@ -43,14 +50,14 @@ fn exact(script: &str, scenarios: &[&str], least: usize) -> anyhow::Result<Optio
         ensure!(ports.contains(&span.integer("server.port")), "{}: another port", span.name);
         ensure!(span.text("server.address").is_some(), "{}: no address", span.name);
     }
-    print!("{script}, plain HTTP: {report}");
-    Ok(Some(report))
+    print!("{what}, plain HTTP: {report}");
+    Ok(())
 }
 
 #[test]
 fn ollama_sdk() -> anyhow::Result<()> {
     let scenarios = ["plain", "stream", "thinking", "tools", "embeddings", "errors", "abort", "asynchronous"];
-    exact("ollama_client.py", &scenarios, 15).map(drop)
+    exact("ollama_client.py", &scenarios, 15)
 }
 
 #[test]
@@ -61,32 +68,32 @@ fn openai_sdk() -> anyhow::Result<()> {
 
 #[test]
 fn openai_sdk_streams_that_end_early() -> anyhow::Result<()> {
-    exact("openai_sync.py", &["abort", "broken", "plain"], 5).map(drop)
+    exact("openai_sync.py", &["abort", "broken", "plain"], 5)
 }
 
 #[test]
 fn openai_asyncio_fifty_at_once() -> anyhow::Result<()> {
-    exact("openai_asyncio.py", &["plain", "cancel", "concurrent=2", "concurrent_close"], 150).map(drop)
+    exact("openai_asyncio.py", &["plain", "cancel", "concurrent=2", "concurrent_close"], 150)
 }
 
 #[test]
 fn keep_alive_and_large_bodies() -> anyhow::Result<()> {
-    exact("plaintext.py", &["keep_alive"], 12).map(drop)
+    exact("sockets.py", &["keep_alive"], 12)
 }
 
 #[test]
 fn twenty_threads() -> anyhow::Result<()> {
-    exact("plaintext.py", &["threads"], 200).map(drop)
+    exact("sockets.py", &["threads"], 200)
 }
 
 #[test]
 fn vectors_and_single_bytes() -> anyhow::Result<()> {
-    exact("plaintext.py", &["in_pieces"], 3).map(drop)
+    exact("sockets.py", &["in_pieces"], 3)
 }
 
 #[test]
 fn curl() -> anyhow::Result<()> {
-    exact("curl.sh", &[], 26).map(drop)
+    exact("curl.sh", &[], 26)
 }
 
 #[test]
@@ -95,7 +102,26 @@ fn node_fetch() -> anyhow::Result<()> {
         println!("skipped: node is not installed");
         return Ok(());
     }
-    exact("fetch.mjs", &[], 24).map(drop)
+    exact("fetch.mjs", &[], 24)
+}
+
+/// Their TLS is their own, which no hook reaches: this way they can be traced.
+#[test]
+fn java() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    if has("java", &["--list-modules"], "default-jdk-headless") {
+        compared("Java", &bench, &port, &line("java", "runtimes/Client.java", &[]), 7)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn erlang() -> anyhow::Result<()> {
+    let Some((bench, port)) = bench()? else { return Ok(()) };
+    if has("erl", &["-noshell", "-eval", "{ok, _} = application:ensure_all_started(inets), halt()."], "erlang-inets") {
+        compared("Erlang", &bench, &port, &line("escript", "runtimes/client.erl", &[]), 7)?;
+    }
+    Ok(())
 }
 
 /// What goes from a file into the socket passes no buffer: it is not made up, and said.
@@ -103,7 +129,7 @@ fn node_fetch() -> anyhow::Result<()> {
 fn a_body_that_is_sent_as_a_file_is_said_to_be_missing() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
     let finished =
-        bench.run_traced(&["--plaintext", &port], &bench.script("plaintext.py", &["sent_as_file", "keep_alive"])?)?;
+        bench.run_traced(&["--plaintext", &port], &bench.script("sockets.py", &["sent_as_file", "keep_alive"])?)?;
     let spans = bench.spans()?;
     let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
     ensure!(calls.len() == 13, "{} calls, not 13", calls.len());
@@ -134,7 +160,7 @@ fn without_the_option_nothing_is_seen() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
     let other = (port.parse::<u16>()? ^ 1).to_string();
     for options in [&[][..], &["--plaintext", &other]] {
-        bench.run_traced(options, &bench.script("plaintext.py", &["keep_alive"])?)?;
+        bench.run_traced(options, &bench.script("sockets.py", &["keep_alive"])?)?;
         ensure!(bench.spans()?.iter().all(|span| !span.is_call()), "{options:?}: a call");
     }
     Ok(())
@@ -143,7 +169,7 @@ fn without_the_option_nothing_is_seen() -> anyhow::Result<()> {
 #[test]
 fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
-    let line = bench.script("plaintext.py", &["keep_alive=3"])?;
+    let line = bench.script("sockets.py", &["keep_alive=3"])?;
     let mut command = Command::new(&line[0]);
     let other = Running::start(bench.equip(command.args(&line[1..])))?;
     bench.run_traced(&["--plaintext", &port], &bench.script("ollama_client.py", &["plain", "stream"])?)?;
@@ -161,7 +187,7 @@ fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
 #[test]
 fn an_open_connection_is_joined() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
-    let line = bench.script("plaintext.py", &["waits"])?;
+    let line = bench.script("sockets.py", &["waits"])?;
     let mut command = Command::new(&line[0]);
     let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
     client.wait_for_line("waiting")?;

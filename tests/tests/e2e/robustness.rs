@@ -15,9 +15,12 @@ use tests::harness::{Bench, Running, llmtap, signal, wait_for};
 
 use crate::bench;
 
-/// The processes of a tracer: the one that was started, and its children of the same executable.
+/// The processes of a tracer: the one that was started, then its children of the same executable, the keeper before the
+/// parsing half.
 fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
     let binary = fs::canonicalize(llmtap()?)?;
+    let is_parser =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "llmtap-keeper\n");
     let mut found = vec![main];
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -26,6 +29,7 @@ fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
             found.push(pid);
         }
     }
+    found[1..].sort_by_key(is_parser);
     Ok(found)
 }
 
@@ -180,7 +184,7 @@ fn killed_tracer_harms_nothing() -> anyhow::Result<()> {
 #[test]
 fn killed_decoder_harms_nothing() -> anyhow::Result<()> {
     let bench = bench!();
-    killed(&bench, 1)
+    killed(&bench, 2)
 }
 
 /// A target whose seccomp filter kills it for the system calls of return probes must not die of ours.
@@ -194,5 +198,22 @@ fn seccomp_filtered_target_lives() -> anyhow::Result<()> {
     let finished = bench.run_traced(&[], &bench.script("seccomp.py", &["plain", "stream", "tools"])?)?;
     ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
     bench.expect_exact(4)?;
+    Ok(())
+}
+
+/// Programs are then not held any more; the tracing goes on.
+#[test]
+fn killed_keeper_harms_nothing() -> anyhow::Result<()> {
+    let bench = bench!();
+    let line = bench.script("openai_sync.py", &["plain", "wait", "plain"])?;
+    let mut running = Running::start(&mut bench.traced(&[], &line)?)?;
+    running.wait_for_line("waiting")?;
+    let pids = tracer_processes(running.id())?;
+    ensure!(pids.len() == 3, "two halves and a keeper were expected, not {pids:?}");
+    signal("KILL", pids[1].into())?;
+    running.tell("go")?;
+    let finished = running.finish()?;
+    ensure!(finished.status.success(), "{}", finished.stderr);
+    bench.expect_exact(2)?;
     Ok(())
 }

@@ -44,26 +44,37 @@ fn build(toolchain: &Path, flags: &[&str], program: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
+/// The toolchain, or why a test cannot run without it.
+fn toolchain(release: &str) -> Result<PathBuf, String> {
+    let folder = workspace().join("target/runtimes").join(format!("go-{release}")).join("go");
+    match untraceable() {
+        Some(why) => Err(why),
+        None if folder.exists() => Ok(folder),
+        None => Err(format!("no {}; `cargo xtask test runtimes` fetches it", folder.display())),
+    }
+}
+
+/// Runs the client under `llmtap run`.
+fn traced(bench: &Bench, toolchain: &Path, flags: &[&str], options: &[&str], scenarios: &[&str]) -> anyhow::Result<()> {
+    let program = bench.path("client");
+    build(toolchain, flags, &program)?;
+    let line: Vec<String> =
+        [&*program.display().to_string()].iter().chain(scenarios).map(|word| (*word).to_owned()).collect();
+    let finished = bench.run_traced(options, &line)?;
+    ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
+    ensure!(!finished.stderr.contains("untraced"), "{}", finished.stderr);
+    Ok(())
+}
+
 /// Calls made and spans seen agree in every field over HTTP/1.1 and over HTTP/2, from the first call on.
 fn exact(release: &str, flags: &[&str]) -> anyhow::Result<()> {
-    if let Some(why) = untraceable() {
-        println!("skipped: {why}");
-        return Ok(());
-    }
-    let toolchain = workspace().join("target/runtimes").join(format!("go-{release}")).join("go");
-    if !toolchain.exists() {
-        println!("skipped: no {}; `cargo xtask test runtimes` fetches it", toolchain.display());
-        return Ok(());
-    }
+    let toolchain = match toolchain(release) {
+        Ok(toolchain) => toolchain,
+        Err(why) => return skip(&why),
+    };
     for http2 in [false, true] {
         let bench = Bench::with(Options { http2, ..Options::default() })?;
-        let program: PathBuf = bench.path("client");
-        build(&toolchain, flags, &program)?;
-        let line: Vec<String> =
-            [&*program.display().to_string()].into_iter().chain(SCENARIOS).map(str::to_owned).collect();
-        let finished = bench.run_traced(&[], &line)?;
-        ensure!(finished.stdout == "done\n", "{}\n{}", finished.stdout, finished.stderr);
-        ensure!(!finished.stderr.contains("untraced"), "{}", finished.stderr);
+        traced(&bench, &toolchain, flags, &[], &SCENARIOS)?;
         let report = bench.expect_exact(CALLS)?;
         let version = if http2 { "2" } else { "1.1" };
         for span in bench.spans()?.iter().filter(|span| span.is_call()) {
@@ -72,6 +83,30 @@ fn exact(release: &str, flags: &[&str]) -> anyhow::Result<()> {
         }
         ensure!(bench.truth().iter().any(|truth| truth.ended == Ended::ClientGone), "no stream was aborted");
         print!("Go {release} {} HTTP/{version}: {report}", flags.join(" "));
+    }
+    Ok(())
+}
+
+fn skip(why: &str) -> anyhow::Result<()> {
+    println!("skipped: {why}");
+    Ok(())
+}
+
+/// Three calls, each by a server in the same process: it is a client twice and a server once.
+#[test]
+fn go_1_27_as_a_server() -> anyhow::Result<()> {
+    let toolchain = match toolchain("1.27.3") {
+        Ok(toolchain) => toolchain,
+        Err(why) => return skip(&why),
+    };
+    for (options, ends) in [(&[][..], 2), (&["--server-side"][..], 3)] {
+        let bench = Bench::new()?;
+        traced(&bench, &toolchain, STRIPPED, options, &["gateway"])?;
+        let mut tokens: Vec<u64> =
+            bench.spans()?.iter().filter_map(|span| span.integer("gen_ai.usage.output_tokens")).collect();
+        tokens.sort_unstable();
+        let expected: Vec<u64> = [5, 6, 7].iter().flat_map(|tokens| vec![*tokens; ends]).collect();
+        ensure!(tokens == expected, "{options:?}: {tokens:?}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Programs that bring their own TLS library, stripped: each is run as it is installed, under `llmtap run`, against the
+//! Programs that bring their own TLS library, most of them stripped: each is run as it is installed, under `llmtap run`, against the
 //! mock on loopback. Calls made and spans seen must agree in every field, from the first call on.
 //!
 //! `cargo xtask test runtimes` fetches the programs and takes the network away: nothing here may talk to anybody else.
@@ -190,4 +190,10 @@ fn rust_with_ring() -> anyhow::Result<()> {
 #[test]
 fn rust_with_aws_lc() -> anyhow::Result<()> {
     rust_client("rustls-aws-lc-rs/client")
+}
+
+/// Rust with the machine's libssl.
+#[test]
+fn native_tls() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls/client", cold: false, arguments: &[], calls: 28, settle: nothing })
 }

@@ -2,37 +2,73 @@
 
 use std::{borrow::Cow, hint::black_box};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use crate::Result;
+use crate::{
+    Result,
+    answers::{
+        Anthropic, Chat, Cohere, CohereEmbeddings, Converse, DashScope, Embeddings, Gemini, GeminiEmbeddings, Generate,
+        Interactions, LmStudio, Media, MistralConversations, Ollama, OllamaEmbeddings, Responses, Watsonx,
+    },
+};
 
 /// What a JSON text is like, and so the type that it is parsed into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Question,
-    /// Chunks and answers of chat completions and completions, events and answers of Anthropic.
+    /// Chunks and answers of chat completions and completions.
     Chat,
+    Anthropic,
     Responses,
-    Gemini,
-    Cohere,
-    Ollama,
+    /// Pictures and speech of OpenAI.
+    Media,
     Embeddings,
+    Gemini,
+    GeminiEmbeddings,
+    Interactions,
     Converse,
+    /// An event of `InvokeModel`: another JSON text is in it, in base64. Whoever reads the one has to read the other.
+    InvokeChunk,
+    Cohere,
+    CohereEmbeddings,
+    Ollama,
+    OllamaEmbeddings,
+    MistralConversations,
+    Watsonx,
+    DashScope,
+    /// Text Generation Inference, SGLang, llama.cpp.
+    Generate,
+    LmStudio,
     /// Of any kind: for the owned parse a tree of values, for the borrowed one a check of the syntax, the least that
     /// `serde_json` can do.
     Any,
 }
 
 impl Shape {
-    pub fn of(dialect: &str) -> Self {
+    /// What the answers of a dialect are like; `stream` says that they come as events.
+    pub fn of(dialect: &str, stream: bool) -> Self {
         match dialect {
-            "openai_chat" | "openai_completions" | "anthropic" | "anthropic_complete" => Self::Chat,
+            "openai_chat" | "openai_completions" => Self::Chat,
+            "anthropic" | "anthropic_complete" => Self::Anthropic,
             "openai_responses" => Self::Responses,
+            "openai_images" | "openai_speech" | "openai_transcriptions" => Self::Media,
+            "openai_embeddings" => Self::Embeddings,
             "gemini" => Self::Gemini,
-            "cohere_chat" | "cohere_generate" => Self::Cohere,
-            "ollama_chat" | "ollama_generate" => Self::Ollama,
+            "gemini_embed" => Self::GeminiEmbeddings,
+            "gemini_interactions" => Self::Interactions,
             "bedrock_converse" => Self::Converse,
-            "openai_embeddings" | "cohere_embed" | "ollama_embed" => Self::Embeddings,
+            "bedrock_invoke" if stream => Self::InvokeChunk,
+            "bedrock_invoke" => Self::Anthropic,
+            "cohere_chat" | "cohere_generate" => Self::Cohere,
+            "cohere_embed" => Self::CohereEmbeddings,
+            "ollama_chat" | "ollama_generate" => Self::Ollama,
+            "ollama_embed" => Self::OllamaEmbeddings,
+            "mistral_conversations" => Self::MistralConversations,
+            "watsonx_generation" | "watsonx_embeddings" => Self::Watsonx,
+            "dashscope_generation" | "dashscope_embeddings" => Self::DashScope,
+            "tgi_generate" | "sglang_generate" | "llama_cpp_completion" => Self::Generate,
+            "lm_studio_chat" => Self::LmStudio,
             _ => Self::Any,
         }
     }
@@ -44,16 +80,40 @@ impl Shape {
         }
         match self {
             Self::Question => into::<Question<T>>(text),
-            Self::Chat => into::<Answer<T>>(text),
-            Self::Responses => into::<ResponsesEvent<T>>(text),
-            Self::Gemini => into::<Generated<T>>(text),
-            Self::Cohere => into::<CohereEvent<T>>(text),
-            Self::Ollama => into::<OllamaLine<T>>(text),
+            Self::Chat => into::<Chat<T>>(text),
+            Self::Anthropic => into::<Anthropic<T>>(text),
+            Self::Responses => into::<Responses<T>>(text),
+            Self::Media => into::<Media<T>>(text),
             Self::Embeddings => into::<Embeddings<T>>(text),
-            Self::Converse => into::<Conversed<T>>(text),
+            Self::Gemini => into::<Gemini<T>>(text),
+            Self::GeminiEmbeddings => into::<GeminiEmbeddings>(text),
+            Self::Interactions => into::<Interactions<T>>(text),
+            Self::Converse => into::<Converse<T>>(text),
+            Self::InvokeChunk => {
+                let chunk: InvokeChunk<'_> = serde_json::from_str(text)?;
+                // The inner text lives no longer than this: it can only be parsed into owned texts.
+                let event = STANDARD.decode(&*chunk.bytes)?;
+                black_box(serde_json::from_slice::<Anthropic<Owned>>(&event)?);
+                Ok(())
+            }
+            Self::Cohere => into::<Cohere<T>>(text),
+            Self::CohereEmbeddings => into::<CohereEmbeddings<T>>(text),
+            Self::Ollama => into::<Ollama<T>>(text),
+            Self::OllamaEmbeddings => into::<OllamaEmbeddings<T>>(text),
+            Self::MistralConversations => into::<MistralConversations<T>>(text),
+            Self::Watsonx => into::<Watsonx<T>>(text),
+            Self::DashScope => into::<DashScope<T>>(text),
+            Self::Generate => into::<Generate<T>>(text),
+            Self::LmStudio => into::<LmStudio<T>>(text),
             Self::Any => into::<T::Any>(text),
         }
     }
+}
+
+#[derive(Deserialize)]
+struct InvokeChunk<'a> {
+    #[serde(borrow)]
+    bytes: Cow<'a, str>,
 }
 
 /// How the baseline takes texts: `Owned` as client libraries do, `Borrowed` where the text has no escapes.
@@ -86,57 +146,6 @@ impl<'de> Deserialize<'de> for Borrowed<'de> {
     }
 }
 
-/// What a client library reads of a chunk, an event or an answer, of either family.
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Answer<T> {
-    id: Option<T>,
-    model: Option<T>,
-    created: Option<u64>,
-    service_tier: Option<T>,
-    system_fingerprint: Option<T>,
-    choices: Option<Vec<Choice<T>>>,
-    #[serde(rename = "type")]
-    kind: Option<T>,
-    index: Option<u32>,
-    delta: Option<Delta<T>>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Choice<T> {
-    index: u32,
-    #[serde(alias = "delta")]
-    message: Option<Delta<T>>,
-    text: Option<T>,
-    finish_reason: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Delta<T> {
-    #[serde(rename = "type")]
-    kind: Option<T>,
-    role: Option<T>,
-    content: Option<T>,
-    text: Option<T>,
-    partial_json: Option<T>,
-    stop_reason: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Usage {
-    #[serde(alias = "input_tokens")]
-    prompt_tokens: Option<u64>,
-    #[serde(alias = "output_tokens")]
-    completion_tokens: Option<u64>,
-}
-
 #[derive(Deserialize)]
 #[serde(bound = "T: Text<'de>")]
 #[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
@@ -158,7 +167,7 @@ struct Message<T> {
 }
 
 /// A part of any shape: parsed like a text of any shape, and dropped.
-struct Tree<T>(std::marker::PhantomData<T>);
+pub struct Tree<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: Text<'de>> Deserialize<'de> for Tree<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -167,158 +176,4 @@ impl<'de, T: Text<'de>> Deserialize<'de> for Tree<T> {
             Self(std::marker::PhantomData)
         })
     }
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct ResponsesEvent<T> {
-    #[serde(rename = "type")]
-    kind: Option<T>,
-    sequence_number: Option<u64>,
-    item_id: Option<T>,
-    output_index: Option<u32>,
-    content_index: Option<u32>,
-    delta: Option<T>,
-    text: Option<T>,
-    response: Option<ResponsesAnswer<T>>,
-    id: Option<T>,
-    model: Option<T>,
-    status: Option<T>,
-    output: Option<Vec<Tree<T>>>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct ResponsesAnswer<T> {
-    id: Option<T>,
-    model: Option<T>,
-    status: Option<T>,
-    output: Option<Vec<Tree<T>>>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-#[serde(rename_all = "camelCase")]
-struct Generated<T> {
-    candidates: Option<Vec<Candidate<T>>>,
-    usage_metadata: Option<GeneratedUsage>,
-    model_version: Option<T>,
-    response_id: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-#[serde(rename_all = "camelCase")]
-struct Candidate<T> {
-    index: Option<u32>,
-    finish_reason: Option<T>,
-    content: Option<Parts<T>>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Parts<T> {
-    role: Option<T>,
-    parts: Option<Vec<Part<T>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Part<T> {
-    text: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct GeneratedUsage {
-    prompt_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    total_token_count: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct CohereEvent<T> {
-    #[serde(rename = "type", alias = "event_type")]
-    kind: Option<T>,
-    id: Option<T>,
-    index: Option<u32>,
-    delta: Option<Tree<T>>,
-    message: Option<Tree<T>>,
-    text: Option<T>,
-    finish_reason: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct OllamaLine<T> {
-    model: Option<T>,
-    created_at: Option<T>,
-    message: Option<OllamaMessage<T>>,
-    response: Option<T>,
-    done: Option<bool>,
-    done_reason: Option<T>,
-    prompt_eval_count: Option<u64>,
-    eval_count: Option<u64>,
-    total_duration: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct OllamaMessage<T> {
-    role: Option<T>,
-    content: Option<T>,
-}
-
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Embeddings<T> {
-    id: Option<T>,
-    model: Option<T>,
-    data: Option<Vec<Embedding>>,
-    /// Ollama's list of lists; Cohere's by type.
-    embeddings: Option<Tree<T>>,
-    usage: Option<Usage>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-struct Embedding {
-    index: Option<u32>,
-    embedding: Vec<f64>,
-}
-
-/// Events and answers of Bedrock's Converse.
-#[derive(Deserialize)]
-#[serde(bound = "T: Text<'de>")]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-#[serde(rename_all = "camelCase")]
-struct Conversed<T> {
-    content_block_index: Option<u32>,
-    delta: Option<Delta<T>>,
-    role: Option<T>,
-    stop_reason: Option<T>,
-    output: Option<Tree<T>>,
-    usage: Option<ConversedUsage>,
-}
-
-#[derive(Deserialize)]
-#[expect(dead_code, reason = "parsed as the baseline's work, not looked at")]
-#[serde(rename_all = "camelCase")]
-struct ConversedUsage {
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
 }

@@ -11,6 +11,7 @@
 //! A protocol adds its row by a function that gives a [`Workload`]: `workload::Script` writes HTTP/1.1; other framings give
 //! events and JSON texts of their own.
 
+mod answers;
 mod baseline;
 mod http2;
 mod recorded;
@@ -177,30 +178,24 @@ fn decode(events: &mut Vec<Event>) -> usize {
 fn exchanges(events: &mut Vec<Event>, mut each: impl FnMut(exchange::Event)) {
     let mut flows = Flows::new(flow::Limits::default());
     let mut connections = ByConnection::default();
-    let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
-    for event in events.drain(..) {
-        flows.push(event, &mut ordered);
-        for event in ordered.drain(..) {
-            match event {
-                flow::Event::Open { key, connection, .. } => {
-                    let limits = proto::Limits::default();
-                    let decoder = proto::Connection::new(limits, connection.role, could_be_model_call);
-                    connections.insert(key, (decoder, Exchanges::new(key, connection)));
-                }
-                flow::Event::Bytes { at, key, direction, bytes } => {
-                    let Some((decoder, exchanges)) = connections.get_mut(&key) else { continue };
-                    decoder.push(at, direction, bytes, &mut decoded);
-                    for event in decoded.drain(..) {
-                        exchanges.push(event, &mut paired);
-                    }
-                }
-                flow::Event::Close { key, .. } | flow::Event::Abandon { key, .. } => {
-                    connections.remove(&key);
-                }
-                flow::Event::Gap { .. } => {}
-            }
+    let mut decoded = Vec::new();
+    let mut take = |event| match event {
+        flow::Event::Open { key, connection, .. } => {
+            let decoder = proto::Connection::new(proto::Limits::default(), connection.role, could_be_model_call);
+            connections.insert(key, (decoder, Exchanges::new(key, connection)));
         }
-        paired.drain(..).for_each(&mut each);
+        flow::Event::Bytes { at, key, direction, bytes } => {
+            let Some((decoder, exchanges)) = connections.get_mut(&key) else { return };
+            decoder.push(at, direction, &bytes, &mut decoded);
+            decoded.drain(..).for_each(|event| exchanges.push(event, &mut each));
+        }
+        flow::Event::Close { key, .. } | flow::Event::Abandon { key, .. } => {
+            connections.remove(&key);
+        }
+        flow::Event::Gap { .. } => {}
+    };
+    for event in events.drain(..) {
+        flows.push(event, &mut take);
     }
 }
 

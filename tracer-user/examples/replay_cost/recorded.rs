@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use llmtap::{
     capture::{Connection, Event, replay::Replay},
@@ -31,6 +32,10 @@ const ANSWERS: usize = 50;
 const EVENTS: usize = 300;
 const TEXT: usize = 8 << 10;
 const NUMBERS: usize = 1536;
+/// Bytes of a picture in an answer, and of a piece of audio or of a picture in an event, in base64: at the low end of what
+/// services send.
+const PICTURE: usize = 256 << 10;
+const MEDIA_PIECE: usize = 4 << 10;
 
 /// Rows for each dialect: its fixture of a stream and that of a whole answer, each as long as real ones.
 pub fn dialects() -> Result<Vec<Workload>> {
@@ -40,7 +45,8 @@ pub fn dialects() -> Result<Vec<Workload>> {
         for (case, what) in [("stream", "stream"), ("array_stream", "array"), ("plain", "whole answers")] {
             let path = root.join(dialect).join(case).join("capture.jsonl");
             if path.exists() {
-                workloads.extend(scaled(&format!("{dialect}, {what}"), Shape::of(dialect), &path)?);
+                let shape = Shape::of(dialect, what == "stream");
+                workloads.extend(scaled(&format!("{dialect}, {what}"), shape, &path)?);
             }
         }
     }
@@ -58,8 +64,13 @@ fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
         query => format!("{}?{query}", head.path),
     };
     let fields = kept_fields(&head);
-    let stream = repeated(pieces);
-    let whole = serde_json::from_slice::<Value>(&body).map(|value| lengthened(value).to_string());
+    let mut stream = repeated(pieces);
+    for (_, json) in &mut stream {
+        if let Some(event) = serde_json::from_str(json).ok().filter(has_media) {
+            *json = with_media(event, MEDIA_PIECE).to_string();
+        }
+    }
+    let whole = serde_json::from_slice(&body).map(|value| with_media(lengthened(value), PICTURE).to_string());
     for _ in 0..if stream.is_empty() { ANSWERS } else { STREAMS } {
         script.ask(&target, &fields, question.clone());
         match &whole {
@@ -140,25 +151,39 @@ fn kept_fields(head: &RequestHead) -> String {
     lines
 }
 
-/// The stream with those of its pieces that look alike, its text, taken again and again.
+/// The stream with those of its pieces that look alike, its text, taken again and again: of pieces with words, where it has
+/// several. The last of them, which may say why the stream ends, comes once.
 fn repeated(pieces: Vec<(Option<String>, String)>) -> Vec<(Option<String>, String)> {
-    let mut alike: HashMap<String, usize> = HashMap::new();
-    let forms: Vec<String> = pieces.iter().map(|(_, json)| form(json)).collect();
-    for form in &forms {
-        *alike.entry(form.clone()).or_default() += 1;
+    let mut alike: HashMap<String, (bool, usize)> = HashMap::new();
+    let events: Vec<Value> = pieces.iter().map(|(_, json)| event(json)).collect();
+    let forms: Vec<String> = events.iter().map(form).collect();
+    for (form, event) in forms.iter().zip(&events) {
+        let (spoken, count) = alike.entry(form.clone()).or_default();
+        *spoken |= longest(event) > 0;
+        *count += 1;
     }
-    let most = alike.values().copied().max().unwrap_or(0);
-    let Some(at) = forms.iter().position(|form| alike[form] == most) else { return pieces };
-    let again: Vec<_> = (at..pieces.len()).filter(|other| forms[*other] == forms[at]).collect();
+    let rank = |(spoken, count): (bool, usize)| (spoken && count > 1, count);
+    let most = alike.values().map(|form| rank(*form)).max().unwrap_or_default();
+    let Some(at) = forms.iter().position(|form| rank(alike[form]) == most) else { return pieces };
+    let mut again: Vec<_> = (at..pieces.len()).filter(|other| forms[*other] == forms[at]).collect();
+    if again.len() > 1 {
+        again.pop();
+    }
     let mut all = pieces[..at].to_vec();
     all.extend(again.iter().cycle().take(EVENTS).map(|other| pieces[*other].clone()));
-    let rest = (at..pieces.len()).filter(|other| forms[*other] != forms[at]);
-    all.extend(rest.map(|other| pieces[other].clone()));
+    all.extend((at..pieces.len()).filter(|other| !again.contains(other)).map(|other| pieces[other].clone()));
     all
 }
 
+/// The event that a JSON text is, or the one in it (Bedrock).
+fn event(json: &str) -> Value {
+    let event: Value = serde_json::from_str(json).unwrap_or_default();
+    let inner = event.get("bytes").and_then(Value::as_str).and_then(|bytes| STANDARD.decode(bytes).ok());
+    inner.and_then(|inner| serde_json::from_slice(&inner).ok()).unwrap_or(event)
+}
+
 /// The names in a JSON text, without its values.
-fn form(json: &str) -> String {
+fn form(event: &Value) -> String {
     fn write(value: &Value, out: &mut String) {
         match value {
             Value::Object(members) => members.iter().for_each(|(name, value)| {
@@ -174,27 +199,25 @@ fn form(json: &str) -> String {
         }
     }
     let mut out = String::new();
-    match serde_json::from_str(json) {
-        Ok(value) => write(&value, &mut out),
-        Err(_) => out.push_str(json),
-    }
+    write(event, &mut out);
     out
+}
+
+/// Length of the longest text of words: what a model says has words, ids and names have not.
+fn longest(value: &Value) -> usize {
+    match value {
+        Value::String(text) if text.contains(' ') => text.len(),
+        Value::Array(items) => items.iter().map(longest).max().unwrap_or(0),
+        Value::Object(members) => members.values().map(longest).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// The answer with its longest text of words, or its lists of numbers, as long as real ones.
 fn lengthened(mut answer: Value) -> Value {
-    fn longest(value: &Value) -> usize {
-        match value {
-            // What a model says has words; ids and names have not.
-            Value::String(text) if text.contains(' ') => text.len(),
-            Value::Array(items) => items.iter().map(longest).max().unwrap_or(0),
-            Value::Object(members) => members.values().map(longest).max().unwrap_or(0),
-            _ => 0,
-        }
-    }
     fn stretch(value: &mut Value, length: usize, done: &mut bool) {
         match value {
-            Value::Array(items) if items.len() > 1 && items.iter().all(Value::is_f64) => {
+            Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_f64) => {
                 let numbers = items.iter().cloned().cycle().take(NUMBERS).collect();
                 *items = numbers;
                 *done = true;
@@ -212,6 +235,31 @@ fn lengthened(mut answer: Value) -> Value {
     let length = longest(&answer);
     stretch(&mut answer, length, &mut false);
     answer
+}
+
+/// Members that hold pictures and audio: fixtures have a few letters there.
+const MEDIA: [&str; 2] = ["b64_json", "audio"];
+
+fn has_media(value: &Value) -> bool {
+    MEDIA.iter().any(|name| value.get(name).is_some_and(Value::is_string))
+}
+
+/// The answer or event with pictures and audio of so many bytes.
+fn with_media(mut value: Value, length: usize) -> Value {
+    fn fill(value: &mut Value, length: usize) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| fill(item, length)),
+            Value::Object(members) => members.iter_mut().for_each(|(name, member)| match member {
+                Value::String(text) if MEDIA.contains(&&**name) => {
+                    *text = "iVBORw0KGgoAAAANSUhEUgAA".repeat(length / 24)
+                }
+                member => fill(member, length),
+            }),
+            _ => {}
+        }
+    }
+    fill(&mut value, length);
+    value
 }
 
 fn events(path: &Path) -> Result<Vec<Event>> {

@@ -367,7 +367,7 @@ fn openai_streams(name: &str, events_in_a_record: usize, coding: Coding) -> Work
 }
 
 fn anthropic_streams(name: &str) -> Workload {
-    let mut script = Script::new(Shape::Chat);
+    let mut script = Script::new(Shape::Anthropic);
     for _ in 0..4 {
         script.ask("/v1/messages", HOST, question(true, 200).replace("gpt-5-mini", "claude-sonnet-5"));
         script.stream(SSE, anthropic_stream(1000), 1, Coding::Plain);
@@ -395,9 +395,11 @@ fn mixed(name: &str) -> Workload {
     let mut script = Script::new(Shape::Chat);
     for turn in 0..8 {
         if turn % 2 == 0 {
+            script.shape = Shape::Chat;
             script.ask(CHAT, HOST, question(true, 32 << 10));
             script.stream(SSE, openai_stream(300), 1, Coding::Plain);
         } else {
+            script.shape = Shape::Anthropic;
             script.ask("/v1/messages", HOST, question(true, 32 << 10).replace("gpt-5-mini", "claude-sonnet-5"));
             script.stream(SSE, anthropic_stream(300), 1, Coding::Plain);
         }

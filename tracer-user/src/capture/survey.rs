@@ -50,8 +50,7 @@ pub struct TlsFile {
 /// Examines files of many processes, each file once.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// And why another library in the file gets no hooks.
-    files: HashMap<FileKey, (TlsVerdict, Option<Reason>)>,
+    files: HashMap<FileKey, Vec<TlsVerdict>>,
 }
 
 impl Survey {
@@ -62,29 +61,28 @@ impl Survey {
         mappings.sort_by_key(|mapping| (mapping.device, mapping.inode));
         mappings.dedup_by(|a, b| a.inode == b.inode && a.device == b.device);
         let exe = fs::metadata(format!("/proc/{pid}/exe")).ok().map(|metadata| FileKey::of(&metadata));
-        let mut verdicts = Vec::new();
-        for mapping in mappings {
-            let Some((key, verdict, beside)) = self.file(&mapping) else { continue };
-            let is_told = match verdict {
+        let verdicts = mappings.into_iter().filter_map(|mapping| {
+            let (key, mut verdicts) = self.file(&mapping)?;
+            verdicts.retain(|verdict| match verdict {
                 Ok(_) => true,
                 Err(reason) if reason.is_tls() => true,
                 // What such a file holds is not known: its name tells, or the program itself cannot be traced.
                 Err(Reason::NotElf | Reason::NotTls) => false,
                 Err(Reason::Malformed) => is_tls_library_path(&mapping.path),
                 Err(_) => is_tls_library_path(&mapping.path) || exe == Some(key),
-            };
-            let told = [is_told.then_some(verdict), beside.map(Err)].into_iter().flatten();
-            verdicts.extend(told.map(|verdict| TlsFile { path: mapping.path.clone(), verdict }));
-        }
-        Ok(verdicts)
+            });
+            Some(verdicts.into_iter().map(move |verdict| TlsFile { path: mapping.path.clone(), verdict }))
+        });
+        Ok(verdicts.flatten().collect())
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Option<(FileKey, TlsVerdict, Option<Reason>)> {
+    /// One for each library that the file holds.
+    fn file(&mut self, mapping: &Mapping) -> Option<(FileKey, Vec<TlsVerdict>)> {
         let file = open(mapping)?;
         let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let key = FileKey::of(&metadata);
-        if let Some((verdict, beside)) = self.files.get(&key) {
-            return Some((key, verdict.clone(), *beside));
+        if let Some(known) = self.files.get(&key) {
+            return Some((key, known.clone()));
         }
         let path = Path::new(&mapping.path);
         let found = if metadata.len() > MAX_FILE {
@@ -94,10 +92,16 @@ impl Survey {
             file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
             locate::locate(&bytes)
         };
-        let beside = found.as_ref().ok().and_then(|hooks| hooks.stripped.as_ref()?.beside);
-        let verdict = found.map(|hooks| (versioned(&hooks.library, Some(mapping.pid), path), Placement::of(&hooks)));
-        self.files.insert(key, (verdict.clone(), beside));
-        Some((key, verdict, beside))
+        let verdicts = match found {
+            Ok(hooks) => {
+                let library = versioned(&hooks.library, Some(mapping.pid), path);
+                let beside = hooks.stripped.as_ref().and_then(|stripped| stripped.beside);
+                [Ok((library, Placement::of(&hooks)))].into_iter().chain(beside.map(Err)).collect()
+            }
+            Err(reason) => vec![Err(reason)],
+        };
+        self.files.insert(key, verdicts.clone());
+        Some((key, verdicts))
     }
 }
 

@@ -12,7 +12,10 @@ pub fn run(arguments: &config::Doctor) -> Result<(), Failure> {
     if let Some(pid) = arguments.pid.filter(|pid| !process::is_alive(*pid)) {
         return Err(Failure::run(anyhow!("no process has PID {pid}: `ps -e` lists those that run")));
     }
-    let report = doctor::examine(arguments.pid);
+    let mut report = doctor::examine(arguments.pid);
+    if let Some(time) = arguments.watch.filter(|_| report.machine.ready) {
+        doctor::watch(&mut report.processes, time).map_err(Failure::cannot)?;
+    }
     let mut out = io::stdout().lock();
     let written = if arguments.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))

@@ -4,12 +4,14 @@ mod machine;
 mod process;
 mod sockets;
 mod table;
+mod watch;
 
 use serde::Serialize;
 
 pub use machine::{Check, Machine};
 pub use process::ProcessVerdict;
 pub use table::print;
+pub use watch::{Seen, watch};
 
 use crate::capture::{self, survey::Survey};
 
@@ -27,8 +29,10 @@ pub fn examine(pid: Option<u32>) -> Report {
     let mut report = Report { machine: Machine::examine(), processes: Vec::new(), unreadable: 0 };
     let mut survey = Survey::default();
     // This very program carries the names that it looks for.
-    let own = std::process::id();
-    let all = || capture::process::running().into_iter().filter(|pid| *pid != own).collect();
+    let program = |pid: &str| Some(std::fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name()?.to_owned());
+    let own = program("self");
+    let is_other = |pid: &u32| own.is_none() || program(&pid.to_string()) != own;
+    let all = || capture::process::running().into_iter().filter(is_other).collect();
     for one in pid.map_or_else(all, |pid| vec![pid]) {
         match process::examine(one, &mut survey, report.machine.version) {
             Some(verdicts) => report.processes.extend(verdicts),

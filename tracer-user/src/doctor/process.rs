@@ -4,7 +4,10 @@ use std::fs;
 
 use serde::Serialize;
 
-use super::sockets::{Connections, Descriptors};
+use super::{
+    sockets::{Connections, Descriptors},
+    watch::Seen,
+};
 use crate::capture::{
     process,
     survey::{Placement, Survey, TlsFile},
@@ -27,6 +30,9 @@ pub struct ProcessVerdict {
     /// Whether llmtap sees what the process says.
     pub traced: bool,
     pub connections: Connections,
+    /// What passed its hooks; only where it was watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
     /// A short stable name: `ok`, `ok_exported` (hooked at the exported functions, which costs the process more),
     /// `ok_found` (hooked at functions that no symbol names), or why not.
     pub reason: &'static str,
@@ -34,6 +40,13 @@ pub struct ProcessVerdict {
     pub explanation: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<&'static str>,
+}
+
+impl ProcessVerdict {
+    /// It looked well, and could not be hooked.
+    pub(super) fn refuse(&mut self, reason: &'static str, explanation: String) {
+        (self.traced, self.reason, self.explanation) = (false, reason, explanation);
+    }
 }
 
 /// What keeps a whole process, or part of its traffic, from being seen.
@@ -127,6 +140,7 @@ fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacl
         recognised: None,
         traced: false,
         connections,
+        seen: None,
         reason: obstacle.code(),
         explanation: obstacle.explanation().into(),
         fix: Some(obstacle.fix()),
@@ -147,6 +161,7 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> Pro
             }),
             traced: true,
             connections,
+            seen: None,
             reason: match placement {
                 Placement::Method => "ok",
                 Placement::Exported => "ok_exported",
@@ -169,6 +184,7 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> Pro
             recognised: None,
             traced: false,
             connections,
+            seen: None,
             reason: reason.code(),
             fix: reason.fix(),
         },

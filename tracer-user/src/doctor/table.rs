@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Report, sockets::Connections};
+use super::{ProcessVerdict, Report, sockets::Connections};
 use crate::export::pretty::text::clean;
 
 /// Most characters of a name or path.
@@ -35,7 +35,7 @@ pub fn print(report: &Report, out: &mut impl Write) -> io::Result<()> {
                     process.library.clone().unwrap_or_else(|| "–".into()),
                     count(process.connections),
                     format!("{} {}", if process.traced { "✓" } else { "✗" }, process.reason),
-                    clean(&process.explanation, MAX_TEXT),
+                    clean(&explanation(process), MAX_TEXT),
                 ]
             })
             .collect();
@@ -80,4 +80,15 @@ fn count(connections: Connections) -> String {
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     if parts.is_empty() { "–".into() } else { parts.join(", ") }
+}
+
+/// With what passed its hooks, where that is known.
+fn explanation(process: &ProcessVerdict) -> String {
+    let Some(seen) = &process.seen else { return process.explanation.clone() };
+    let hosts: Vec<&str> = seen.hosts.iter().map(String::as_str).collect();
+    let hosts = if hosts.is_empty() { String::new() } else { format!(": {}", hosts.join(", ")) };
+    format!(
+        "{}; {} bytes on {} connections, {} to model hosts{hosts}",
+        process.explanation, seen.bytes, seen.connections, seen.to_model_hosts
+    )
 }

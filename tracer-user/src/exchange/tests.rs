@@ -30,19 +30,19 @@ impl Line {
         let mut decoded = Vec::new();
         step(&mut self.decoders, self.at, &mut decoded);
         for event in decoded {
-            self.exchanges.push(event, &mut self.events);
+            self.exchanges.push(event, &mut |event| self.events.push(event));
         }
         self
     }
 
     fn client(self, bytes: &str) -> Self {
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        self.step(|decoders, at, out| decoders.push(at, Direction::Send, bytes, out))
+        self.step(|decoders, at, out| decoders.push(at, Direction::Send, &bytes, out))
     }
 
     fn server(self, bytes: &str) -> Self {
         let bytes = Bytes::copy_from_slice(bytes.as_bytes());
-        self.step(|decoders, at, out| decoders.push(at, Direction::Receive, bytes, out))
+        self.step(|decoders, at, out| decoders.push(at, Direction::Receive, &bytes, out))
     }
 
     fn gap(self, direction: Direction, lost: u64) -> Self {
@@ -51,13 +51,13 @@ impl Line {
 
     fn close(self, by: ClosedBy) -> Vec<String> {
         let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.close(at, by, out));
-        exchanges.close(at, by, &mut events);
+        exchanges.close(at, by, &mut |event| events.push(event));
         told(&events)
     }
 
     fn abandon(self) -> Vec<String> {
         let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.abandon(at, out));
-        exchanges.abandon(at, &mut events);
+        exchanges.abandon(at, &mut |event| events.push(event));
         told(&events)
     }
 

@@ -46,14 +46,14 @@ pub fn flow(data: &[u8]) {
                     capture::Event::Data { at, key, direction, offset, bytes }
                 }
             },
-            &mut out,
+            &mut |event| out.push(event),
         );
         if kind & 7 == 1 && time == 0 {
-            flows.tick(&mut out);
+            flows.tick(&mut |event| out.push(event));
         }
         assert!(flows.connections() <= limits.connections, "the table has a cap");
     }
-    flows.finish(&mut out);
+    flows.finish(&mut |event| out.push(event));
     assert_eq!(flows.connections(), 0, "nothing stays behind");
     check(&out);
 }

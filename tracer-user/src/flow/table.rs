@@ -106,81 +106,81 @@ impl Flows {
         self.connections.len()
     }
 
-    pub fn push(&mut self, event: capture::Event, out: &mut Vec<Event>) {
+    pub fn push(&mut self, event: capture::Event, sink: &mut impl FnMut(Event)) {
         self.pushes += 1;
         match event {
             // Processes concern later stages; they hold no bytes.
             capture::Event::Process { .. } => {}
-            capture::Event::Open { at, key, connection } => self.open(at, key, connection, out),
+            capture::Event::Open { at, key, connection } => self.open(at, key, connection, sink),
             capture::Event::Data { at, key, direction, offset, bytes } => {
                 if self.held_bytes > 0 {
-                    self.release_other(key, direction, out);
+                    self.release_other(key, direction, sink);
                 }
-                self.data(at, key, direction, offset, bytes, out);
+                self.data(at, key, direction, offset, bytes, sink);
             }
             capture::Event::Gap { at, key, direction, offset, lost } => {
-                self.release_other(key, direction, out);
-                self.release(key, direction, out);
-                self.gap(at, key, direction, offset, lost, out);
+                self.release_other(key, direction, sink);
+                self.release(key, direction, sink);
+                self.gap(at, key, direction, offset, lost, sink);
             }
             capture::Event::Close { at, key, by } => {
-                self.release(key, Direction::Send, out);
-                self.release(key, Direction::Receive, out);
+                self.release(key, Direction::Send, sink);
+                self.release(key, Direction::Receive, sink);
                 if let Some(flow) = self.connections.remove(&key) {
-                    out.push(Event::Close { at: at.max(flow.last_at), key, by });
+                    sink(Event::Close { at: at.max(flow.last_at), key, by });
                 }
             }
         }
     }
 
     /// Passes on what is held back: the caller has waited long enough for the bytes before it.
-    pub fn tick(&mut self, out: &mut Vec<Event>) {
+    pub fn tick(&mut self, sink: &mut impl FnMut(Event)) {
         if self.held_bytes == 0 {
             return;
         }
         let holds = |flow: &Flow| !(flow.send.held.is_empty() && flow.receive.held.is_empty());
         let keys: Vec<_> = self.connections.iter().filter(|(_, flow)| holds(flow)).map(|(key, _)| *key).collect();
         for key in keys {
-            self.release(key, Direction::Send, out);
-            self.release(key, Direction::Receive, out);
+            self.release(key, Direction::Send, sink);
+            self.release(key, Direction::Receive, sink);
         }
     }
 
     /// llmtap stops: every connection that is still open is given up, in the order of their keys.
-    pub fn finish(&mut self, out: &mut Vec<Event>) {
+    pub fn finish(&mut self, sink: &mut impl FnMut(Event)) {
         let mut keys: Vec<_> = self.connections.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
-            self.abandon(key, out);
+            self.abandon(key, sink);
         }
     }
 
-    fn abandon(&mut self, key: ConnectionKey, out: &mut Vec<Event>) {
-        self.release(key, Direction::Send, out);
-        self.release(key, Direction::Receive, out);
+    fn abandon(&mut self, key: ConnectionKey, sink: &mut impl FnMut(Event)) {
+        self.release(key, Direction::Send, sink);
+        self.release(key, Direction::Receive, sink);
         if let Some(flow) = self.connections.remove(&key) {
-            out.push(Event::Abandon { at: flow.last_at, key });
+            sink(Event::Abandon { at: flow.last_at, key });
         }
     }
 
-    fn open(&mut self, at: u64, key: ConnectionKey, connection: Arc<Connection>, out: &mut Vec<Event>) {
+    fn open(&mut self, at: u64, key: ConnectionKey, connection: Arc<Connection>, sink: &mut impl FnMut(Event)) {
         // A key that opens again has missed its close.
-        self.abandon(key, out);
+        self.abandon(key, sink);
         if self.connections.len() >= self.limits.connections.max(1) {
-            self.evict(out);
+            self.evict(sink);
         }
         self.connections.insert(key, Flow { last_at: at, last_push: self.pushes, ..Flow::default() });
-        out.push(Event::Open { at, key, connection });
+        sink(Event::Open { at, key, connection });
     }
 
     /// Forgets the longest silent sixteenth of the table: one search for many evictions.
-    fn evict(&mut self, out: &mut Vec<Event>) {
+    fn evict(&mut self, sink: &mut impl FnMut(Event)) {
         let mut by_silence: Vec<_> = self.connections.iter().map(|(key, flow)| (flow.last_push, *key)).collect();
         let count = by_silence.len().div_ceil(16);
         by_silence.sort_unstable();
         for (_, key) in by_silence.into_iter().take(count) {
             self.counters.evicted_connections += 1;
-            self.abandon(key, out);
+            self.abandon(key, sink);
         }
     }
 
@@ -191,7 +191,7 @@ impl Flows {
         direction: Direction,
         offset: u64,
         bytes: Bytes,
-        out: &mut Vec<Event>,
+        sink: &mut impl FnMut(Event),
     ) {
         if bytes.is_empty() {
             return;
@@ -199,16 +199,16 @@ impl Flows {
         let Some(flow) = self.connections.get_mut(&key) else {
             self.counters.unannounced_connections += 1;
             let connection = Connection { id: format!("{:016x}", key.0).into(), ..Connection::default() };
-            self.open(at, key, Arc::new(connection), out);
-            return self.data(at, key, direction, offset, bytes, out);
+            self.open(at, key, Arc::new(connection), sink);
+            return self.data(at, key, direction, offset, bytes, sink);
         };
         flow.last_push = self.pushes;
         let lane = flow.lane(direction);
         let early = matches!(lane.expected, Expected::Offset(expected) if offset > expected);
         if !early {
-            flow.pass(at, key, direction, offset, bytes, &mut self.counters, out);
+            flow.pass(at, key, direction, offset, bytes, &mut self.counters, sink);
             if self.held_bytes > 0 {
-                self.drain(key, direction, out);
+                self.drain(key, direction, sink);
             }
             return;
         }
@@ -222,15 +222,23 @@ impl Flows {
         } else if room {
             self.counters.duplicate_bytes += bytes.len() as u64;
         } else {
-            self.release_before(key, direction, offset, out);
+            self.release_before(key, direction, offset, sink);
             if let Some(flow) = self.connections.get_mut(&key) {
-                flow.pass(at, key, direction, offset, bytes, &mut self.counters, out);
+                flow.pass(at, key, direction, offset, bytes, &mut self.counters, sink);
             }
-            self.release(key, direction, out);
+            self.release(key, direction, sink);
         }
     }
 
-    fn gap(&mut self, at: u64, key: ConnectionKey, direction: Direction, offset: u64, lost: u64, out: &mut Vec<Event>) {
+    fn gap(
+        &mut self,
+        at: u64,
+        key: ConnectionKey,
+        direction: Direction,
+        offset: u64,
+        lost: u64,
+        sink: &mut impl FnMut(Event),
+    ) {
         let Some(flow) = self.connections.get_mut(&key) else {
             return;
         };
@@ -244,7 +252,7 @@ impl Flows {
         if lost == 0 {
             self.counters.unknown_losses += 1;
             lane.expected = Expected::Any;
-            out.push(Event::Gap { at, key, direction, lost: None });
+            sink(Event::Gap { at, key, direction, lost: None });
             return;
         }
         let end = offset.saturating_add(lost);
@@ -252,38 +260,38 @@ impl Flows {
             // Whatever lies between the expected byte and the gap is missing as well.
             self.counters.lost_bytes += end - expected;
             lane.expected = Expected::Offset(end);
-            out.push(Event::Gap { at, key, direction, lost: Some(end - expected) });
+            sink(Event::Gap { at, key, direction, lost: Some(end - expected) });
         }
     }
 
     /// Passes on held records that now follow without a hole.
-    fn drain(&mut self, key: ConnectionKey, direction: Direction, out: &mut Vec<Event>) {
-        self.take_held(key, direction, out, |offset, expected| offset <= expected, true);
+    fn drain(&mut self, key: ConnectionKey, direction: Direction, sink: &mut impl FnMut(Event)) {
+        self.take_held(key, direction, sink, |offset, expected| offset <= expected, true);
     }
 
     /// Gives up waiting for the bytes before the held records.
-    fn release(&mut self, key: ConnectionKey, direction: Direction, out: &mut Vec<Event>) {
-        self.take_held(key, direction, out, |_, _| true, false);
+    fn release(&mut self, key: ConnectionKey, direction: Direction, sink: &mut impl FnMut(Event)) {
+        self.take_held(key, direction, sink, |_, _| true, false);
     }
 
-    fn release_before(&mut self, key: ConnectionKey, direction: Direction, before: u64, out: &mut Vec<Event>) {
-        self.take_held(key, direction, out, |offset, _| offset < before, false);
+    fn release_before(&mut self, key: ConnectionKey, direction: Direction, before: u64, sink: &mut impl FnMut(Event)) {
+        self.take_held(key, direction, sink, |offset, _| offset < before, false);
     }
 
     /// The peers take turns: activity in the other direction means that nothing more will fill the hole.
-    fn release_other(&mut self, key: ConnectionKey, direction: Direction, out: &mut Vec<Event>) {
+    fn release_other(&mut self, key: ConnectionKey, direction: Direction, sink: &mut impl FnMut(Event)) {
         let other = match direction {
             Direction::Send => Direction::Receive,
             Direction::Receive => Direction::Send,
         };
-        self.release(key, other, out);
+        self.release(key, other, sink);
     }
 
     fn take_held(
         &mut self,
         key: ConnectionKey,
         direction: Direction,
-        out: &mut Vec<Event>,
+        sink: &mut impl FnMut(Event),
         take: impl Fn(u64, u64) -> bool,
         in_order: bool,
     ) {
@@ -300,7 +308,7 @@ impl Flows {
             let (offset, Held { at, bytes }) = entry.remove_entry();
             self.held_bytes -= bytes.len();
             self.counters.reordered_records += u64::from(in_order);
-            flow.pass(at, key, direction, offset, bytes, &mut self.counters, out);
+            flow.pass(at, key, direction, offset, bytes, &mut self.counters, sink);
         }
     }
 }
@@ -329,7 +337,7 @@ impl Flow {
         offset: u64,
         mut bytes: Bytes,
         counters: &mut Counters,
-        out: &mut Vec<Event>,
+        sink: &mut impl FnMut(Event),
     ) {
         let at = self.clamp(at);
         let lane = self.lane(direction);
@@ -342,7 +350,7 @@ impl Flow {
             // Nearly always.
         } else if offset > expected {
             counters.lost_bytes += offset - expected;
-            out.push(Event::Gap { at, key, direction, lost: Some(offset - expected) });
+            sink(Event::Gap { at, key, direction, lost: Some(offset - expected) });
         } else if end <= expected {
             counters.duplicate_bytes += bytes.len() as u64;
             return;
@@ -353,6 +361,6 @@ impl Flow {
         }
         lane.expected = Expected::Offset(end);
         counters.bytes += bytes.len() as u64;
-        out.push(Event::Bytes { at, key, direction, bytes });
+        sink(Event::Bytes { at, key, direction, bytes });
     }
 }

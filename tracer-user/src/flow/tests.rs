@@ -51,7 +51,7 @@ fn run(limits: Limits, events: impl IntoIterator<Item = capture::Event>) -> (Vec
     let mut flows = Flows::new(limits);
     let mut out = Vec::new();
     for event in events {
-        flows.push(event, &mut out);
+        flows.push(event, &mut |event| out.push(event));
     }
     (tell(&out), flows)
 }
@@ -110,7 +110,7 @@ fn a_jump_is_a_loss_as_soon_as_nothing_can_fill_it() {
     }
     let (_, mut flows) = run(Limits::default(), [open(0, KEY)].into_iter().chain(jump()));
     let mut out = Vec::new();
-    flows.tick(&mut out);
+    flows.tick(&mut |event| out.push(event));
     assert_eq!(tell(&out), lost[1..]);
     assert_eq!(flows.counters().lost_bytes, 10);
 }
@@ -168,10 +168,10 @@ fn a_full_table_forgets_the_longest_silent() {
     let mut flows = Flows::new(Limits { connections: 3, ..Limits::default() });
     let mut out = Vec::new();
     for key in [7, 8, 9] {
-        flows.push(open(key, ConnectionKey(key)), &mut out);
+        flows.push(open(key, ConnectionKey(key)), &mut |event| out.push(event));
     }
-    flows.push(sent(10, 0, "a"), &mut out);
-    flows.push(open(11, ConnectionKey(11)), &mut out);
+    flows.push(sent(10, 0, "a"), &mut |event| out.push(event));
+    flows.push(open(11, ConnectionKey(11)), &mut |event| out.push(event));
     assert!(out.contains(&Event::Abandon { at: 8, key: ConnectionKey(8) }));
     assert_eq!((flows.connections(), flows.counters().evicted_connections), (3, 1));
 }
@@ -180,7 +180,7 @@ fn a_full_table_forgets_the_longest_silent() {
 fn the_end_gives_up_what_is_open() {
     let (_, mut flows) = run(Limits::default(), [open(0, KEY), sent(1, 0, "a"), sent(2, 11, "b")]);
     let mut out = Vec::new();
-    flows.finish(&mut out);
+    flows.finish(&mut |event| out.push(event));
     assert_eq!(tell(&out), ["2 > lost 10", "2 > b", "2 abandon"]);
     assert_eq!(flows.connections(), 0);
 }

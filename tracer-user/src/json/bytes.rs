@@ -74,6 +74,23 @@ pub fn number_length(bytes: &[u8]) -> Option<usize> {
     (length > 0 && is_delimiter(bytes[length])).then_some(length)
 }
 
+/// Length of the object or array that `bytes` begin with. As elsewhere, what is skipped only has to balance.
+pub fn container_length(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0_usize);
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| STRUCTURE[usize::from(*byte)])?;
+        match bytes[at] {
+            b'"' => at = string_end(bytes, at + 1, false).ok()?,
+            b'{' | b'[' => depth += 1,
+            _ => depth = depth.checked_sub(1)?,
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+}
+
 /// The place of the quote that ends the string; else whether the input ends in the middle of an escape.
 pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, bool> {
     at += usize::from(escaped);
@@ -130,8 +147,8 @@ fn mask(block: &[u8; BLOCK], fits: impl Fn(u8) -> bool) -> u64 {
 #[inline]
 fn vector_mask<const SIZE: usize>(vector: &[u8; SIZE], fits: impl Fn(u8) -> bool) -> u64 {
     let mut mask = 0_u16;
-    for at in 0..SIZE {
-        mask |= u16::from(fits(vector[at])) << at;
+    for (at, byte) in vector.iter().enumerate() {
+        mask |= u16::from(fits(*byte)) << at;
     }
     u64::from(mask)
 }

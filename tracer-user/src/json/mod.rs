@@ -16,7 +16,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use bytes::{number_length, string_end, string_length};
+pub use bytes::{container_length, number_length, string_end, string_length};
 pub use scanner::{Ending, Passed, Passing, Scanner};
 
 /// Longest captured string or number, in bytes as written, unless a shape says otherwise. Names and ids are far shorter.
@@ -31,6 +31,8 @@ pub enum Take {
     Presence,
     /// Hand over its value, strings up to this many bytes as written.
     Value(u32),
+    /// The same of a number whose meaning does not depend on what stands around it, see [`Scanner::passed`].
+    Number,
     /// Hand over a string's decoded text in pieces as it comes, then its [`Scalar::Opaque`].
     Text,
 }
@@ -66,6 +68,11 @@ impl<F: Copy + 'static> Shape<F> {
 
     pub const fn value(field: F) -> Self {
         Self::place(Some(field), Take::Value(VALUE_BYTES))
+    }
+
+    /// A count or measure: what it tells does not depend on what stands around it.
+    pub const fn number(field: F) -> Self {
+        Self::place(Some(field), Take::Number)
     }
 
     pub const fn presence(field: F) -> Self {

@@ -1,7 +1,7 @@
 //! The scanner's state machine.
 
 use super::{
-    Container, Scalar, Shape, Sink, Take,
+    Container, Scalar, Shape, Sink, Take, VALUE_BYTES,
     bytes::{STRUCTURE, bounds, is_delimiter, next, number_length, string_end, string_special},
     text::{self, ESCAPE_BYTES, Escape},
 };
@@ -30,20 +30,24 @@ pub enum Ending {
     Invalid,
 }
 
-/// A scalar that the scanner passed over, by its place in the document.
+/// A value that the scanner passed over, by its place in the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passed {
+pub struct Passed<F> {
     pub start: u32,
     pub end: u32,
-    pub what: Passing,
+    pub what: Passing<F>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passing {
+pub enum Passing<F> {
     /// A string's text, without its quotes. Whether it is empty was told if `told`.
     Text { told: bool },
     /// A number that nobody wants.
     Number,
+    /// A number that was handed over, and that can be again by itself.
+    Told(F),
+    /// An object or an array that nobody wants.
+    Container,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +114,10 @@ pub struct Scanner<F: 'static> {
     held: Vec<u8>,
     escape: ([u8; ESCAPE_BYTES], usize),
     started: bool,
-    passed: Vec<Passed>,
+    passed: Vec<Passed<F>>,
     passed_all: bool,
+    /// Where the container begins that is being skipped; only a whole document remembers.
+    skipped_from: usize,
 }
 
 impl<F: Copy + 'static> Scanner<F> {
@@ -126,6 +132,7 @@ impl<F: Copy + 'static> Scanner<F> {
             started: false,
             passed: Vec::new(),
             passed_all: true,
+            skipped_from: 0,
         }
     }
 
@@ -170,15 +177,16 @@ impl<F: Copy + 'static> Scanner<F> {
         self.finish(sink)
     }
 
-    /// The scalars that the last [`Scanner::document`] passed over at places next to wanted ones, in their order: what
-    /// they are had no influence on what was told, but for a string's being empty. `None` when there were too many.
-    pub fn passed(&self) -> Option<&[Passed]> {
+    /// The values that the last [`Scanner::document`] passed over at places next to wanted ones, in their order: what
+    /// they are had no influence on what was told, but for a string's being empty, and for a [`Passing::Told`]. `None`
+    /// when there were too many.
+    pub fn passed(&self) -> Option<&[Passed<F>]> {
         self.passed_all.then_some(&self.passed)
     }
 
     #[cfg(test)]
     pub(super) fn held_bytes(&self) -> usize {
-        self.held.capacity() + self.passed.capacity() * size_of::<Passed>()
+        self.held.capacity() + self.passed.capacity() * size_of::<Passed<F>>()
     }
 
     pub fn push(&mut self, input: &[u8], sink: &mut impl Sink<F>) {
@@ -240,6 +248,7 @@ impl<F: Copy + 'static> Scanner<F> {
                 self.held.clear();
                 self.state = match (take, field) {
                     (Take::Value(cap), _) => State::Take { escaped: false, cap, cut: false },
+                    (Take::Number, _) => State::Take { escaped: false, cap: VALUE_BYTES, cut: false },
                     (Take::Text, Some(field)) if sink.wants_text(field) => State::Pieces { empty: true },
                     _ => State::Pass { escaped: false, empty: true },
                 };
@@ -259,6 +268,7 @@ impl<F: Copy + 'static> Scanner<F> {
     }
 
     fn open(&mut self, kind: Container, sink: &mut impl Sink<F>, at: usize) -> usize {
+        self.skipped_from = at;
         let Some(shape) = self.shape else {
             self.state = State::Skip { depth: 1 };
             return at + 1;
@@ -373,8 +383,12 @@ impl<F: Copy + 'static> Scanner<F> {
             if wanted && length > ATOM_BYTES {
                 return self.fail(input);
             }
-            if !wanted && number_length(rest) == Some(length) {
-                self.remember(at, at + length, Passing::Number);
+            let number = match self.shape {
+                Some(Shape { take: Take::Number, field: Some(field), .. }) => Some(Passing::Told(*field)),
+                _ => (!wanted).then_some(Passing::Number),
+            };
+            if let Some(what) = number.filter(|_| number_length(rest) == Some(length)) {
+                self.remember(at, at + length, what);
             }
             self.end_atom(wanted, Some(&rest[..length]), sink);
             return if self.state == State::Invalid { input.len() } else { at + length };
@@ -427,7 +441,7 @@ impl<F: Copy + 'static> Scanner<F> {
         }
     }
 
-    fn remember(&mut self, start: usize, end: usize, what: Passing) {
+    fn remember(&mut self, start: usize, end: usize, what: Passing<F>) {
         match (u32::try_from(start), u32::try_from(end)) {
             (Ok(start), Ok(end)) if self.passed.len() < PASSED => self.passed.push(Passed { start, end, what }),
             _ => self.passed_all = false,
@@ -553,8 +567,10 @@ impl<F: Copy + 'static> Scanner<F> {
             }
             at += 1;
             if depth == 0 {
-                if let Some(field) = self.shape.and_then(|shape| shape.field) {
-                    sink.close(field);
+                match self.shape {
+                    Some(Shape { field: Some(field), .. }) => sink.close(*field),
+                    Some(_) => {}
+                    None => self.remember(self.skipped_from, at, Passing::Container),
                 }
                 self.end_value();
                 return at;

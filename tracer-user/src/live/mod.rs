@@ -107,6 +107,7 @@ fn parse(reader: RingReader, channel: Channel, session: &mut Session) -> anyhow:
             return Err(anyhow::Error::new(error).context("cannot write the output"));
         }
     };
+    parser::keep_answering(channel, names);
     let closed = session.close(pipeline, totals.unwrap_or_default());
     held.release()?;
     closed.map_err(|error| match error.downcast_ref::<io::Error>() {

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -100,6 +101,25 @@ pub fn run(
             return Ok(totals);
         }
     }
+}
+
+/// Takes what the other half says while the exporters send what is left: they may still need names.
+pub fn keep_answering(channel: Channel, names: Names) {
+    thread::spawn(move || {
+        loop {
+            match channel.receive() {
+                Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    if poll(&[channel.as_fd()], None).is_err() {
+                        return;
+                    }
+                }
+                // The other half is gone.
+                Err(_) => return,
+            }
+        }
+    });
 }
 
 /// Resolves names through the half that may open the resolver's files.

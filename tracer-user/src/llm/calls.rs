@@ -312,6 +312,9 @@ impl Open {
             };
             self.streamed = true;
         }
+        if self.streamed && self.candidates.len() > 1 {
+            self.narrow();
+        }
         self.terminated |= seen.end;
         if seen.data {
             self.times.first_chunk.get_or_insert(at);
@@ -320,6 +323,19 @@ impl Open {
         if seen.content {
             self.times.first_token.get_or_insert(at);
             self.times.last_token = Some(at);
+        }
+    }
+
+    /// An event that bears one dialect out and contradicts another is none of the other's: that is not read further.
+    fn narrow(&mut self) {
+        let evidence = |candidate: &Candidate| candidate.decoder.response_evidence();
+        if !self.candidates.iter().any(|candidate| evidence(candidate) == Evidence::Contradicts) {
+            return;
+        }
+        for index in 0..self.candidates.len() {
+            if evidence(&self.candidates[index]) == Evidence::Fits && self.is_model_call(index) {
+                return self.candidates.retain(|candidate| evidence(candidate) != Evidence::Contradicts);
+            }
         }
     }
 

@@ -86,15 +86,15 @@ const EMBED_REQUEST: Shape<F> = Shape::container(F::Root).members(SETTINGS).and(
 ]);
 
 const TOKENS: [Shape<A>; 4] = [
-    Shape::value(A::Count(Counter::BilledInput)),
-    Shape::value(A::Count(Counter::BilledOutput)),
-    Shape::value(A::Count(Counter::Input)),
-    Shape::value(A::Count(Counter::Output)),
+    Shape::number(A::Count(Counter::BilledInput)),
+    Shape::number(A::Count(Counter::BilledOutput)),
+    Shape::number(A::Count(Counter::Input)),
+    Shape::number(A::Count(Counter::Output)),
 ];
 const USAGE: Shape<A> = Shape::through().members(&[
     ("billed_units", Shape::through().members(&[("input_tokens", TOKENS[0]), ("output_tokens", TOKENS[1])])),
     ("tokens", Shape::through().members(&[("input_tokens", TOKENS[2]), ("output_tokens", TOKENS[3])])),
-    ("cached_tokens", Shape::value(A::Count(Counter::CacheRead))),
+    ("cached_tokens", Shape::number(A::Count(Counter::CacheRead))),
 ]);
 const TEXT: Shape<A> =
     Shape::through().members(&[("text", Shape::presence(A::Content)), ("thinking", Shape::presence(A::Content))]);

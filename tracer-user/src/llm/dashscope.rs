@@ -68,6 +68,6 @@ const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS);
 static ANSWER: Form = Form::new(&RESPONSE);
 /// It states the tokens of the input as the total only, which is the same here.
 const EMBEDDINGS_RESPONSE: Shape<A> = Shape::container(A::Root)
-    .members(&[("usage", Shape::through().members(&[("total_tokens", Shape::value(A::Count(Counter::Input)))]))])
+    .members(&[("usage", Shape::through().members(&[("total_tokens", Shape::number(A::Count(Counter::Input)))]))])
     .and(MEMBERS);
 static EMBEDDINGS_ANSWER: Form = Form::new(&EMBEDDINGS_RESPONSE);

@@ -207,7 +207,7 @@ pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
     request_scanner: Scanner<Q::Field>,
     response: P,
     response_scanner: Scanner<P::Field>,
-    repeat: Repeat,
+    repeat: Repeat<P::Field>,
     has_events: bool,
 }
 
@@ -250,6 +250,10 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
     fn event(&mut self, name: &[u8], data: &[u8]) -> Seen {
         // Most events of a stream differ from the one before in a piece of text only.
         if let Some(seen) = self.repeat.matches(name, data) {
+            for (field, start, end) in self.repeat.told() {
+                let number = std::str::from_utf8(&data[*start..*end]).unwrap_or_default();
+                self.response.scalar(*field, Scalar::Number(number));
+            }
             return seen;
         }
         if data.trim_ascii() == b"[DONE]" {

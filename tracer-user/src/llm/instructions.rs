@@ -79,16 +79,12 @@ impl Instructions {
 
     /// First 16 hex digits; `None` without instructions.
     pub fn hash(self) -> Option<String> {
-        use std::fmt::Write;
         let state = self.before.unwrap_or(self.state);
         if state.parts == 0 {
             return None;
         }
-        let mut hash = String::with_capacity(16);
-        for byte in state.hasher.finalize().iter().take(8) {
-            let _ = write!(hash, "{byte:02x}");
-        }
-        Some(hash)
+        let digest: [u8; 32] = state.hasher.finalize().into();
+        digest.first_chunk().map(|start| format!("{:016x}", u64::from_be_bytes(*start)))
     }
 }
 

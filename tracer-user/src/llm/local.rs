@@ -72,14 +72,14 @@ const TGI_REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("stream", Shape::value(F::Stream)),
     ("parameters", Shape::through().members(SAMPLING).and(&[("grammar", FORMAT)])),
 ]);
-const TGI_TOKEN: Shape<A> =
-    Shape::container(A::Proof).members(&[("text", Shape::presence(A::Content)), ("logprob", Shape::value(A::Logprob))]);
+const TGI_TOKEN: Shape<A> = Shape::container(A::Proof)
+    .members(&[("text", Shape::presence(A::Content)), ("logprob", Shape::number(A::Logprob))]);
 const TGI_DETAILS: Shape<A> = Shape::through().members(&[
     ("finish_reason", Shape::value(A::FinishReason)),
-    ("generated_tokens", Shape::value(A::Count(Counter::Output))),
-    ("input_length", Shape::value(A::Count(Counter::Input))),
-    ("prompt_tokens", Shape::value(A::Count(Counter::Input))),
-    ("tokens", Shape::through().items(&Shape::through().members(&[("logprob", Shape::value(A::Logprob))]))),
+    ("generated_tokens", Shape::number(A::Count(Counter::Output))),
+    ("input_length", Shape::number(A::Count(Counter::Input))),
+    ("prompt_tokens", Shape::number(A::Count(Counter::Input))),
+    ("tokens", Shape::through().items(&Shape::through().members(&[("logprob", Shape::number(A::Logprob))]))),
 ]);
 const TGI_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     ("generated_text", Shape::presence(A::Proof)),
@@ -104,9 +104,9 @@ const SGLANG_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
         Shape::container(A::Proof).members(&[
             ("id", Shape::value(A::Id)),
             ("finish_reason", Shape::value(A::FinishReason).members(&[("type", Shape::value(A::FinishReason))])),
-            ("prompt_tokens", Shape::value(A::Count(Counter::Input))),
-            ("completion_tokens", Shape::value(A::Count(Counter::Output))),
-            ("cached_tokens", Shape::value(A::Count(Counter::CacheRead))),
+            ("prompt_tokens", Shape::number(A::Count(Counter::Input))),
+            ("completion_tokens", Shape::number(A::Count(Counter::Output))),
+            ("cached_tokens", Shape::number(A::Count(Counter::CacheRead))),
         ]),
     ),
     ("error", ERROR),
@@ -127,12 +127,12 @@ const LLAMA_RESPONSE: Shape<A> = Shape::container(A::Root).members(&[
     // The last event states it as true, and with it the counts.
     ("stop", Shape::value(A::Done)),
     ("stop_type", Shape::value(A::FinishReason)),
-    ("tokens_evaluated", Shape::value(A::Count(Counter::Input))),
-    ("tokens_predicted", Shape::value(A::Count(Counter::Output))),
-    ("timings", Shape::through().members(&[("cache_n", Shape::value(A::Count(Counter::CacheRead)))])),
+    ("tokens_evaluated", Shape::number(A::Count(Counter::Input))),
+    ("tokens_predicted", Shape::number(A::Count(Counter::Output))),
+    ("timings", Shape::through().members(&[("cache_n", Shape::number(A::Count(Counter::CacheRead)))])),
     (
         "completion_probabilities",
-        Shape::through().items(&Shape::through().members(&[("logprob", Shape::value(A::Logprob))])),
+        Shape::through().items(&Shape::through().members(&[("logprob", Shape::number(A::Logprob))])),
     ),
     ("error", ERROR),
 ]);
@@ -153,9 +153,9 @@ const LM_STUDIO_MEMBERS: &[(&str, Shape<A>)] = &[
     (
         "stats",
         Shape::container(A::Proof).members(&[
-            ("input_tokens", Shape::value(A::Count(Counter::Input))),
-            ("total_output_tokens", Shape::value(A::Count(Counter::Output))),
-            ("reasoning_output_tokens", Shape::value(A::Count(Counter::Reasoning))),
+            ("input_tokens", Shape::number(A::Count(Counter::Input))),
+            ("total_output_tokens", Shape::number(A::Count(Counter::Output))),
+            ("reasoning_output_tokens", Shape::number(A::Count(Counter::Reasoning))),
         ]),
     ),
 ];

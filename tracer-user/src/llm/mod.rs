@@ -41,6 +41,7 @@ pub use call::LlmCall;
 pub use calls::{Active, Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;
+pub use openai_compatible::is_model_host;
 pub use recognise::Options;
 
 use crate::{json, proto::RequestHead};

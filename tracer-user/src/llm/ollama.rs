@@ -95,8 +95,8 @@ const TOOL_CALL: Shape<A> = Shape::container(A::WholeCall).members(&[
 ]);
 const COMMON: &[(&str, Shape<A>)] = &[
     ("model", Shape::value(A::Model)),
-    ("prompt_eval_count", Shape::value(A::Count(Counter::Input))),
-    ("eval_count", Shape::value(A::Count(Counter::Output))),
+    ("prompt_eval_count", Shape::number(A::Count(Counter::Input))),
+    ("eval_count", Shape::number(A::Count(Counter::Output))),
     ("error", ERROR),
 ];
 const RESPONSE: Shape<A> = Shape::container(A::Root).members(COMMON).and(&[

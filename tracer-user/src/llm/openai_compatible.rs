@@ -181,6 +181,11 @@ pub fn gateway_provider(name: &str) -> Option<&'static str> {
     known.or_else(|| SERVICES.iter().map(|service| service.provider).find(|provider| *provider == name))
 }
 
+/// Whether a known service answers at this host, in lower case and without port.
+pub fn is_model_host(host: &str) -> bool {
+    SERVICES.iter().any(|service| service.hosts.iter().any(|pattern| host_fits(pattern, host)))
+}
+
 /// `host` is in lower case, without port.
 pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
     SERVICES.iter().find(|service| {
@@ -190,7 +195,8 @@ pub fn service_at(host: &str, path: &str) -> Option<&'static Service> {
 
 fn host_fits(pattern: &str, host: &str) -> bool {
     // The table is gone through for every request, and nearly every row ends in another way.
-    if pattern.as_bytes().last() != host.as_bytes().last() {
+    let mut ends = pattern.bytes().rev().zip(host.bytes().rev());
+    if ends.find(|(pattern, host)| *pattern == b'*' || pattern != host).is_some_and(|(pattern, _)| pattern != b'*') {
         return false;
     }
     match pattern.split_once('*') {

@@ -196,11 +196,11 @@ pub fn vertex_model(path: &str) -> Option<VertexModel> {
 
 /// `model` and `method` of Google's `model:method`. Clients encode the colon or do not.
 pub fn split_method(segment: &str) -> Option<(&str, &str)> {
-    // Asked of every request, and hardly any has one.
-    if !segment.bytes().any(|byte| matches!(byte, b':' | b'%')) {
-        return None;
-    }
-    ["%3A", "%3a", ":"].into_iter().find_map(|colon| segment.rsplit_once(colon)).filter(|(model, _)| !model.is_empty())
+    // Asked of every request, and hardly any has one: encoded ones are searched only where something is encoded.
+    let encoded = || ["%3A", "%3a"].into_iter().find_map(|colon| segment.rsplit_once(colon));
+    let plain = || segment.rsplit_once(':');
+    let split = if segment.as_bytes().contains(&b'%') { encoded().or_else(plain) } else { plain() };
+    split.filter(|(model, _)| !model.is_empty())
 }
 
 /// `{name}` of Databricks' `/serving-endpoints/{name}/invocations`.

@@ -7,70 +7,92 @@
 
 use super::{
     decode::Seen,
-    json::{Passed, Passing, number_length, string_length},
+    json::{Passed, Passing, container_length, number_length, string_length},
 };
 
 /// Longest event that is remembered.
 const EVENT_BYTES: usize = 4 << 10;
 /// Events of this many forms are remembered: two choices, or two tool calls, may take turns.
 const FORMS: usize = 2;
+/// Longest number that is handed over again.
+const NUMBER_BYTES: usize = 64;
 
-#[derive(Default)]
-pub struct Repeat {
-    forms: [Form; FORMS],
+pub struct Repeat<F> {
+    forms: [Form<F>; FORMS],
     /// The form of the last event: that of the next one, most likely.
     latest: usize,
+    /// Numbers of the event that matched last, to be handed over again: their fields, and where they stand.
+    told: Vec<(F, usize, usize)>,
 }
 
-#[derive(Default)]
-struct Form {
+impl<F> Default for Repeat<F> {
+    fn default() -> Self {
+        Self { forms: Default::default(), latest: 0, told: Vec::new() }
+    }
+}
+
+struct Form<F> {
     name: Vec<u8>,
     /// Bytes of the remembered event without what may differ: that is not kept.
     fixed: Vec<u8>,
-    free: Vec<Free>,
+    free: Vec<Free<F>>,
     seen: Option<Seen>,
+}
+
+impl<F> Default for Form<F> {
+    fn default() -> Self {
+        Self { name: Vec::new(), fixed: Vec::new(), free: Vec::new(), seen: None }
+    }
 }
 
 /// A piece of an event that may differ.
 #[derive(Clone, Copy)]
-struct Free {
+struct Free<F> {
     /// It stands after this many bytes of `fixed`.
     after: u32,
-    kind: Kind,
+    kind: Kind<F>,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+enum Kind<F> {
     Text,
     /// A text that has to be empty, or has to be not, as it was.
     ToldText {
         empty: bool,
     },
     Number,
+    /// A number that is told.
+    Told(F),
+    Container,
 }
 
-impl Repeat {
-    /// Remembers an event by the scalars in it that may differ.
-    pub fn learn(&mut self, name: &[u8], event: &[u8], passed: Option<&[Passed]>, seen: Seen) {
+impl<F: Copy> Repeat<F> {
+    /// Remembers an event by the values in it that may differ.
+    pub fn learn(&mut self, name: &[u8], event: &[u8], passed: Option<&[Passed<F>]>, seen: Seen) {
         let Some(passed) = passed.filter(|_| event.len() <= EVENT_BYTES) else { return };
         self.latest = (self.latest + 1) % FORMS;
         self.forms[self.latest].learn(name, event, passed, seen);
     }
 
-    /// What the event is, if it equals a remembered one.
+    /// What the event is, if it equals a remembered one. The numbers that it tells are [`Repeat::told`].
     pub fn matches(&mut self, name: &[u8], event: &[u8]) -> Option<Seen> {
         for at in (self.latest..self.latest + FORMS).map(|at| at % FORMS) {
-            if let Some(seen) = self.forms[at].matches(name, event) {
+            if let Some(seen) = self.forms[at].matches(name, event, &mut self.told) {
                 self.latest = at;
                 return Some(seen);
             }
         }
         None
     }
+
+    /// Numbers of the event that matched last, by their fields and their places in it.
+    pub fn told(&self) -> &[(F, usize, usize)] {
+        &self.told
+    }
 }
 
-impl Form {
-    fn learn(&mut self, name: &[u8], event: &[u8], passed: &[Passed], seen: Seen) {
+impl<F: Copy> Form<F> {
+    fn learn(&mut self, name: &[u8], event: &[u8], passed: &[Passed<F>], seen: Seen) {
         self.seen = None;
         self.fixed.clear();
         self.free.clear();
@@ -82,6 +104,8 @@ impl Form {
                 Passing::Text { told: true } => Kind::ToldText { empty: passed.start == passed.end },
                 Passing::Text { told: false } => Kind::Text,
                 Passing::Number => Kind::Number,
+                Passing::Told(field) => Kind::Told(field),
+                Passing::Container => Kind::Container,
             };
             self.free.push(Free { after: self.fixed.len() as u32, kind });
             at = passed.end as usize;
@@ -92,7 +116,8 @@ impl Form {
         self.seen = Some(seen);
     }
 
-    fn matches(&self, name: &[u8], event: &[u8]) -> Option<Seen> {
+    fn matches(&self, name: &[u8], event: &[u8], told: &mut Vec<(F, usize, usize)>) -> Option<Seen> {
+        told.clear();
         let seen = self.seen?;
         // Names are mostly empty: nothing is called to compare them then.
         if name.len() != self.name.len() || (!name.is_empty() && name != self.name) {
@@ -104,8 +129,16 @@ impl Form {
             done = free.after as usize;
             let length = match free.kind {
                 Kind::Number => number_length(rest)?,
+                Kind::Told(field) => {
+                    let plain = matches!(rest, [b'-' | b'0'..=b'9', ..]);
+                    let length = number_length(rest).filter(|length| plain && *length <= NUMBER_BYTES)?;
+                    let start = event.len() - rest.len();
+                    told.push((field, start, start + length));
+                    length
+                }
                 Kind::Text => string_length(rest)?,
                 Kind::ToldText { empty } => string_length(rest).filter(|length| (*length == 0) == empty)?,
+                Kind::Container => container_length(rest).filter(|_| matches!(rest, [b'{' | b'[', ..]))?,
             };
             rest = &rest[length..];
         }
@@ -124,7 +157,7 @@ mod tests {
     const NEWS: Seen = Seen { data: true, content: true, end: false, news: false };
 
     /// Learns `event` with the texts between `<` and `>` (the marks are not part of it).
-    fn learned(name: &str, event: &str) -> Repeat {
+    fn learned(name: &str, event: &str) -> Repeat<()> {
         let (mut bytes, mut texts, mut start) = (Vec::new(), Vec::new(), 0);
         for byte in event.bytes() {
             match byte {
@@ -164,6 +197,32 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_told_again_and_containers_may_differ() {
+        let event = br#"{"tokens":[6],"n":1,"text":"a"}"#;
+        let passed = [
+            Passed { start: 10, end: 13, what: Passing::Container },
+            Passed { start: 18, end: 19, what: Passing::Told('n') },
+            Passed { start: 28, end: 29, what: Passing::Text { told: true } },
+        ];
+        let mut repeat = Repeat::default();
+        repeat.learn(b"", event, Some(&passed), NEWS);
+        let mut told = |event: &str| {
+            let seen = repeat.matches(b"", event.as_bytes());
+            seen.map(|_| {
+                repeat.told().iter().map(|(field, start, end)| (*field, event[*start..*end].to_owned())).collect()
+            })
+        };
+        let number = |number: &str| Some(vec![('n', number.to_owned())]);
+        assert_eq!(told(r#"{"tokens":[7,[8,"]"]],"n":23,"text":"b"}"#), number("23"));
+        assert_eq!(told(r#"{"tokens":{},"n":-4.5,"text":"b"}"#), number("-4.5"));
+        for other in
+            [r#"6,"n":1"#, r#"[6,"n":1"#, r#"[6]],"n":1"#, r#"[6],"n":"1""#, r#"[6],"n":null"#, r#"[6],"n":.5"#]
+        {
+            assert_eq!(told(&format!(r#"{{"tokens":{other},"text":"b"}}"#)), None::<Vec<(char, String)>>, "{other}");
+        }
+    }
+
+    #[test]
     fn text_is_not_kept() {
         let repeat = learned("", r#"{"t":"<secret>"}"#);
         assert_eq!(repeat.forms[repeat.latest].fixed, br#"{"t":""}"#);
@@ -184,8 +243,8 @@ mod tests {
             _ => format!(r#"{{"index":0,"delta":{{"tool_calls":[{{"index":{index},"function":{{"arguments":{text}}}}}]}}}}"#),
         });
         let usage = prop_oneof![
-            9 => Just("null".to_owned()),
-            1 => (0..9_u8).prop_map(|tokens| format!(r#"{{"prompt_tokens":{tokens},"completion_tokens":{tokens}}}"#)),
+            3 => Just("null".to_owned()),
+            2 => (0..9_u8).prop_map(|tokens| format!(r#"{{"prompt_tokens":{tokens},"completion_tokens":{tokens}}}"#)),
         ];
         (delta, usage, text().prop_map(quoted), prop_oneof![9 => Just(""), 1 => Just("c2")]).prop_map(
             |(delta, usage, padding, id)| {

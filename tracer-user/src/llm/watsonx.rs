@@ -59,9 +59,9 @@ const RESULT: Shape<A> = Shape::container(A::Choice).members(&[
     ("generated_text", Shape::presence(A::OwnContent)),
     ("stop_reason", Shape::value(A::FinishReason)),
     // The output is counted up event by event; the input stands in the first one only, and is 0 in others.
-    ("generated_token_count", Shape::value(A::Count(Counter::Output))),
-    ("input_token_count", Shape::value(A::Count(Counter::InputPart))),
-    ("generated_tokens", Shape::through().items(&Shape::through().members(&[("logprob", Shape::value(A::Logprob))]))),
+    ("generated_token_count", Shape::number(A::Count(Counter::Output))),
+    ("input_token_count", Shape::number(A::Count(Counter::InputPart))),
+    ("generated_tokens", Shape::through().items(&Shape::through().members(&[("logprob", Shape::number(A::Logprob))]))),
 ]);
 const GENERATION_RESPONSE: Shape<A> = Shape::container(A::Root)
     .members(&[("model_id", Shape::value(A::Model)), ("results", Shape::through().items(&RESULT))])
@@ -72,7 +72,7 @@ const EMBEDDINGS_RESPONSE: Shape<A> = Shape::container(A::Root)
     .members(&[
         ("model_id", Shape::value(A::Model)),
         ("results", Shape::through().items(&EMBEDDING)),
-        ("input_token_count", Shape::value(A::Count(Counter::Input))),
+        ("input_token_count", Shape::number(A::Count(Counter::Input))),
     ])
     .and(TOP_ERRORS);
 static EMBEDDINGS_ANSWER: Form = Form::new(&EMBEDDINGS_RESPONSE);

@@ -74,19 +74,19 @@ impl Connection {
         self.http2.as_ref().map_or_else(Counters::default, |http2| http2.counters())
     }
 
-    pub fn push(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
+    pub fn push(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
         match self.protocol() {
             Protocol::Http2 => self.push_http2(at, direction, bytes, out),
             Protocol::Undecided => {
-                self.learn_role(direction, &bytes);
-                self.push_http1(at, direction, &bytes, out);
+                self.learn_role(direction, bytes);
+                self.push_http1(at, direction, bytes, out);
                 match self.http1.protocol() {
                     Protocol::Undecided => self.push_http2(at, direction, bytes, out),
                     _ => self.http2 = None,
                 }
             }
             Protocol::Http1 | Protocol::WebSocket | Protocol::Realtime | Protocol::Other => {
-                self.push_http1(at, direction, &bytes, out);
+                self.push_http1(at, direction, bytes, out);
             }
         }
     }
@@ -99,7 +99,7 @@ impl Connection {
         }
     }
 
-    fn push_http2(&mut self, at: u64, direction: Direction, bytes: Bytes, out: &mut Vec<Event>) {
+    fn push_http2(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
         let begin = || Box::new(Http2::new(self.wants, self.requests, &self.limits));
         self.http2.get_or_insert_with(begin).push(at, direction, bytes, &self.limits, out);
     }

@@ -53,6 +53,14 @@ impl Sse {
             start = usize::from(bytes[0] == b'\n');
         }
         while let Some(first) = bytes.get(start) {
+            if self.is_between()
+                && let Some(event) = WholeEvent::at_start(&input, start)
+                && event.data.len() <= limits.sse_event_bytes
+            {
+                start = event.end;
+                sink(Item::Piece(Piece::Sse { event: event.name.keep(), data: event.data.keep() }));
+                continue;
+            }
             // Every event has a blank line, where no search is needed.
             let end = match first {
                 b'\n' => start,
@@ -109,6 +117,16 @@ impl Sse {
         } else {
             self.report_dropped(sink);
         }
+    }
+
+    /// An event may begin here; the first one does so by way of its line.
+    fn is_between(&self) -> bool {
+        self.begun
+            && self.partial.is_empty()
+            && self.event.is_empty()
+            && self.data.is_none()
+            && self.joined.is_empty()
+            && self.recovery == Recovery::Reading
     }
 
     /// Keeps the part of a line that this input holds.
@@ -219,6 +237,35 @@ impl Sse {
         if self.dropped > 0 {
             sink(Item::Dropped(std::mem::take(&mut self.dropped)));
         }
+    }
+}
+
+/// An event that lies in the input as nearly all do: a name or none, one line of data, a blank line. Whatever looks
+/// different is read line by line.
+struct WholeEvent<'a> {
+    name: View<'a>,
+    data: View<'a>,
+    /// Where in the input the next event begins.
+    end: usize,
+}
+
+impl<'a> WholeEvent<'a> {
+    fn at_start(input: &View<'a>, start: usize) -> Option<Self> {
+        let bytes = input.bytes();
+        let mut at = start;
+        let mut field = |mark: &[u8]| {
+            let value = at + mark.len();
+            let rest = bytes[at..].strip_prefix(mark)?;
+            let length = memchr::memchr2(b'\n', b'\r', rest)?;
+            at = value + length + 1;
+            (rest[length] == b'\n').then(|| input.part(value..value + length))
+        };
+        let name = match bytes.get(start)? {
+            b'e' => field(b"event: ")?,
+            _ => input.part(start..start),
+        };
+        let data = field(b"data: ")?;
+        (bytes.get(at) == Some(&b'\n')).then_some(Self { name, data, end: at + 1 })
     }
 }
 

@@ -36,7 +36,12 @@ pub fn run(places: &Places) -> Result<Vec<Goal>> {
         );
         let against = number(line, "against_owned");
         let what = format!("replay, {name}: speed over serde_json");
-        goals.push(Goal::at_least(what, against, 2.0, ">= 2"));
+        // A stream is framed event by event; a whole answer carries what each call costs.
+        let streams = name.contains("stream") || name.ends_with(", array");
+        goals.push(match streams {
+            true => Goal::at_least(what, against, 2.0, ">= 2"),
+            false => Goal::at_least(what, against, 1.0, ">= 1"),
+        });
     }
     Ok(goals)
 }

@@ -170,8 +170,8 @@ impl Answer {
         let (usage, counts) = (&mut self.usage, &mut self.counts);
         let place = match counter {
             Counter::InputPart => {
+                self.seen.news |= usage.input.is_none();
                 usage.input = Some(usage.input.unwrap_or(0).saturating_add(count));
-                self.seen.news = true;
                 return;
             }
             Counter::Input => &mut usage.input,
@@ -192,8 +192,9 @@ impl Answer {
             Counter::CacheWrite => &mut usage.cache_write,
             Counter::SearchUnits => &mut usage.search_units,
         };
+        // A later one is told by itself, see `Shape::number`.
+        self.seen.news |= place.is_none();
         *place = Some(count);
-        self.seen.news = true;
     }
 
     fn end_detail(&mut self, side: Side) {
@@ -212,8 +213,9 @@ impl Answer {
             (Side::Output, Some("image")) => &mut usage.output_image,
             _ => return,
         };
-        *place = count.or(*place);
-        self.seen.news = true;
+        let count = count.or(*place);
+        self.seen.news |= *place != count;
+        *place = count;
     }
 
     fn end_call(&mut self) {
@@ -421,14 +423,14 @@ impl Sink<Field> for Answer {
             }
             F::Cost | F::CostTicks => {
                 if let Some(cost) = value.float().filter(|cost| *cost >= 0.0) {
-                    self.cost = Some(if field == F::Cost { cost } else { cost / 1e10 });
-                    self.seen.news = true;
+                    let cost = Some(if field == F::Cost { cost } else { cost / 1e10 });
+                    self.seen.news |= self.cost != cost;
+                    self.cost = cost;
                 }
             }
             F::Logprob => {
                 if let Some(logprob) = value.float() {
                     self.logprobs = (self.logprobs.0 + logprob, self.logprobs.1 + 1);
-                    self.seen.news = true;
                 }
             }
             F::Failure(part) => {

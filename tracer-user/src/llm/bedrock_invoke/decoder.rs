@@ -1,6 +1,8 @@
 //! Reads one exchange of InvokeModel: unpacks what Bedrock puts around the model's own bodies and leaves these to the
 //! readers of the vendors' APIs.
 
+use std::sync::LazyLock;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use memchr::memmem;
 
@@ -31,6 +33,7 @@ use crate::{
 const MODEL_BYTES: usize = 2048;
 /// What Bedrock adds to the last chunk of a stream.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
+static METRICS_NAME: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(METRICS));
 
 pub struct InvokeDecoder {
     model: String,
@@ -131,7 +134,7 @@ impl Decoder for InvokeDecoder {
         for (_, reader) in &mut self.readers {
             seen |= reader.event(b"", &self.event);
         }
-        if memmem::find(&self.event, METRICS.as_bytes()).is_some() {
+        if METRICS_NAME.find(&self.event).is_some() {
             self.counted.seen = false;
             self.metrics.document(&self.event, &mut self.counted);
             seen.end |= self.counted.seen;

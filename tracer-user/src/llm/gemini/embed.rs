@@ -42,7 +42,7 @@ const REQUEST: Shape<F> = Shape::container(F::Root).members(&[
     ("embedContentConfig", ENTRY),
 ]);
 
-const STATISTICS: Shape<A> = Shape::through().members(&[("token_count", Shape::value(A::Count(Counter::InputPart)))]);
+const STATISTICS: Shape<A> = Shape::through().members(&[("token_count", Shape::number(A::Count(Counter::InputPart)))]);
 const PREDICTION: Shape<A> =
     Shape::through().members(&[("embeddings", Shape::through().members(&[("statistics", STATISTICS)]))]);
 const RESPONSE: Shape<A> = Shape::container(A::Root).members(&[

@@ -91,7 +91,7 @@ const ANSWER_PART: Shape<A> = Shape::through().members(&[
     ("executableCode", Shape::through().members(&[("code", Shape::presence(A::Content))])),
     ("codeExecutionResult", Shape::through().members(&[("output", Shape::presence(A::Content))])),
 ]);
-const LOGPROB: Shape<A> = Shape::through().members(&[("logProbability", Shape::value(A::Logprob))]);
+const LOGPROB: Shape<A> = Shape::through().members(&[("logProbability", Shape::number(A::Logprob))]);
 const CANDIDATE: Shape<A> = Shape::container(A::Choice).members(&[
     ("index", Shape::value(A::ChoiceIndex)),
     ("finishReason", Shape::value(A::FinishReason)),
@@ -103,13 +103,13 @@ const MODALITY: &[(&str, Shape<A>)] =
 const ERROR: Shape<A> = Shape::value(A::Failure(Part::Error))
     .members(&[("code", Shape::value(A::Failure(Part::Code))), ("status", Shape::value(A::Failure(Part::Status)))]);
 pub const USAGE: Shape<A> = Shape::container(A::Usage).members(&[
-    ("promptTokenCount", Shape::value(A::Count(Counter::Input))),
-    ("toolUsePromptTokenCount", Shape::value(A::Count(Counter::ToolInput))),
-    ("cachedContentTokenCount", Shape::value(A::Count(Counter::CacheRead))),
-    ("candidatesTokenCount", Shape::value(A::Count(Counter::Output))),
+    ("promptTokenCount", Shape::number(A::Count(Counter::Input))),
+    ("toolUsePromptTokenCount", Shape::number(A::Count(Counter::ToolInput))),
+    ("cachedContentTokenCount", Shape::number(A::Count(Counter::CacheRead))),
+    ("candidatesTokenCount", Shape::number(A::Count(Counter::Output))),
     // Embeddings and the Live API name it so.
-    ("responseTokenCount", Shape::value(A::Count(Counter::Output))),
-    ("thoughtsTokenCount", Shape::value(A::Count(Counter::Reasoning))),
+    ("responseTokenCount", Shape::number(A::Count(Counter::Output))),
+    ("thoughtsTokenCount", Shape::number(A::Count(Counter::Reasoning))),
     ("promptTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Input)).members(MODALITY))),
     ("cacheTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Cached)).members(MODALITY))),
     ("candidatesTokensDetails", Shape::through().items(&Shape::container(A::Detail(Side::Output)).members(MODALITY))),

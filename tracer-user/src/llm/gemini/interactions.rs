@@ -74,13 +74,13 @@ const GROWING: Shape<A> = Shape::container(A::RepeatedCall).members(&[
 const BY_MODALITY: &[(&str, Shape<A>)] =
     &[("modality", Shape::value(A::DetailModality)), ("tokens", Shape::value(A::DetailCount))];
 const USAGE: Shape<A> = Shape::container(A::Usage).members(&[
-    ("total_tokens", Shape::value(A::Count(Counter::Total))),
-    ("total_input_tokens", Shape::value(A::Count(Counter::Input))),
-    ("total_cached_tokens", Shape::value(A::Count(Counter::CacheRead))),
-    ("total_output_tokens", Shape::value(A::Count(Counter::Output))),
-    ("total_tool_use_tokens", Shape::value(A::Count(Counter::ToolInput))),
-    ("total_thought_tokens", Shape::value(A::Count(Counter::Reasoning))),
-    ("total_reasoning_tokens", Shape::value(A::Count(Counter::Reasoning))),
+    ("total_tokens", Shape::number(A::Count(Counter::Total))),
+    ("total_input_tokens", Shape::number(A::Count(Counter::Input))),
+    ("total_cached_tokens", Shape::number(A::Count(Counter::CacheRead))),
+    ("total_output_tokens", Shape::number(A::Count(Counter::Output))),
+    ("total_tool_use_tokens", Shape::number(A::Count(Counter::ToolInput))),
+    ("total_thought_tokens", Shape::number(A::Count(Counter::Reasoning))),
+    ("total_reasoning_tokens", Shape::number(A::Count(Counter::Reasoning))),
     (
         "input_tokens_by_modality",
         Shape::through().items(&Shape::container(A::Detail(Side::Input)).members(BY_MODALITY)),

@@ -8,32 +8,32 @@ use crate::llm::{
 };
 
 const PROMPT_DETAILS: Shape<F> = Shape::through().members(&[
-    ("cached_tokens", Shape::value(F::Count(Counter::CacheRead))),
-    ("cache_write_tokens", Shape::value(F::Count(Counter::CacheWrite))),
+    ("cached_tokens", Shape::number(F::Count(Counter::CacheRead))),
+    ("cache_write_tokens", Shape::number(F::Count(Counter::CacheWrite))),
     // DashScope's and Qwen's name.
-    ("cache_creation_input_tokens", Shape::value(F::Count(Counter::CacheWrite))),
-    ("text_tokens", Shape::value(F::Count(Counter::InputText))),
-    ("audio_tokens", Shape::value(F::Count(Counter::InputAudio))),
-    ("image_tokens", Shape::value(F::Count(Counter::InputImage))),
+    ("cache_creation_input_tokens", Shape::number(F::Count(Counter::CacheWrite))),
+    ("text_tokens", Shape::number(F::Count(Counter::InputText))),
+    ("audio_tokens", Shape::number(F::Count(Counter::InputAudio))),
+    ("image_tokens", Shape::number(F::Count(Counter::InputImage))),
 ]);
 const COMPLETION_DETAILS: Shape<F> = Shape::through().members(&[
-    ("reasoning_tokens", Shape::value(F::Count(Counter::Reasoning))),
-    ("text_tokens", Shape::value(F::Count(Counter::OutputText))),
-    ("audio_tokens", Shape::value(F::Count(Counter::OutputAudio))),
-    ("image_tokens", Shape::value(F::Count(Counter::OutputImage))),
+    ("reasoning_tokens", Shape::number(F::Count(Counter::Reasoning))),
+    ("text_tokens", Shape::number(F::Count(Counter::OutputText))),
+    ("audio_tokens", Shape::number(F::Count(Counter::OutputAudio))),
+    ("image_tokens", Shape::number(F::Count(Counter::OutputImage))),
 ]);
 
 /// `usage`, under all names that services have for its parts.
 pub const USAGE: Shape<F> = Shape::container(F::Usage)
     .members(&[
-        ("prompt_tokens", Shape::value(F::Count(Counter::Input))),
-        ("completion_tokens", Shape::value(F::Count(Counter::Output))),
-        ("total_tokens", Shape::value(F::Count(Counter::Total))),
+        ("prompt_tokens", Shape::number(F::Count(Counter::Input))),
+        ("completion_tokens", Shape::number(F::Count(Counter::Output))),
+        ("total_tokens", Shape::number(F::Count(Counter::Total))),
         ("prompt_tokens_details", PROMPT_DETAILS),
         ("completion_tokens_details", COMPLETION_DETAILS),
         // Images and audio.
-        ("input_tokens", Shape::value(F::Count(Counter::Input))),
-        ("output_tokens", Shape::value(F::Count(Counter::Output))),
+        ("input_tokens", Shape::number(F::Count(Counter::Input))),
+        ("output_tokens", Shape::number(F::Count(Counter::Output))),
         ("input_tokens_details", PROMPT_DETAILS),
         ("input_token_details", PROMPT_DETAILS),
         ("output_tokens_details", COMPLETION_DETAILS),
@@ -45,11 +45,11 @@ pub const USAGE: Shape<F> = Shape::container(F::Usage)
         ("prompt_token_details", PROMPT_DETAILS),
         ("completion_token_details", COMPLETION_DETAILS),
         // DeepSeek, Together and Moonshot, gateways before Anthropic's models.
-        ("prompt_cache_hit_tokens", Shape::value(F::Count(Counter::CacheReadToo))),
-        ("cached_tokens", Shape::value(F::Count(Counter::CacheReadToo))),
-        ("cache_read_input_tokens", Shape::value(F::Count(Counter::CacheReadToo))),
-        ("cache_creation_input_tokens", Shape::value(F::Count(Counter::CacheWrite))),
-        ("reasoning_tokens", Shape::value(F::Count(Counter::Reasoning))),
+        ("prompt_cache_hit_tokens", Shape::number(F::Count(Counter::CacheReadToo))),
+        ("cached_tokens", Shape::number(F::Count(Counter::CacheReadToo))),
+        ("cache_read_input_tokens", Shape::number(F::Count(Counter::CacheReadToo))),
+        ("cache_creation_input_tokens", Shape::number(F::Count(Counter::CacheWrite))),
+        ("reasoning_tokens", Shape::number(F::Count(Counter::Reasoning))),
         // OpenRouter and Vercel state a number; Perplexity an object.
         ("cost", Shape::value(F::Cost).members(&[("total_cost", Shape::value(F::Cost))])),
         // xAI.
@@ -58,10 +58,10 @@ pub const USAGE: Shape<F> = Shape::container(F::Usage)
 
 /// A list of tokens with their log probabilities.
 pub const LOGPROBS_LIST: Shape<F> =
-    Shape::through().items(&Shape::through().members(&[("logprob", Shape::value(F::Logprob))]));
+    Shape::through().items(&Shape::through().members(&[("logprob", Shape::number(F::Logprob))]));
 /// Log probabilities of the answer's tokens, in the newer form of chat completions and in the older one of completions.
 pub const LOGPROBS: Shape<F> = Shape::through()
-    .members(&[("content", LOGPROBS_LIST), ("token_logprobs", Shape::through().items(&Shape::value(F::Logprob)))]);
+    .members(&[("content", LOGPROBS_LIST), ("token_logprobs", Shape::through().items(&Shape::number(F::Logprob)))]);
 
 const FUNCTION: Shape<F> = Shape::through().members(&[("name", Shape::value(F::CallName))]);
 const TOOL_CALL: Shape<F> = Shape::container(F::Call).members(&[

@@ -22,9 +22,10 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
     let (mut captured, mut flowed, mut decoded, mut paired, mut found) = (vec![], vec![], vec![], vec![], vec![]);
     while replay.next(&mut captured).unwrap() {}
     for event in captured {
-        recut(event, step, &mut |event| flows.push(event, &mut flowed));
+        recut(event, step, &mut |event| flows.push(event, &mut |event| flowed.push(event)));
     }
-    flows.finish(&mut flowed);
+    flows.finish(&mut |event| flowed.push(event));
+    let mut pair = |event| paired.push(event);
     for event in flowed {
         match event {
             flow::Event::Open { key, connection, .. } => {
@@ -33,26 +34,26 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
                 let (decoder, exchanges) = connections.get_mut(&key).unwrap();
-                decoder.push(at, direction, bytes, &mut decoded);
+                decoder.push(at, direction, &bytes, &mut decoded);
                 exchanges.learn_role(decoder.role());
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
             }
             flow::Event::Gap { at, key, direction, lost } => {
                 let (decoder, exchanges) = connections.get_mut(&key).unwrap();
                 decoder.gap(at, direction, lost, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
             }
             flow::Event::Close { at, key, by } => {
                 let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
                 decoder.close(at, by, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
-                exchanges.close(at, by, &mut paired);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                exchanges.close(at, by, &mut pair);
             }
             flow::Event::Abandon { at, key } => {
                 let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
                 decoder.abandon(at, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut paired));
-                exchanges.abandon(at, &mut paired);
+                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                exchanges.abandon(at, &mut pair);
             }
         }
     }

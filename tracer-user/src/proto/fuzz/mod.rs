@@ -50,8 +50,8 @@ pub fn http1(data: &[u8]) {
         match kind {
             b'}' => connection.gap(at, Direction::Send, lost, &mut events),
             b'{' => connection.gap(at, Direction::Receive, lost, &mut events),
-            b'<' => connection.push(at, Direction::Receive, Bytes::copy_from_slice(bytes), &mut events),
-            _ => connection.push(at, Direction::Send, Bytes::copy_from_slice(bytes), &mut events),
+            b'<' => connection.push(at, Direction::Receive, &Bytes::copy_from_slice(bytes), &mut events),
+            _ => connection.push(at, Direction::Send, &Bytes::copy_from_slice(bytes), &mut events),
         }
     }
     connection.close(u64::MAX, ClosedBy::Peer, &mut events);
@@ -93,8 +93,8 @@ pub fn websocket(data: &[u8]) {
     let read = |step: usize| {
         let mut connection = Connection::new(SMALL, Role::Client, |_| true);
         let (mut events, mut rest, mut sound) = (Vec::new(), data, true);
-        connection.push(0, Direction::Send, Bytes::copy_from_slice(upgrade.as_bytes()), &mut events);
-        connection.push(0, Direction::Receive, Bytes::copy_from_slice(accept.as_bytes()), &mut events);
+        connection.push(0, Direction::Send, &Bytes::copy_from_slice(upgrade.as_bytes()), &mut events);
+        connection.push(0, Direction::Receive, &Bytes::copy_from_slice(accept.as_bytes()), &mut events);
         while let [kind, length, more @ ..] = rest {
             let (record, more) = more.split_at(usize::from(*length).min(more.len()));
             rest = more;
@@ -115,7 +115,7 @@ pub fn websocket(data: &[u8]) {
             // cuts.
             sound &= kind >> 1 & 7 > 1;
             for piece in bytes.chunks(step) {
-                connection.push(1, direction, Bytes::copy_from_slice(piece), &mut events);
+                connection.push(1, direction, &Bytes::copy_from_slice(piece), &mut events);
             }
         }
         connection.close(2, ClosedBy::Peer, &mut events);

@@ -27,8 +27,8 @@ pub fn http2(mut data: &[u8]) {
         match kind {
             b'}' => connection.gap(at, Direction::Send, lost, &mut events),
             b'{' => connection.gap(at, Direction::Receive, lost, &mut events),
-            b'<' => connection.push(at, Direction::Receive, bytes, &mut events),
-            _ => connection.push(at, Direction::Send, bytes, &mut events),
+            b'<' => connection.push(at, Direction::Receive, &bytes, &mut events),
+            _ => connection.push(at, Direction::Send, &bytes, &mut events),
         }
     }
     connection.close(u64::MAX, ClosedBy::Peer, &mut events);

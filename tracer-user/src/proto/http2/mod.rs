@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use self::{
     head::Fields,
-    search::Origin,
+    search::{Found, Origin},
     side::{Item, Missing, Side},
     stream::Stream,
 };
@@ -92,8 +92,11 @@ impl Http2 {
         self.counters
     }
 
-    pub fn push(&mut self, at: u64, direction: Direction, input: Bytes, limits: &Limits, out: &mut Vec<Event>) {
-        let Some((input, origin)) = self.side(direction).look(input) else { return };
+    pub fn push(&mut self, at: u64, direction: Direction, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+        if self.side(direction).is_found() {
+            return self.read(at, direction, View::of(record), limits, out);
+        }
+        let Some(Found { frames, origin }) = self.side(direction).look(record) else { return };
         self.recognised = true;
         if origin == Origin::Preface {
             self.requests = direction;
@@ -104,7 +107,7 @@ impl Http2 {
                 self.read(at, other, View::of(&earlier), limits, out);
             }
         }
-        self.read(at, direction, View::of(&input), limits, out);
+        self.read(at, direction, View::of(&frames), limits, out);
     }
 
     /// `lost` bytes are missing here; `None` when their number is unknown.

@@ -6,7 +6,7 @@ use super::{
     super::{Limits, view::View},
     frame::{END_HEADERS, END_STREAM, HEADER, Header, Kind, PADDED, PRIORITY},
     hpack,
-    search::{Origin, Search},
+    search::{Found, Origin, Search},
 };
 
 /// Bytes of a GOAWAY frame that matter: the last stream, and the error code.
@@ -107,14 +107,13 @@ impl Side {
     }
 
     /// Takes the next record while the frames are searched, and gives them once they are found.
-    pub fn look(&mut self, record: Bytes) -> Option<(Bytes, Origin)> {
-        let Some(search) = &mut self.search else { return Some((record, Origin::Middle)) };
-        let found = search.push(&record)?;
+    pub fn look(&mut self, record: &[u8]) -> Option<Found> {
+        let found = self.search.as_mut()?.push(record)?;
         self.search = None;
         if found.origin == Origin::Middle {
             self.hpack.lose();
         }
-        Some((found.frames, found.origin))
+        Some(found)
     }
 
     /// The other direction has proven that the connection has just begun: its frames begin with the first byte. Gives

@@ -221,8 +221,8 @@ fn an_event_in_one_record_is_not_copied() {
     let record = Bytes::from(response(EVENT_STREAM, b"event: ping\ndata: {\"a\":1}\n\n"));
     let mut connection = Connection::new(Limits::default(), Role::Client, |_| true);
     let mut events = Vec::new();
-    connection.push(1, CLIENT, Bytes::from_static(GET.as_bytes()), &mut events);
-    connection.push(2, SERVER, record.clone(), &mut events);
+    connection.push(1, CLIENT, &Bytes::from_static(GET.as_bytes()), &mut events);
+    connection.push(2, SERVER, &record.clone(), &mut events);
     let data = events.iter().find_map(|event| match event {
         Event::ResponseBody { piece: Piece::Sse { data, .. }, .. } => Some(data),
         _ => None,

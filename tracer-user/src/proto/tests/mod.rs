@@ -45,7 +45,7 @@ impl Talk {
 
     pub(super) fn push(mut self, direction: Direction, bytes: &[u8]) -> Self {
         self.at += 1;
-        self.connection.push(self.at, direction, Bytes::copy_from_slice(bytes), &mut self.events);
+        self.connection.push(self.at, direction, &Bytes::copy_from_slice(bytes), &mut self.events);
         self
     }
 

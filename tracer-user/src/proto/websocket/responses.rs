@@ -109,11 +109,31 @@ impl Kind {
     }
 }
 
-/// The kind of an event that begins as the services write them, without reading the rest.
-fn kind_at_start(event: &[u8]) -> Option<Kind> {
-    let rest = event.strip_prefix(br#"{"type":""#)?;
-    let name = &rest[..memchr::memchr(b'"', rest)?];
-    std::str::from_utf8(name).ok().filter(|name| !name.contains('\\')).map(Kind::of)
+/// Kinds of events that begin as the services write them, told without reading the rest. Most events of a response are of
+/// the same type as the one before.
+#[derive(Default)]
+struct Starts {
+    /// Up to the closing quote of the type, and its kind.
+    latest: Option<(Box<[u8]>, Kind)>,
+}
+
+impl Starts {
+    fn kind(&mut self, event: &[u8]) -> Option<Kind> {
+        const MARK: &[u8] = br#"{"type":""#;
+        /// Longest type that is remembered with its quotes and the mark.
+        const MOST: usize = 128;
+        if let Some((start, kind)) = &self.latest
+            && event.starts_with(start)
+        {
+            return Some(*kind);
+        }
+        let rest = event.strip_prefix(MARK)?;
+        let name = &rest[..memchr::memchr(b'"', rest)?];
+        let kind = std::str::from_utf8(name).ok().filter(|name| !name.contains('\\')).map(Kind::of)?;
+        let start = &event[..MARK.len() + name.len() + 1];
+        self.latest = (start.len() <= MOST).then(|| (start.into(), kind));
+        Some(kind)
+    }
 }
 
 /// A response that was asked for and has not ended.
@@ -193,6 +213,7 @@ pub(super) struct Responses {
     /// Bytes that did not fit.
     overflow: u64,
     event_scanner: Scanner<Field>,
+    starts: Starts,
     /// Some message named a lane.
     lanes: bool,
     /// Bytes of the client were lost: a request can have been among them.
@@ -220,6 +241,7 @@ impl Responses {
             message: None,
             overflow: 0,
             event_scanner: Scanner::new(&MESSAGE),
+            starts: Starts::default(),
             lanes: false,
             requests_lost: false,
             closed: false,
@@ -376,7 +398,7 @@ impl Responses {
 
     /// One whole message of the server.
     fn event(&mut self, at: u64, first_byte_at: u64, data: Bytes, limits: &Limits, out: &mut Vec<Event>) {
-        let told = match kind_at_start(&data) {
+        let told = match self.starts.kind(&data) {
             // While there is one lane only, nothing else of most events matters.
             Some(kind @ (Kind::Event | Kind::Aside)) if !self.lanes => Told { kind: Some(kind), ..Told::default() },
             _ => self.read(&data),

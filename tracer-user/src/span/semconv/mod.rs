@@ -1,5 +1,5 @@
 //! Every name that llmtap emits, and where it comes from: attributes here, metrics in [`metric`]. No other module spells
-//! one out; `registry.yaml` beside this file says of each what it means.
+//! one out; `docs/registry.yaml` says of each what it means.
 
 pub mod metric;
 

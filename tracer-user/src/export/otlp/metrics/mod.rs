@@ -64,7 +64,7 @@ pub struct MetricExporter {
     client: Client,
     sums: Arc<Sums>,
     report: Arc<Report>,
-    /// As the endpoint last took them.
+    /// As the endpoint last took them, where what came since is told.
     sent: Snapshot,
 }
 
@@ -106,7 +106,9 @@ impl MetricExporter {
         match tokio::time::timeout(self.options.timeout, sending).await {
             Ok(Ok(rejected)) => {
                 self.report.succeeded(1, rejected);
-                self.sent = now;
+                if self.options.temporality != Temporality::Cumulative {
+                    self.sent = now;
+                }
             }
             Ok(Err(error)) => self.report.lost(&error),
             Err(_) => self.report.lost("the endpoint did not answer in time"),

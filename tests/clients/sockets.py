@@ -1,5 +1,5 @@
-"""Plain HTTP on the ways that clients and servers of Python, and what they call, take through the kernel: plaintext.py
-[SCENARIO[=COUNT]…]; wants OPENAI_BASE_URL, a URL without TLS."""
+"""http.client, and the ways that data takes through the kernel without TLS: sockets.py [SCENARIO[=COUNT]…]; wants
+OPENAI_BASE_URL, for the scenarios with sockets of their own one without TLS, and SSL_CERT_FILE."""
 
 import http.client
 import json
@@ -12,6 +12,12 @@ from scenario import chosen, prompt, wait
 
 URL = urllib.parse.urlsplit(os.environ["OPENAI_BASE_URL"])
 PATH = f"{URL.path}/chat/completions"
+
+
+def connect():
+    if URL.scheme == "https":
+        return http.client.HTTPSConnection(URL.netloc)
+    return http.client.HTTPConnection(URL.netloc)
 
 
 def body(stream=False, text="hello", **directive):
@@ -27,7 +33,7 @@ def ask(connection, **how):
 
 
 def keep_alive():
-    connection = http.client.HTTPConnection(URL.netloc)
+    connection = connect()
     for _ in range(5):
         ask(connection)
         ask(connection, stream=True, tokens=30, interval_us=1000)
@@ -39,7 +45,7 @@ def keep_alive():
 def threads():
     def run():
         for _ in range(5):
-            connection = http.client.HTTPConnection(URL.netloc)
+            connection = connect()
             ask(connection)
             ask(connection, stream=True, tokens=20, interval_us=1000)
             connection.close()
@@ -85,7 +91,7 @@ def sent_as_file():
 
 def waits():
     """A connection that is open, and used, before the tracer comes."""
-    connection = http.client.HTTPConnection(URL.netloc)
+    connection = connect()
     ask(connection)
     wait()
     ask(connection)
