@@ -78,21 +78,28 @@ impl Verdict {
     }
 
     fn add(&mut self, path: &Path, outcome: &Outcome) {
-        let path = path.to_owned();
-        match outcome {
-            Outcome::Hooked(hook) => {
-                let beside = hook.beside.map(Refusal::Reason);
-                self.refused.extend(beside.map(|why| Refused { path: path.clone(), why }));
-                self.hooked.push(Hooked {
-                    path,
-                    library: hook.library.clone(),
-                    preferred: hook.preferred,
-                    site: hook.site,
-                });
-            }
-            Outcome::Refused(why) => self.refused.push(Refused { path, why: why.clone() }),
-            Outcome::Nothing => {}
+        self.add_hooked(path, outcome);
+        self.add_refused(path, outcome);
+    }
+
+    fn add_hooked(&mut self, path: &Path, outcome: &Outcome) {
+        if let Outcome::Hooked(hook) = outcome {
+            self.hooked.push(Hooked {
+                path: path.to_owned(),
+                library: hook.library.clone(),
+                preferred: hook.preferred,
+                site: hook.site,
+            });
         }
+    }
+
+    fn add_refused(&mut self, path: &Path, outcome: &Outcome) {
+        let why = match outcome {
+            Outcome::Hooked(hook) => hook.beside.map(Refusal::Reason),
+            Outcome::Refused(why) => Some(why.clone()),
+            Outcome::Nothing => None,
+        };
+        self.refused.extend(why.map(|why| Refused { path: path.to_owned(), why }));
     }
 }
 
@@ -260,10 +267,13 @@ impl Attachments {
     fn news(&mut self, file: File, pid: Option<u32>, path: &Path, used: bool) -> Verdict {
         let mut verdict = Verdict::default();
         let known = file.metadata().is_ok_and(|metadata| self.files.contains_key(&FileKey::of(&metadata)));
-        match self.examine(file, pid, path) {
-            Some(outcome @ Outcome::Hooked(_)) if !known => verdict.add(path, outcome),
-            Some(outcome @ Outcome::Refused(_)) if used => verdict.add(path, outcome),
-            _ => {}
+        if let Some(outcome) = self.examine(file, pid, path) {
+            if !known {
+                verdict.add_hooked(path, outcome);
+            }
+            if used {
+                verdict.add_refused(path, outcome);
+            }
         }
         verdict
     }

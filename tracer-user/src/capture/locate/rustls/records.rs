@@ -27,8 +27,10 @@ const METHOD: u8 = 0x18;
 const OBJECT: i64 = 16;
 /// Distance of two counts.
 const COUNT: i64 = 8;
-/// Bytes of code before a call that are read.
-const BEFORE: usize = 112;
+/// Bytes before a call in which its arguments are prepared.
+const SETUP: usize = 112;
+/// Bytes of code before a call that are read: those, and what it takes for instructions to fall into step.
+const BEFORE: usize = 192;
 /// Beginnings in it that are tried: instructions of unknown bounds soon fall into step.
 const TRIES: usize = 16;
 /// Of which so many must meet the call, and agree.
@@ -86,12 +88,9 @@ pub(super) fn find(elf: &Elf<'_>) -> Sites {
         }
     }
     let pairs = |sealed: &Found, opened: &Found| sealed.distance == opened.distance + COUNT;
-    if !sealed.is_empty() && !opened.is_empty() {
-        let both = |one: &Found| opened.iter().any(|other| pairs(one, other));
-        let distances: Vec<i64> = sealed.iter().filter(|one| both(one)).map(|one| one.distance).collect();
-        sealed.retain(|one| distances.contains(&one.distance));
-        opened.retain(|one| distances.contains(&(one.distance + COUNT)));
-    }
+    // One direction alone proves nothing, and would tell nothing.
+    sealed.retain(|one| opened.iter().any(|other| pairs(one, other)));
+    opened.retain(|other| sealed.iter().any(|one| pairs(one, other)));
     Sites { sealed: agreeing(elf, frames, sealed), opened: agreeing(elf, frames, opened) }
 }
 
@@ -124,7 +123,7 @@ fn begins(elf: &Elf<'_>, frames: Frames<'_>, address: u64) -> bool {
 /// Where a first method may be called: `call [table+0x18]`, or `call register` after `mov register, [table+0x18]`.
 fn calls(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
     memchr_iter(0xff, text).filter_map(|at| {
-        let before = &text[at.saturating_sub(BEFORE)..at];
+        let before = &text[at.saturating_sub(SETUP)..at];
         let is_call = match text[at + 1..] {
             // The lower bits are the register; 4 stands for a form with one more byte.
             [0x50..=0x53 | 0x55..=0x57, METHOD, ..] | [0x54, 0x24, METHOD, ..] => true,
@@ -140,7 +139,7 @@ fn calls(text: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// Spares most calls a closer look: whether the second and the fourth argument are set, and two neighbouring words
 /// fetched.
 fn prepares(code: &[u8]) -> bool {
-    let mut seen = [0; BEFORE];
+    let mut seen = [0; SETUP];
     let mut number = 0;
     let (mut second, mut fourth, mut object) = (false, false, false);
     for at in memchr2_iter(0x8b, 0x89, code) {
@@ -330,9 +329,10 @@ impl Call {
         let new = after.load(&mut self.values, at);
         let raises = |count: Value| self.values.place(new) == self.values.place(count).plus(1);
         let same = match self.values.origin(self.count) {
-            Origin::Word(from) => {
-                from.offset == at.offset && (raises(self.count) || raises(old)) && from.base == self.object.base
+            Origin::Word(from) if from.base == self.object.base => {
+                from.offset == at.offset && (raises(self.count) || raises(old))
             }
+            // It was fetched long before.
             _ => at.base == self.object.base && raises(self.count),
         };
         let distance = at.offset - self.object.offset;

@@ -49,7 +49,5 @@ fn a_program_with_an_older_rustls_alone_is_told_so() {
     while let Some(at) = finder.find(&bytes) {
         bytes[at..at + 12].copy_from_slice(b"rustls-0.21.");
     }
-    // What else this executable holds, other stacks say.
-    let elf = Elf::parse(&bytes).unwrap();
-    assert_eq!(Rustls.hooks(&elf), Some(Err(Reason::OldRustls)));
+    assert_eq!(Rustls.hooks(&Elf::parse(&bytes).unwrap()), Some(Err(Reason::OldRustls)));
 }
