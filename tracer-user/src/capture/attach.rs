@@ -13,15 +13,16 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::{ArgumentRegisters, CallResult, Cookie, PLACE_BITS, ReadCookie, Register, direction, fact},
+    event::direction,
     limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Address, Function, Hooks, Peek, ReadReturn, Reason, RecordPlace, Site},
+    locate::{self, Address, Function, Hooks, Reason, RecordPlace},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
+    plan::Plan,
     process,
     program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
     rcu::Expedited,
@@ -140,24 +141,6 @@ pub struct Attachments {
     records: Array<MapData, [u64; 6]>,
     record_places: Vec<RecordPlace>,
     cache: Cache,
-}
-
-/// A site of a read or write function.
-struct CallSite {
-    offset: u64,
-    cookie: Cookie,
-}
-
-/// Where the probes of one file go.
-struct Plan {
-    calls: Vec<CallSite>,
-    /// Where finished reads pass; with these, reads are not among `calls`.
-    reads: Vec<(u64, u32)>,
-    /// Return instructions of the functions that `calls` enter, where the kernel cannot tell safe returns from others.
-    exits: Vec<u64>,
-    facts: Vec<(u64, u32)>,
-    /// Of stacks with programs of their own: program, offset, cookie.
-    others: Vec<(&'static str, u64, u32)>,
 }
 
 impl Attachments {
@@ -319,7 +302,7 @@ impl Attachments {
         if exported {
             hooks.method = None;
         }
-        let plan = plan(&hooks, 0, self.mode);
+        let plan = Plan::of(&hooks, 0, self.mode);
         let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
         let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
         if mode == AttachMode::Multi {
@@ -446,7 +429,7 @@ impl Attachments {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let path = path.as_path();
         let library = self.library(&name);
-        let plan = Plan { exits, ..plan(&self.numbered(hooks)?, library, self.mode) };
+        let plan = Plan { exits, ..Plan::of(&self.numbered(hooks)?, library, self.mode) };
         let site = plan.calls.first().map(|site| site.offset);
         let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
@@ -576,114 +559,4 @@ pub(super) fn versioned(library: &str, pid: Option<u32>, path: &Path) -> String 
         ("openssl", Some(version)) => format!("openssl {version}"),
         _ => library.to_owned(),
     }
-}
-
-/// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
-/// seen where they return in any mode.
-fn plan(hooks: &Hooks, library: u32, mode: AttachMode) -> Plan {
-    let placed = |site: &Site, direction, result, [buffer, length, done]: [usize; 3]| {
-        let registers = ArgumentRegisters {
-            ssl: register(site.registers[0]?)?,
-            buffer: register(site.registers[buffer]?)?,
-            length: register(site.registers[length]?)?,
-            done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?)? },
-        };
-        Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
-    };
-    let call = |site: &Site, direction, result, done: usize| placed(site, direction, result, [1, 2, done]);
-    let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
-    // All or none: a read that passes one of them must not be counted at its entry too.
-    let reads: Option<Vec<_>> = returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
-    let reads = reads.unwrap_or_default();
-    let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
-        Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
-        Some(method) => vec![
-            call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),
-            call(&method.write, direction::SEND, CallResult::ByPointer, 3),
-        ],
-        None => hooks
-            .exported
-            .iter()
-            .filter(|entry| reads.is_empty() || !matches!(entry.function, Function::Read | Function::ReadEx))
-            .map(|entry| {
-                let (direction, result, done) = match entry.function {
-                    Function::Read => (direction::RECEIVE, CallResult::Count, 3),
-                    Function::ReadEx => (direction::RECEIVE, CallResult::ByPointerOrZero, 3),
-                    Function::Write => (direction::SEND, CallResult::Count, 3),
-                    Function::WriteEx => (direction::SEND, CallResult::ByPointerOrZero, 3),
-                    Function::WriteEx2 => (direction::SEND, CallResult::ByPointerOrZero, 4),
-                    Function::ReceiveRecord => {
-                        return placed(&entry.site, direction::RECEIVE, CallResult::Record, [2, 3, 1]);
-                    }
-                    Function::SendRecord => {
-                        return placed(&entry.site, direction::SEND, CallResult::Record, [4, 5, 1]);
-                    }
-                };
-                call(&entry.site, direction, result, done)
-            })
-            .collect(),
-    };
-    let has_type = hooks.host_name.is_some_and(|site| site.registers[3].is_some());
-    let facts = [
-        (hooks.free, fact::FREED),
-        (hooks.shutdown, fact::SHUT_DOWN),
-        (hooks.clear, fact::CLEARED),
-        (hooks.ctrl, fact::CONTROL),
-        (hooks.host_name, if has_type { fact::TYPED_NAME } else { fact::HOST_NAME }),
-    ];
-    // The program reads these functions' arguments where the ABI passes them.
-    let plain = |site: &Site| {
-        let abi = [locate::Register::Rdi, locate::Register::Rsi, locate::Register::Rdx, locate::Register::Rcx];
-        site.registers.iter().zip(abi).all(|(at, expected)| at.is_none_or(|at| at == expected))
-    };
-    Plan {
-        exits: Vec::new(),
-        calls: calls.into_iter().flatten().collect(),
-        reads,
-        facts: facts
-            .into_iter()
-            .filter_map(|(site, what)| Some((site.filter(plain)?.offset, what | library << fact::LIBRARY_SHIFT)))
-            .collect(),
-        others: hooks
-            .probes
-            .iter()
-            .map(|probe| (probe.program.name(), probe.offset, probe.place | library << PLACE_BITS))
-            .collect(),
-    }
-}
-
-fn finished_read(at: &ReadReturn, library: u32) -> Option<u32> {
-    let registers = ArgumentRegisters {
-        ssl: register(at.ssl)?,
-        buffer: register(at.buf)?,
-        length: register(at.len)?,
-        done: register(at.done)?,
-    };
-    let peek = match at.peek {
-        Peek::Flag(flag) => Some(register(flag)?),
-        Peek::Never | Peek::Lost => None,
-    };
-    Some(ReadCookie::new(registers, peek, library).0)
-}
-
-/// None for registers of other architectures.
-fn register(at: locate::Register) -> Option<Register> {
-    Some(match at {
-        locate::Register::Rax => Register::Rax,
-        locate::Register::Rcx => Register::Rcx,
-        locate::Register::Rdx => Register::Rdx,
-        locate::Register::Rbx => Register::Rbx,
-        locate::Register::Rbp => Register::Rbp,
-        locate::Register::Rsi => Register::Rsi,
-        locate::Register::Rdi => Register::Rdi,
-        locate::Register::R8 => Register::R8,
-        locate::Register::R9 => Register::R9,
-        locate::Register::R10 => Register::R10,
-        locate::Register::R11 => Register::R11,
-        locate::Register::R12 => Register::R12,
-        locate::Register::R13 => Register::R13,
-        locate::Register::R14 => Register::R14,
-        locate::Register::R15 => Register::R15,
-        _ => return None,
-    })
 }

@@ -15,6 +15,7 @@ mod mapped;
 pub mod mask;
 mod order;
 pub mod perf;
+mod plan;
 pub mod process;
 pub mod program;
 pub mod rcu;
