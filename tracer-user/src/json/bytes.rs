@@ -1,6 +1,6 @@
 //! Searches in the bytes of a document.
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// Bytes that matter in a skipped container.
 pub static STRUCTURE: [bool; 256] = {
@@ -104,14 +104,20 @@ pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, b
         }
         at += 2;
     }
-    let (blocks, _) = input.get(at..).unwrap_or_default().as_chunks::<BLOCK>();
     let mut escaped = false;
-    for block in blocks {
+    while let Some(block) = input.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
         let quotes = mask(block, |byte| byte == b'"');
-        if quotes == 0 && block[BLOCK - 1] != b'\\' {
-            escaped = false;
-            at += BLOCK;
-            continue;
+        if quotes == 0 {
+            // Where quotes are few, the backslashes before the next one tell whether it is escaped.
+            let start = at + usize::from(escaped);
+            let next = memchr(b'"', &input[at + BLOCK..]).map(|length| at + BLOCK + length);
+            at = next.unwrap_or(input.len());
+            escaped = ends_in_escape(&input[start..at]);
+            match (next, escaped) {
+                (Some(end), false) => return Ok(end),
+                (None, _) => return Err(escaped),
+                (Some(_), true) => continue,
+            }
         }
         let ends = quotes & !escaped_bytes(mask(block, |byte| byte == b'\\'), &mut escaped);
         if ends != 0 {
@@ -129,6 +135,11 @@ pub fn string_end(input: &[u8], mut at: usize, escaped: bool) -> Result<usize, b
         at += 2;
     }
     Err(at > input.len())
+}
+
+/// Whether these bytes of a string end in the middle of an escape.
+fn ends_in_escape(bytes: &[u8]) -> bool {
+    bytes.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
 /// Escapes that are looked for one by one before a string is read in blocks.

@@ -21,6 +21,10 @@ pub static CONVERSATIONS: JsonDialect =
 /// `…/conversations`, `…/conversations/{id}` and `…/conversations/{id}/restart`: to begin one, to go on, to go on from
 /// some entry. OpenAI has the first path, too, for what is no call of a model.
 fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
+    // Asked of every request: hardly any path has it.
+    if !head.path.contains("conversations") {
+        return Claim::None;
+    }
     let mut last = segments(&head.path);
     let (first, second, third) = (last.next(), last.next(), last.next());
     let fits = first == Some("conversations")

@@ -26,7 +26,8 @@ impl Pace {
             let pause = at.saturating_sub(self.last);
             self.max = self.max.max(pause);
             self.sum = self.sum.saturating_add(pause);
-            let gaps = &mut self.gaps[GAP_BOUNDS.partition_point(|bound| *bound < pause)];
+            // Most pauses are within the first few bounds.
+            let gaps = &mut self.gaps[GAP_BOUNDS.iter().take_while(|bound| **bound < pause).count()];
             *gaps = gaps.saturating_add(1);
             let histogram = self.histogram.get_or_insert_with(|| Box::new([0; BUCKETS]));
             let bucket = &mut histogram[bucket(pause)];

@@ -32,6 +32,7 @@ pub struct Target<'a> {
     configured: Option<&'a str>,
     /// Whom the gateway at this host is asked to go on to.
     behind: Option<&'static str>,
+    provider: Option<&'a str>,
 }
 
 impl<'a> Target<'a> {
@@ -49,25 +50,18 @@ impl<'a> Target<'a> {
         let service = host.as_deref().and_then(|host| service_at(host, &head.path));
         let configured = host.as_deref().and_then(|host| configured(host, port, options));
         let behind = behind_gateway(head, host.as_deref());
-        Self { head, host, port, service, configured, behind }
+        let named = configured.or(behind).or(service.map(|service| service.provider));
+        let provider = named.or_else(|| match port {
+            Some(OLLAMA_PORT) => Some("ollama"),
+            // No other service has this path.
+            _ => azure_deployment(&head.path).map(|_| "azure.ai.openai"),
+        });
+        Self { head, host, port, service, configured, behind, provider }
     }
 
     /// The provider's name as host or path tell it.
     pub fn provider(&self) -> Option<&'a str> {
-        if let Some(name) = self.configured {
-            return Some(name);
-        }
-        if let Some(name) = self.behind {
-            return Some(name);
-        }
-        if let Some(service) = self.service {
-            return Some(service.provider);
-        }
-        if self.port == Some(OLLAMA_PORT) {
-            return Some("ollama");
-        }
-        // No other service has this path.
-        azure_deployment(&self.head.path).is_some().then_some("azure.ai.openai")
+        self.provider
     }
 
     /// What pays for a call here, as far as the head tells.
@@ -182,6 +176,8 @@ pub struct VertexModel {
 
 /// `…/publishers/{publisher}/models/{model}:rawPredict` or `:streamRawPredict`: the publisher's own API.
 pub fn vertex_model(path: &str) -> Option<VertexModel> {
+    // Asked of every request: hardly any path ends so.
+    path.trim_end_matches('/').ends_with("awPredict").then_some(())?;
     let mut last = segments(path);
     let (model, method) = split_method(last.next()?)?;
     let stream = match method {
@@ -205,8 +201,7 @@ pub fn split_method(segment: &str) -> Option<(&str, &str)> {
 
 /// `{name}` of Databricks' `/serving-endpoints/{name}/invocations`.
 pub fn databricks_endpoint(path: &str) -> Option<String> {
-    let mut last = segments(path);
-    (last.next()? == "invocations").then_some(())?;
+    let mut last = segments(path.trim_end_matches('/').strip_suffix("/invocations")?);
     let name = last.next()?;
     (last.next()? == "serving-endpoints").then(|| percent_decoded(name))
 }

@@ -41,18 +41,22 @@ impl Dialect for Anthropic {
             Self::Messages => "messages",
             Self::Complete => "complete",
         };
+        if !ends_with(&head.path, &[last]) {
+            return Claim::None;
+        }
         let full = ends_with(&head.path, &["v1", last]);
         let versioned = head.headers.has("anthropic-version");
-        let known = target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"))
+        let known = || {
+            target.is_some_and(|target| target.service.is_some_and(|service| service.provider == "anthropic"))
             // Gateways and clouds that offer several APIs put its name before it.
-            || segments(&head.path).nth(2).is_some_and(|segment| segment.eq_ignore_ascii_case("anthropic"));
+            || segments(&head.path).nth(2).is_some_and(|segment| segment.eq_ignore_ascii_case("anthropic"))
+        };
         match (full, versioned) {
             (true, true) => Claim::Sure,
-            (true, false) if known => Claim::Sure,
+            (true, false) if known() => Claim::Sure,
             // Other services have paths like these, too.
-            (true, false) => Claim::ByBody,
-            (false, true) if ends_with(&head.path, &[last]) => Claim::ByBody,
-            (false, _) => Claim::None,
+            (true, false) | (false, true) => Claim::ByBody,
+            (false, false) => Claim::None,
         }
     }
 

@@ -51,6 +51,8 @@ pub struct InvokeDecoder {
     counted: Metrics,
     headers: Counted,
     error: Scanner<Part>,
+    /// The status does not speak against it.
+    may_have_failed: bool,
     failure: Errors,
 }
 
@@ -74,6 +76,7 @@ impl InvokeDecoder {
             counted: Metrics::default(),
             headers: Counted::default(),
             error: Scanner::new(&ERROR),
+            may_have_failed: true,
             failure: Errors::default(),
             model,
         }
@@ -110,6 +113,7 @@ impl Decoder for InvokeDecoder {
 
     fn response_head(&mut self, head: &ResponseHead) {
         bedrock::failed(head, &mut self.failure.0);
+        self.may_have_failed = head.status >= 400;
         self.headers = Counted::of(&head.headers);
         self.response_tier = facts::service_tier(&head.headers);
         self.performance = short(&head.headers, "x-amzn-bedrock-performanceconfig-latency");
@@ -120,7 +124,9 @@ impl Decoder for InvokeDecoder {
     }
 
     fn response(&mut self, bytes: &[u8]) {
-        self.error.push(bytes, &mut self.failure);
+        if self.may_have_failed {
+            self.error.push(bytes, &mut self.failure);
+        }
         for (_, reader) in &mut self.readers {
             reader.response(bytes);
         }

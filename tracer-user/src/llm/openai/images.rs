@@ -28,15 +28,17 @@ pub static IMAGES: JsonDialect = JsonDialect {
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
     let path = &head.path;
-    let fits = |before: &[&str]| {
-        ["generations", "edits", "variations"].iter().any(|last| ends_with(path, &[before, &["images", last]].concat()))
-    };
-    match fits(&[]) {
-        true if fits(&["v1"]) || azure_deployment(path).is_some() || target.is_some_and(Target::is_known) => {
+    let last = ["generations", "edits", "variations"].into_iter().find(|last| ends_with(path, &["images", last]));
+    match last {
+        Some(last)
+            if ends_with(path, &["v1", "images", last])
+                || azure_deployment(path).is_some()
+                || target.is_some_and(Target::is_known) =>
+        {
             Claim::Sure
         }
-        true => Claim::ByBody,
-        false => Claim::None,
+        Some(_) => Claim::ByBody,
+        None => Claim::None,
     }
 }
 
