@@ -234,7 +234,8 @@ fn unreachable_endpoint_is_said_and_harms_nothing() -> anyhow::Result<()> {
     let finished = bench.run_traced(&options, &line)?;
     ensure!(finished.stdout == "done\n", "{}", finished.stdout);
     let said: Vec<&str> = finished.lines_on_stderr().into_iter().filter(|line| line.contains("127.0.0.1:9")).collect();
-    ensure!(said.len() == 1, "one line was to name the endpoint: {}", finished.stderr);
+    let of = |signal: &str| said.iter().filter(|line| line.contains(&format!("cannot send {signal} to"))).count();
+    ensure!(said.len() == 2 && of("spans") == 1 && of("metrics") == 1, "a line of each signal: {}", finished.stderr);
     bench.expect_exact(1)?;
     Ok(())
 }
