@@ -16,7 +16,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use bytes::{container_length, number_length, string_end, string_length, structure};
+pub use bytes::{container_length, number_length, string_end, string_length};
 pub use scanner::{Ending, Passed, Passing, Scanner};
 
 /// Longest captured string or number, in bytes as written, unless a shape says otherwise. Names and ids are far shorter.

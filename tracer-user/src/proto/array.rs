@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::{Limits, Piece, body::Item, sse::Likeness, view::View};
-use crate::json::{string_end, structure};
+use crate::json::string_end;
 
 /// White space before the first element that is waited for.
 const MOST_SPACE: usize = 64;
@@ -129,21 +129,17 @@ impl Array {
                     }
                 }
             } else {
-                let Some(length) = structure(&bytes[at..]) else {
-                    at = bytes.len();
-                    break;
-                };
-                at += length;
                 match bytes[at] {
                     b'"' => string = true,
                     b'{' | b'[' => depth += 1,
-                    _ => {
+                    b'}' | b']' => {
                         depth = depth.saturating_sub(1);
                         if depth == 0 {
                             self.state = State::Between;
                             return at + 1;
                         }
                     }
+                    _ => {}
                 }
                 at += 1;
             }
