@@ -2,17 +2,6 @@
 
 use memchr::{memchr, memchr2};
 
-/// Bytes that matter in a skipped container.
-pub static STRUCTURE: [bool; 256] = {
-    let mut table = [false; 256];
-    table[b'"' as usize] = true;
-    table[b'{' as usize] = true;
-    table[b'}' as usize] = true;
-    table[b'[' as usize] = true;
-    table[b']' as usize] = true;
-    table
-};
-
 pub fn next(input: &[u8], at: usize) -> Option<usize> {
     // Most documents are written without white space.
     if !is_space(&input[at]) {
@@ -57,6 +46,25 @@ pub fn string_special(bytes: &[u8]) -> Option<usize> {
     rest.iter().position(|byte| is_special(*byte)).map(|length| at + length)
 }
 
+/// The place of the first byte that matters in a skipped container: a quote, or a bracket of either kind.
+#[inline]
+pub fn structure(bytes: &[u8]) -> Option<usize> {
+    let (vectors, rest) = bytes.as_chunks::<VECTOR>();
+    for (at, vector) in vectors.iter().enumerate() {
+        let found = vector_mask(vector, is_structure);
+        if found != 0 {
+            return Some(VECTOR * at + found.trailing_zeros() as usize);
+        }
+    }
+    rest.iter().position(|byte| is_structure(*byte)).map(|length| VECTOR * vectors.len() + length)
+}
+
+fn is_structure(byte: u8) -> bool {
+    // Square brackets differ from braces in this bit.
+    let bracket = byte | 0x20;
+    (byte == b'"') | (bracket == b'{') | (bracket == b'}')
+}
+
 fn is_special(byte: u8) -> bool {
     // Not `||`, which would be a branch.
     (byte == b'"') | (byte == b'\\')
@@ -78,7 +86,7 @@ pub fn number_length(bytes: &[u8]) -> Option<usize> {
 pub fn container_length(bytes: &[u8]) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {
-        at += bytes.get(at..)?.iter().position(|byte| STRUCTURE[usize::from(*byte)])?;
+        at += structure(bytes.get(at..)?)?;
         match bytes[at] {
             b'"' => at = string_end(bytes, at + 1, false).ok()?,
             b'{' | b'[' => depth += 1,
@@ -205,6 +213,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_first_quote_or_bracket_is_found(
+            bytes in prop::collection::vec(prop_oneof![30 => Just(b'a'), 1 => any::<u8>()], 0..80),
+        ) {
+            let expected = bytes.iter().position(|byte| b"\"{}[]".contains(byte));
+            prop_assert_eq!(structure(&bytes), expected);
+        }
+
         #[test]
         fn a_string_ends_where_a_reader_of_bytes_ends_it(
             pieces in prop::collection::vec(prop_oneof![

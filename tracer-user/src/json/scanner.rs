@@ -2,7 +2,7 @@
 
 use super::{
     Container, Scalar, Shape, Sink, Take, VALUE_BYTES,
-    bytes::{STRUCTURE, bounds, is_delimiter, next, number_length, string_end, string_special},
+    bytes::{bounds, is_delimiter, next, number_length, string_end, string_special, structure},
     text::{self, ESCAPE_BYTES, Escape},
 };
 
@@ -115,6 +115,7 @@ pub struct Scanner<F: 'static> {
     escape: ([u8; ESCAPE_BYTES], usize),
     started: bool,
     passed: Vec<Passed<F>>,
+    /// All are remembered: of whole documents only.
     passed_all: bool,
     /// Where the container begins that is being skipped; only a whole document remembers.
     skipped_from: usize,
@@ -131,7 +132,7 @@ impl<F: Copy + 'static> Scanner<F> {
             escape: ([0; ESCAPE_BYTES], 0),
             started: false,
             passed: Vec::new(),
-            passed_all: true,
+            passed_all: false,
             skipped_from: 0,
         }
     }
@@ -145,7 +146,7 @@ impl<F: Copy + 'static> Scanner<F> {
         self.escape.1 = 0;
         self.started = false;
         self.passed.clear();
-        self.passed_all = true;
+        self.passed_all = false;
     }
 
     /// Bytes are missing here: nothing after them has a known place.
@@ -173,6 +174,7 @@ impl<F: Copy + 'static> Scanner<F> {
     /// Reads one whole document.
     pub fn document(&mut self, document: &[u8], sink: &mut impl Sink<F>) -> Ending {
         self.reset();
+        self.passed_all = true;
         self.push(document, sink);
         self.finish(sink)
     }
@@ -442,6 +444,9 @@ impl<F: Copy + 'static> Scanner<F> {
     }
 
     fn remember(&mut self, start: usize, end: usize, what: Passing<F>) {
+        if !self.passed_all {
+            return;
+        }
         match (u32::try_from(start), u32::try_from(end)) {
             (Ok(start), Ok(end)) if self.passed.len() < PASSED => self.passed.push(Passed { start, end, what }),
             _ => self.passed_all = false,
@@ -548,7 +553,7 @@ impl<F: Copy + 'static> Scanner<F> {
 
     fn skip(&mut self, input: &[u8], mut at: usize, mut depth: u32, sink: &mut impl Sink<F>) -> usize {
         loop {
-            let Some(length) = input[at..].iter().position(|byte| STRUCTURE[usize::from(*byte)]) else {
+            let Some(length) = structure(&input[at..]) else {
                 self.state = State::Skip { depth };
                 return input.len();
             };

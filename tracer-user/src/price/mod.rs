@@ -290,8 +290,16 @@ impl Prices {
             unpriced.unnamed += 1;
             return;
         };
+        let what = what.filter(|what| !what.is_empty());
+        // Names are kept without what is cut below: one that is known by itself is not cut.
+        if what.is_none()
+            && let Some(calls) = unpriced.models.get_mut(model)
+        {
+            *calls += 1;
+            return;
+        }
         let mut name: String = model.chars().filter(|c| !c.is_control()).take(MAX_UNPRICED_NAME).collect();
-        if let Some(what) = what.filter(|what| !what.is_empty()) {
+        if let Some(what) = what {
             name.push_str(" (");
             name.extend(what.chars().filter(|c| !c.is_control()).take(MAX_UNPRICED_NAME));
             name.push(')');
