@@ -91,7 +91,7 @@ impl Body {
             if instruction.flow_control() != FlowControl::Next || kept.len() == ARGUMENTS.len() {
                 break;
             }
-            frame = frame.wrapping_add(grows_stack(instruction));
+            frame = frame.wrapping_add(grows_stack(instruction)?);
             let argument = ARGUMENTS.iter().position(|register| {
                 instruction.mnemonic() == Mnemonic::Mov
                     && instruction.op0_kind() == OpKind::Memory
@@ -136,13 +136,14 @@ impl Body {
     pub(super) fn returns(&self, frame: u64) -> Option<Vec<u64>> {
         let returns = (0..self.instructions.len()).filter(|at| self.instructions[*at].mnemonic() == Mnemonic::Ret);
         let released = |at: usize| {
-            let shrinks = self.instructions[..at]
+            let mut shrinks = self.instructions[..at]
                 .iter()
                 .rev()
                 .filter(|one| one.mnemonic() != Mnemonic::Nop)
                 .map(grows_stack)
-                .take_while(|by| *by != 0);
-            0u64.wrapping_sub(shrinks.fold(0, u64::wrapping_add)) == frame
+                .take_while(|by| *by != Some(0));
+            let grown = shrinks.try_fold(0u64, |sum, by| Some(sum.wrapping_add(by?)));
+            grown.is_some_and(|grown| 0u64.wrapping_sub(grown) == frame)
         };
         let found: Option<Vec<u64>> = returns.map(|at| released(at).then(|| self.instructions[at].ip())).collect();
         found.filter(|returns| !returns.is_empty())
@@ -177,13 +178,16 @@ fn argument_at(register: R) -> u64 {
     8 + 8 * index as u64
 }
 
-/// By how many bytes the instruction moves the stack pointer down; wraps for those that move it up. 0 for others.
-fn grows_stack(instruction: &Instruction) -> u64 {
+/// By how many bytes the instruction moves the stack pointer down; wraps for those that move it up. 0 for others, `None`
+/// where the distance is not in the instruction.
+fn grows_stack(instruction: &Instruction) -> Option<u64> {
     match instruction.mnemonic() {
-        Mnemonic::Push => 8,
-        Mnemonic::Pop => 0u64.wrapping_sub(8),
-        Mnemonic::Sub if instruction.op0_register() == R::RSP => instruction.immediate(1),
-        Mnemonic::Add if instruction.op0_register() == R::RSP => 0u64.wrapping_sub(instruction.immediate(1)),
-        _ => 0,
+        Mnemonic::Push => Some(8),
+        Mnemonic::Pop => Some(0u64.wrapping_sub(8)),
+        Mnemonic::Sub if instruction.op0_register() == R::RSP => instruction.try_immediate(1).ok(),
+        Mnemonic::Add if instruction.op0_register() == R::RSP => {
+            instruction.try_immediate(1).ok().map(|by| 0u64.wrapping_sub(by))
+        }
+        _ => Some(0),
     }
 }
