@@ -177,16 +177,8 @@ mod tests {
     fn hooks() -> Hooks {
         Hooks {
             library: "boringssl".into(),
-            method: None,
-            exported: Vec::new(),
-            free: None,
-            shutdown: None,
-            clear: None,
-            ctrl: None,
-            host_name: None,
-            sendfile: None,
             stripped: Some(Stripped { returns: Some(vec![1, 2]), beside: None }),
-            probes: Vec::new(),
+            ..Hooks::default()
         }
     }
 

@@ -24,7 +24,7 @@ mod unhooked;
 use serde::{Deserialize, Serialize};
 
 /// Where the hooks of one file go. Offsets are those of the file, as uprobes take them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hooks {
     /// `openssl 3.0.15`; without the version where the file does not hold it (`libssl` 3 leaves it to `libcrypto`: see
     /// [`version`]).

@@ -43,16 +43,8 @@ impl Stack for Go {
         HANDSHAKES.iter().find(|name| memchr::memmem::find(section.1, name).is_some())?;
         Some(probes(elf, section).map(|probes| Hooks {
             library: version(elf).map_or_else(|| "go".into(), |version| format!("go {version}")),
-            method: None,
-            exported: Vec::new(),
-            free: None,
-            shutdown: None,
-            clear: None,
-            ctrl: None,
-            host_name: None,
-            sendfile: None,
-            stripped: None,
             probes,
+            ..Hooks::default()
         }))
     }
 }

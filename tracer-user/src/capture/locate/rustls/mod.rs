@@ -39,16 +39,9 @@ impl Stack for Rustls {
         }
         Some(Ok(Hooks {
             library: format!("rustls {version}"),
-            method: None,
-            exported: Vec::new(),
-            free: None,
-            shutdown: None,
-            clear: None,
-            ctrl: None,
-            host_name: None,
-            sendfile: None,
             stripped: Some(Stripped { returns: Some(Vec::new()), beside: None }),
             probes,
+            ..Hooks::default()
         }))
     }
 }
