@@ -242,7 +242,7 @@ fn parse_ring(text: &str) -> Result<u32, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let usage = || "a number with a unit: 500ms, 30s, 5m or 1h".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -7,6 +7,8 @@
 //! ```
 
 pub mod agent;
+pub mod attempts;
+pub mod attribution;
 pub mod capture;
 pub mod carrier;
 pub mod commands;
@@ -31,5 +33,6 @@ pub mod pipeline;
 pub mod price;
 pub mod proto;
 pub mod retrieval;
+pub mod sampling;
 pub mod session;
 pub mod span;
