@@ -11,6 +11,7 @@ pub mod capture;
 pub mod carrier;
 pub mod commands;
 pub mod config;
+pub mod content;
 pub mod credentials;
 pub mod diagnostics;
 pub mod doctor;
