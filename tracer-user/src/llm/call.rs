@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use crate::{
     attribution::Attributed,
     capture::Connection,
+    content::Content,
     exchange::{ExchangeId, Outcome},
 };
 
@@ -286,4 +287,6 @@ pub struct LlmCall {
     /// Attempt number from `x-stainless-retry-count` + 1.
     pub attempt: Option<u64>,
     pub trace_parent: Option<TraceParent>,
+    /// What was asked and answered; `None` unless somebody wants it.
+    pub content: Option<Box<Content>>,
 }

@@ -10,9 +10,12 @@ mod state;
 
 use std::collections::{HashMap, VecDeque};
 
-pub use self::options::{Options, Pattern, Ratio, Rule};
+pub use self::options::{Options, Ratio, Rule};
 use self::state::{incoming, with_threshold};
-use crate::span::{Kind, SpanRecord, Status, Value, ids::TraceId, semconv};
+use crate::{
+    config::values::Pattern,
+    span::{Kind, SpanRecord, Status, Value, ids::TraceId, semconv},
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 

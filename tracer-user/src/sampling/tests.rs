@@ -229,6 +229,6 @@ fn mistakes_of_configuration_are_told() {
     assert!(error("ratios: 1").contains("ratios"));
     assert!(error("rules: [{errors: true}]").contains("errors"));
     assert!(error("rules: [{slower_than: fast}]").contains("30s"));
-    assert!(error("rules: [{model: '['}]").contains('['));
+    assert!(error("rules: [{model: '['}]").contains("glob"));
     assert_eq!(options("rules: [{slower_than: 5m}]").rules[0].slower_than, Some(Duration::from_secs(300)));
 }

@@ -79,6 +79,7 @@ pub fn bare_call() -> LlmCall {
         outcome: Outcome::Unfinished,
         attempt: None,
         trace_parent: None,
+        content: None,
     }
 }
 
@@ -182,6 +183,7 @@ pub fn full_call() -> LlmCall {
         outcome: Outcome::Complete,
         attempt: Some(1),
         trace_parent: None,
+        content: None,
     }
 }
 
