@@ -12,6 +12,7 @@ mod metrics;
 mod plaintext;
 mod robustness;
 mod sdks;
+mod signals;
 mod stacks;
 mod starts;
 mod websockets;
