@@ -31,6 +31,7 @@ pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
+pub mod redact;
 pub mod retrieval;
 pub mod session;
 pub mod span;
