@@ -14,6 +14,7 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -90,6 +91,7 @@ pub struct Pipeline {
     prices: Prices,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
@@ -137,6 +139,7 @@ impl Pipeline {
             prices,
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
@@ -148,6 +151,12 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Also looks for what this observer's rules are for.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -275,9 +284,11 @@ impl Pipeline {
                     seen.calls += 1;
                     let place = self.turns.push(call, &mut self.concluded);
                     let cost = self.prices.cost(call);
-                    let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    let mut span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    let observed = self.observer.call(call, &mut span);
                     if let Some(metrics) = &mut self.metrics {
                         metrics.call(call, cost.as_ref(), &span);
+                        metrics.observed(call, &observed, &span);
                     }
                     self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
                 }

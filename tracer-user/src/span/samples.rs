@@ -125,6 +125,7 @@ pub fn full_call() -> LlmCall {
             body_bytes: 512,
         },
         response: Response {
+            refused: false,
             status: Some(200),
             model: text("model-5-2026-01-01"),
             id: text("chatcmpl-1"),
