@@ -19,6 +19,7 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -111,6 +112,7 @@ pub struct Pipeline {
     attempts: Attempts,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
@@ -161,6 +163,7 @@ impl Pipeline {
             attempts: Attempts::new(attempts::Limits::default()),
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
@@ -183,6 +186,12 @@ impl Pipeline {
     #[must_use]
     pub fn with_own_telemetry(self, own_telemetry: OwnTelemetry) -> Self {
         Self { own_telemetry, ..self }
+    }
+
+    /// Also looks for what this observer's rules are for.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -327,10 +336,12 @@ impl Pipeline {
                     if twice {
                         self.synth.told_twice(&mut span);
                     }
+                    let observed = self.observer.call(&call, &mut span);
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
                         metrics.call(&call, cost.as_ref(), &span);
+                        metrics.observed(&call, &observed, &span);
                     }
                     let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;

@@ -68,17 +68,13 @@ impl Answer {
         if piece.is_empty() {
             return;
         }
-        let fits = |growing: &Growing| {
-            growing.key == key && matches!(&growing.what, What::Text(of, _) if *of == kind)
-        };
+        let fits = |growing: &Growing| growing.key == key && matches!(&growing.what, What::Text(of, _) if *of == kind);
         // Without numbers, text of another kind in between begins a part anew.
         let is_last = key == ONLY;
         let taken = self.take(piece.len());
-        let Some(growing) = self.part(choice, is_last, fits, || Growing {
-            key,
-            what: What::Text(kind, String::new()),
-            left_out: 0,
-        }) else {
+        let Some(growing) =
+            self.part(choice, is_last, fits, || Growing { key, what: What::Text(kind, String::new()), left_out: 0 })
+        else {
             return;
         };
         let refund = growing.add(piece, taken);
@@ -348,7 +344,8 @@ mod tests {
         answer.arguments(0, (0, 0), "1}");
         answer.text(1, ONLY, Kind::Text, "other");
         let messages = answer.messages();
-        let call = |id: &str, name: &str, arguments| Part::ToolCall { id: Some(id.into()), name: name.into(), arguments };
+        let call =
+            |id: &str, name: &str, arguments| Part::ToolCall { id: Some(id.into()), name: name.into(), arguments };
         let parts = [
             Part::Reasoning("hm".into()),
             Part::Text("so".into()),

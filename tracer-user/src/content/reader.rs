@@ -5,15 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use super::{
-    Limits,
-    answer::Answer,
-    excerpt::Excerpt,
-    forms::Form,
-    message::Content,
-    request,
-    share::Pool,
-};
+use super::{Limits, answer::Answer, excerpt::Excerpt, forms::Form, message::Content, request, share::Pool};
 
 pub struct Reader {
     limits: Limits,

@@ -250,9 +250,10 @@ impl Part {
                 json!({"type": "file", "modality": modality, "file_id": filter(id)}),
                 &[("mime_type", text(mime_type))],
             ),
-            Self::Uri { modality, mime_type, uri } => {
-                with(json!({"type": "uri", "modality": modality, "uri": filter(uri)}), &[("mime_type", text(mime_type))])
-            }
+            Self::Uri { modality, mime_type, uri } => with(
+                json!({"type": "uri", "modality": modality, "uri": filter(uri)}),
+                &[("mime_type", text(mime_type))],
+            ),
             Self::Other(kind) => json!({"type": filter(kind)}),
             Self::LeftOut(gap) => json!({"type": LEFT_OUT, "items": gap.items, "bytes": gap.bytes}),
         }

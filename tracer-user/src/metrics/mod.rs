@@ -20,6 +20,7 @@ use self::{
 use crate::{
     agent::ToolRun,
     llm::{Active, LlmCall},
+    observe::Observations,
     price::{Cost, CostSource},
     sampling::SampledOut,
     span::{
@@ -201,6 +202,32 @@ impl Metrics {
                 let attributes = with(&common, Some((semconv::RATELIMIT_KIND, kind.into())));
                 series.store.set(&metric::RATELIMIT_REMAINING, service, attributes, remaining as f64);
             }
+        }
+    }
+
+    /// What the same call shows beside its numbers.
+    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord) {
+        if *observed == Observations::default() {
+            return;
+        }
+        let mut state = self.sums.state();
+        let service = state.store.service(span.resource.for_metrics());
+        let common = common(call);
+        let mut series =
+            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        if let Some(refusal) = observed.refusal {
+            series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
+        }
+        if let Some(limit) = observed.limit {
+            series.add(&metric::LIMITS, Some((semconv::LIMIT_KIND, limit.as_str().into())), 1.0);
+        }
+        if observed.system_prompt_changed {
+            series.add(&metric::SYSTEM_PROMPT_CHANGES, None, 1.0);
+        }
+        for (place, rule) in observed.hits.keys() {
+            let mut attributes = with(&common, Some((semconv::OBSERVATION_RULE, (&**rule).into())));
+            attributes.push((semconv::OBSERVATION_PLACE, place.as_str().into()));
+            series.store.add(&metric::OBSERVATIONS, service, attributes, 1.0, series.exemplar);
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Deserializer, de::Error};
 
-
 /// 2^56 - 1: no threshold is higher.
 pub const MAX_THRESHOLD: u64 = (1 << 56) - 1;
 
