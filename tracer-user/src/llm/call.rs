@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     capture::Connection,
+    content::Content,
     exchange::{ExchangeId, Outcome},
 };
 
@@ -273,4 +274,6 @@ pub struct LlmCall {
     /// Attempt number from `x-stainless-retry-count` + 1.
     pub attempt: Option<u64>,
     pub trace_parent: Option<TraceParent>,
+    /// What was asked and answered; `None` unless somebody wants it.
+    pub content: Option<Box<Content>>,
 }

@@ -455,6 +455,7 @@ impl Open {
             outcome,
             attempt: facts::attempt(headers),
             trace_parent: trace_parent(headers),
+            content: None,
         }
     }
 

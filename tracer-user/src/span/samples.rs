@@ -77,6 +77,7 @@ pub fn bare_call() -> LlmCall {
         outcome: Outcome::Unfinished,
         attempt: None,
         trace_parent: None,
+        content: None,
     }
 }
 
@@ -178,6 +179,7 @@ pub fn full_call() -> LlmCall {
         outcome: Outcome::Complete,
         attempt: Some(1),
         trace_parent: None,
+        content: None,
     }
 }
 
