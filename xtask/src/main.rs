@@ -2,6 +2,7 @@
 
 mod bench;
 mod corpus;
+mod dashboards;
 mod demo;
 mod fixture;
 mod fuzz;
@@ -51,6 +52,8 @@ enum Task {
     },
     /// Make docs/telemetry.md anew from docs/registry.yaml
     Registry,
+    /// Make dashboards, alert rules and their runbook anew from deploy/pictures.yaml
+    Dashboards,
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
         Task::Registry => registry::run(),
+        Task::Dashboards => dashboards::run(),
         Task::Prices { wheels } => prices::run(wheels),
     };
     match result {
