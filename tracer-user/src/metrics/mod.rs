@@ -12,6 +12,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracer_common::counter::Counter;
+
 use self::{
     models::Models,
     store::{Attributes, Exemplar, Label, OWN, Service, Snapshot, Store},
@@ -307,9 +309,11 @@ impl Metrics {
     /// the kernel refused, resident memory in bytes by half.
     pub fn health(&mut self, lost: &[(String, u64)], attach_failures: u64, memory: &[(&str, u64)]) {
         let store = &mut self.sums.state().store;
-        for (cause, count) in lost {
-            let attributes = vec![(semconv::REASON, cause.as_str().into())];
-            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, *count as f64);
+        // Every cause from the start: a sum that begins with its first loss shows no increase.
+        let none = Counter::ALL.into_iter().map(|counter| (counter.name(), 0));
+        for (cause, count) in none.chain(lost.iter().map(|(cause, count)| (cause.as_str(), *count))) {
+            let attributes = vec![(semconv::REASON, cause.into())];
+            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, count as f64);
         }
         store.set(&metric::SELF_ATTACH_FAILURES, OWN, Attributes::new(), attach_failures as f64);
         for (half, bytes) in memory {
