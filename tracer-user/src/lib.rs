@@ -29,6 +29,7 @@ pub mod live;
 pub mod llm;
 pub mod mcp;
 pub mod metrics;
+pub mod observe;
 pub mod output;
 pub mod pipeline;
 pub mod price;

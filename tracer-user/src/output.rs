@@ -127,6 +127,11 @@ impl Output {
         self.export.as_ref().map(ExportHandle::progress)
     }
 
+    /// Whether the span of a call is for export, as far as it is known by itself.
+    pub fn would_export(&self, span: &SpanRecord) -> bool {
+        self.sampler.keeps(span)
+    }
+
     /// Spans that sampling kept from the export.
     pub fn sampled_out(&self) -> SampledOut {
         self.sampler.sampled_out()

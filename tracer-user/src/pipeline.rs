@@ -19,6 +19,7 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
@@ -112,6 +113,7 @@ pub struct Pipeline {
     attempts: Attempts,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
@@ -162,6 +164,7 @@ impl Pipeline {
             attempts: Attempts::new(attempts::Limits::default()),
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
@@ -183,6 +186,12 @@ impl Pipeline {
         self.own_telemetry = *own_telemetry;
         self.synth.set_release(*semconv);
         self.output.set_sampling(sampling);
+    }
+
+    /// Also looks for what this observer's rules are for.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -327,10 +336,12 @@ impl Pipeline {
                     if twice {
                         self.synth.told_twice(&mut span);
                     }
+                    let observed = self.observer.call(&call, &mut span);
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
-                        metrics.call(&call, cost.as_ref(), &span);
+                        metrics.call(&call, cost.as_ref(), &span, self.output.would_export(&span));
+                        metrics.observed(&call, &observed, &span);
                     }
                     let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;
@@ -359,7 +370,7 @@ impl Pipeline {
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
-                        metrics.tool(&run, &span);
+                        metrics.tool(&run, &span, self.output.would_export(&span));
                     }
                     span
                 }

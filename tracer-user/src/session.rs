@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -36,8 +36,11 @@ use crate::{
     span::{Host, Ids, Synth, semconv::Release},
 };
 
-/// How long the collector may take for what is left at the end.
+/// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What of it spans may take where metrics follow, which tell how many spans were sent.
+const SPANS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Columns of `pretty` where there is no terminal.
 const DEFAULT_COLUMNS: usize = 120;
@@ -213,10 +216,12 @@ impl Session {
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         pipeline.observe();
-        let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        let end = Instant::now() + EXPORT_DEADLINE;
+        let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
         if let Some(metrics) = self.metrics.take() {
-            metrics.shutdown(EXPORT_DEADLINE);
+            metrics.shutdown(end.saturating_duration_since(Instant::now()));
         }
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.

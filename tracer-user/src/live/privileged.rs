@@ -21,8 +21,8 @@ use crate::{
     capture::{
         ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
         seam::{
-            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
-            reap, send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
+            poll, process_end, reap, send_signal,
         },
     },
     commands::Failure,
@@ -73,6 +73,11 @@ pub fn run(
             None
         }
     };
+    // The command has started with all that its user may do. Nothing from here on needs more than tracing does.
+    if let Err(error) = keep_for_tracing() {
+        half.finish(parser);
+        return Err(Failure::run(anyhow!("cannot give up privileges: {error}")));
+    }
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
@@ -401,7 +406,10 @@ impl Half<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the parsing half does not end: it is stopped");
-                let _ = send_signal(parser, libc::SIGKILL);
+                // Not without CAP_KILL: then it is left behind, rather than waited for without end.
+                if send_signal(parser, libc::SIGKILL).is_err() {
+                    return false;
+                }
                 break;
             }
             // It may still need names resolved while it exports.

@@ -12,6 +12,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracer_common::counter::Counter;
+
 use self::{
     models::Models,
     store::{Attributes, Exemplar, Label, OWN, Service, Snapshot, Store},
@@ -20,6 +22,7 @@ use self::{
 use crate::{
     agent::ToolRun,
     llm::{Active, LlmCall},
+    observe::Observations,
     price::{Cost, CostSource},
     sampling::SampledOut,
     span::{
@@ -132,7 +135,7 @@ impl Metrics {
     }
 
     /// A call has ended; `span` is its span, exported or not.
-    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord) {
+    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let (start, end) = (call.times.start, call.times.end.max(call.times.start));
         let (first, last) = state.times.unwrap_or((start, end));
@@ -142,8 +145,12 @@ impl Metrics {
         common.extend(call.request.attributed.iter().filter_map(|attributed| self.attributed.label(attributed)));
         let common = common;
         let model_changed = self.models.changed(service, call);
-        let mut series =
-            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
 
         series.add(&metric::OPERATION_DURATION, error(call), seconds(end - start));
         for (kind, tokens) in [("input", call.usage.input), ("output", call.usage.output)] {
@@ -204,14 +211,40 @@ impl Metrics {
         }
     }
 
+    /// What the same call shows beside its numbers.
+    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord, exported: bool) {
+        if *observed == Observations::default() {
+            return;
+        }
+        let mut state = self.sums.state();
+        let service = state.store.service(span.resource.for_metrics());
+        let common = common(call);
+        let mut series =
+            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span, exported) };
+        if let Some(refusal) = observed.refusal {
+            series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
+        }
+        if let Some(limit) = observed.limit {
+            series.add(&metric::LIMITS, Some((semconv::LIMIT_KIND, limit.as_str().into())), 1.0);
+        }
+        if observed.system_prompt_changed {
+            series.add(&metric::SYSTEM_PROMPT_CHANGES, None, 1.0);
+        }
+        for (place, rule) in observed.hits.keys() {
+            let mut attributes = with(&common, Some((semconv::OBSERVATION_RULE, (&**rule).into())));
+            attributes.push((semconv::OBSERVATION_PLACE, place.as_str().into()));
+            series.store.add(&metric::OBSERVATIONS, service, attributes, 1.0, series.exemplar);
+        }
+    }
+
     /// A tool's run was concluded.
-    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord) {
+    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let service = state.store.service(span.resource.for_metrics());
         let attributes =
             vec![(semconv::OPERATION_NAME, "execute_tool".into()), (semconv::TOOL_NAME, run.name.as_str().into())];
         let time = seconds(run.end.saturating_sub(run.start));
-        let exemplar = exemplar(self.exemplars, span);
+        let exemplar = exemplar(self.exemplars, span, exported);
         state.store.add(&metric::TOOL_ROUND_TRIP, service, attributes, time, exemplar);
     }
 
@@ -280,9 +313,11 @@ impl Metrics {
     /// the kernel refused, resident memory in bytes by half.
     pub fn health(&mut self, lost: &[(String, u64)], attach_failures: u64, memory: &[(&str, u64)]) {
         let store = &mut self.sums.state().store;
-        for (cause, count) in lost {
-            let attributes = vec![(semconv::REASON, cause.as_str().into())];
-            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, *count as f64);
+        // Every cause from the start: a sum that begins with its first loss shows no increase.
+        let none = Counter::ALL.into_iter().map(|counter| (counter.name(), 0));
+        for (cause, count) in none.chain(lost.iter().map(|(cause, count)| (cause.as_str(), *count))) {
+            let attributes = vec![(semconv::REASON, cause.into())];
+            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, count as f64);
         }
         store.set(&metric::SELF_ATTACH_FAILURES, OWN, Attributes::new(), attach_failures as f64);
         for (half, bytes) in memory {
@@ -345,9 +380,9 @@ fn error(call: &LlmCall) -> Option<(&'static str, Label)> {
     call.error.as_ref().map(|error| (semconv::ERROR_TYPE, (&*error.kind).into()))
 }
 
-fn exemplar(filter: Exemplars, span: &SpanRecord) -> Option<Exemplar> {
+fn exemplar(filter: Exemplars, span: &SpanRecord, exported: bool) -> Option<Exemplar> {
     let applies = match filter {
-        Exemplars::TraceBased => span.sampled(),
+        Exemplars::TraceBased => exported,
         Exemplars::AlwaysOn => true,
         Exemplars::AlwaysOff => false,
     };

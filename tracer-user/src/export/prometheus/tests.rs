@@ -20,7 +20,7 @@ fn metrics() -> Metrics {
     for call in [full_call(), evil] {
         let cost = call.usage.input.map(|_| cost());
         let span = synth.call(&call, None, cost.as_ref());
-        metrics.call(&call, cost.as_ref(), &span);
+        metrics.call(&call, cost.as_ref(), &span, span.sampled());
     }
     metrics
 }

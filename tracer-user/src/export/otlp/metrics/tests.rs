@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Metric as ProtoMetric, metric::Data, number_data_point,
@@ -39,7 +39,7 @@ impl Bench {
 
     fn call(&mut self) {
         let span = self.synth.call(&full_call(), None, Some(&cost()));
-        self.metrics.call(&full_call(), Some(&cost()), &span);
+        self.metrics.call(&full_call(), Some(&cost()), &span, span.sampled());
     }
 
     fn start(&self, fake: &Fake, protocol: &str, more: &[(&str, &str)]) -> MetricsThread {
