@@ -1,7 +1,7 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
 };
 
@@ -93,6 +93,7 @@ pub struct Pipeline {
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
+    awaited: Awaited,
     concluded: Vec<Concluded>,
 }
 
@@ -140,6 +141,7 @@ impl Pipeline {
             output,
             metrics: None,
             processes: Processes::default(),
+            awaited: Awaited::default(),
             concluded: Vec::new(),
         }
     }
@@ -163,7 +165,9 @@ impl Pipeline {
         let spans = self.output.export_progress();
         let unpriced = self.prices.unpriced();
         let Some(metrics) = &mut self.metrics else { return };
-        metrics.active(self.decoding.hops.active(), |call| self.synth.resource(call.connection));
+        // Those of whom more is known soon would count for a service that is none.
+        let known = |call: &llm::Active<'_>| call.connection.pid.is_none_or(|pid| !self.awaited.0.contains(&pid));
+        metrics.active(self.decoding.hops.active().filter(known), |call| self.synth.resource(call.connection));
         metrics.own(&Own {
             events: self.decoding.seen.events,
             bytes: self.decoding.seen.bytes,
@@ -199,6 +203,7 @@ impl Pipeline {
             }
             self.synth.process(process);
             self.output.process(process);
+            self.awaited.process(process);
         }
         if let capture::Event::Open { connection, .. } = &event {
             self.processes.speaks_tls(connection.pid);
@@ -223,6 +228,8 @@ impl Pipeline {
         let decoding = &mut self.decoding;
         self.flows.finish(&mut |event| decoding.take(event));
         self.emit()?;
+        // What is not known by now will not be.
+        self.awaited.0.clear();
         let Decoding { hops, ended, .. } = &mut self.decoding;
         hops.finish(ended);
         self.emit()?;
@@ -267,6 +274,9 @@ impl Pipeline {
         std::mem::replace(failed, Ok(()))?;
         // Most records end nothing.
         if ended.is_empty() && self.concluded.is_empty() {
+            return Ok(());
+        }
+        if self.awaited.holds(ended) {
             return Ok(());
         }
         for hop in ended.drain(..) {
@@ -358,6 +368,32 @@ impl Decoding {
                 seen.untold(&decoder);
             }
         }
+    }
+}
+
+/// Calls that wait until more is known of the process that made them. Beyond it nothing waits.
+const MAX_HELD: usize = 1024;
+
+/// Processes whose pod is not known yet. What they did is told when it is, or when it is known that it will not be,
+/// which the half that sees processes promises to tell; what others did meanwhile is told after it, so that the order
+/// stays.
+#[derive(Default)]
+struct Awaited(HashSet<u32>);
+
+impl Awaited {
+    fn process(&mut self, process: &Process) {
+        // The kernel's own notice says nothing of pods.
+        if process.awaits_pod && self.0.len() < MAX_PROCESSES {
+            self.0.insert(process.pid);
+        } else if process.service.is_some() {
+            self.0.remove(&process.pid);
+        }
+    }
+
+    fn holds(&self, ended: &[Hop]) -> bool {
+        !self.0.is_empty()
+            && ended.len() < MAX_HELD
+            && ended.iter().filter_map(|hop| hop.connection().pid).any(|pid| self.0.contains(&pid))
     }
 }
 

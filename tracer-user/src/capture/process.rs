@@ -93,11 +93,11 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> 
             .filter(|value| !value.is_empty())
     };
     let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_resource_attributes).unwrap_or_default();
-    let service = variable("OTEL_SERVICE_NAME")
+    let stated = variable("OTEL_SERVICE_NAME")
         .map(str::to_owned)
-        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()))
-        .or_else(|| script(&arguments))
-        .or_else(|| exe.as_deref().map(file_name));
+        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()));
+    let service_is_stated = stated.is_some();
+    let service = stated.or_else(|| script(&arguments)).or_else(|| exe.as_deref().map(file_name));
     Ok(Process {
         pid,
         ppid: Some(ppid),
@@ -106,7 +106,9 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> 
         argv0: arguments.first().cloned().map(cut),
         uid: uid(&proc.join("status")),
         service: service.map(cut),
+        service_is_stated,
         resource_attributes,
+        ..Process::default()
     })
 }
 

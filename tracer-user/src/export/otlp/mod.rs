@@ -28,7 +28,7 @@ use tonic::metadata::MetadataMap;
 use self::{client::Client, report::Report, worker::Worker};
 pub use self::{
     config::{ConfigError, Protocol, Settings, Signal, exemplars},
-    connect::{BoxFuture, Resolve, SystemResolver},
+    connect::{BoxFuture, Resolve, SystemResolver, Tcp, roots_config},
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
 };
