@@ -110,6 +110,12 @@ pub struct Process {
     pub service_is_stated: bool,
     /// Its `OTEL_RESOURCE_ATTRIBUTES`, decoded.
     pub resource_attributes: Vec<(String, String)>,
+    /// The variables of its environment that attribution names, and no others.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
+    /// Its environment says that it exports telemetry of its model calls itself.
+    #[serde(default)]
+    pub tells_of_models: bool,
     /// The container that it is in.
     #[serde(default)]
     pub container: Option<Arc<Container>>,

@@ -70,7 +70,7 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
         Some(parser) => {
             drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster)
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, session.variables())
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.

@@ -49,6 +49,7 @@ pub fn run(
     plan: Plan,
     watch: Option<Watch>,
     cluster: Option<Cluster>,
+    variables: Vec<String>,
 ) -> Result<u8, Failure> {
     let mut half = Half {
         tracer,
@@ -63,6 +64,7 @@ pub fn run(
         containers: Containers::new(plan.containers),
         pods: Pods::new(plan.kubernetes, cluster.is_some()),
         cluster,
+        variables,
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -126,6 +128,8 @@ struct Half<'a> {
     pods: Pods,
     /// Who asks for pods; `None` when nobody can be asked.
     cluster: Option<Cluster>,
+    /// Of traced processes' environments, what the other half gets.
+    variables: Vec<String>,
 }
 
 impl Half<'_> {
@@ -329,7 +333,7 @@ impl Half<'_> {
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
     fn introduce(&mut self, pid: u32) {
-        let Ok(facts) = process::facts(pid) else { return };
+        let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
@@ -389,7 +393,7 @@ impl Half<'_> {
 
     /// What is not traced is said: once in the log, and in the closing words.
     fn refuse(&mut self, pid: u32, why: String) {
-        let name = process::facts(pid).ok().and_then(|facts| facts.exe).map_or_else(
+        let name = process::facts(pid, &[]).ok().and_then(|facts| facts.exe).map_or_else(
             || format!("process {pid}"),
             |exe| {
                 Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned())

@@ -5,6 +5,7 @@
 
 mod models;
 pub mod store;
+mod values;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,11 +15,13 @@ use std::{
 use self::{
     models::Models,
     store::{Attributes, Exemplar, Label, OWN, Service, Snapshot, Store},
+    values::Values,
 };
 use crate::{
     agent::ToolRun,
     llm::{Active, LlmCall},
     price::{Cost, CostSource},
+    sampling::SampledOut,
     span::{
         Host, Resource, SpanRecord,
         semconv::{
@@ -100,6 +103,7 @@ pub struct Own {
     pub refused_calls: u64,
     pub unpriced_calls: u64,
     pub unpriced_models: usize,
+    pub sampled_out: SampledOut,
 }
 
 /// Counts; one thread does.
@@ -108,13 +112,19 @@ pub struct Metrics {
     sums: Arc<Sums>,
     exemplars: Exemplars,
     models: Models,
+    attributed: Values,
 }
 
 impl Metrics {
     pub fn new(host: &Host, clock: Clock, exemplars: Exemplars) -> Self {
         let store = Store::new(Resource::own(host), Resource::unknown(host));
         let state = State { store, times: None, began: now() };
-        Self { sums: Arc::new(Sums { state: Mutex::new(state), clock }), exemplars, models: Models::default() }
+        Self {
+            sums: Arc::new(Sums { state: Mutex::new(state), clock }),
+            exemplars,
+            models: Models::default(),
+            attributed: Values::default(),
+        }
     }
 
     pub fn sums(&self) -> Arc<Sums> {
@@ -128,7 +138,9 @@ impl Metrics {
         let (first, last) = state.times.unwrap_or((start, end));
         state.times = Some((first.min(start), last.max(end)));
         let service = state.store.service(span.resource.for_metrics());
-        let common = common(call);
+        let mut common = common(call);
+        common.extend(call.request.attributed.iter().filter_map(|attributed| self.attributed.label(attributed)));
+        let common = common;
         let model_changed = self.models.changed(service, call);
         let mut series =
             Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
@@ -233,6 +245,13 @@ impl Metrics {
         state(&metric::SELF_CALLS_REFUSED, own.refused_calls);
         state(&metric::SELF_CALLS_UNPRICED, own.unpriced_calls);
         state(&metric::SELF_MODELS_UNPRICED, own.unpriced_models as u64);
+        let out = own.sampled_out;
+        for (reason, count) in
+            [("parent", out.parent), ("head", out.head), ("ratio", out.ratio), ("no_room", out.no_room)]
+        {
+            let attributes = vec![(semconv::REASON, reason.into())];
+            store.set(&metric::SELF_SPANS_SAMPLED_OUT, OWN, attributes, count as f64);
+        }
         for (reason, count) in [
             ("grpc", own.grpc),
             ("h2c_upgrade", own.upgraded),
