@@ -7,10 +7,13 @@
 //! ```
 
 pub mod agent;
+pub mod attempts;
+pub mod attribution;
 pub mod capture;
 pub mod carrier;
 pub mod commands;
 pub mod config;
+pub mod content;
 pub mod credentials;
 pub mod diagnostics;
 pub mod doctor;
@@ -26,10 +29,13 @@ pub mod live;
 pub mod llm;
 pub mod mcp;
 pub mod metrics;
+pub mod observe;
 pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
+pub mod redact;
 pub mod retrieval;
+pub mod sampling;
 pub mod session;
 pub mod span;

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
+    attribution::{self, Attribution},
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
@@ -29,9 +30,10 @@ use crate::{
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics},
     output::{Output, View},
-    pipeline::{Pipeline, Seen},
+    pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    span::{Host, Ids, Synth},
+    sampling::{self, Sampler},
+    span::{Host, Ids, Synth, semconv::Release},
 };
 
 /// How long the collector may take for what is left at the end, spans and metrics together.
@@ -66,6 +68,16 @@ pub struct Session {
     metrics: Option<MetricsThread>,
     host: Host,
     recognise: llm::Options,
+    features: Features,
+}
+
+/// What a run tells and how, beyond the command line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    pub sampling: sampling::Options,
+    pub attribution: attribution::Options,
+    pub own_telemetry: OwnTelemetry,
+    pub semconv: Release,
 }
 
 impl Session {
@@ -128,7 +140,18 @@ impl Session {
             metrics: None,
             host,
             recognise,
+            features: Features::default(),
         })
+    }
+
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Names of the variables of traced processes that the half which parses needs.
+    pub fn variables(&self) -> Vec<String> {
+        self.features.attribution.variables()
     }
 
     /// Whether anybody gets metrics.
@@ -180,10 +203,16 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let synth = Synth::new(ids, std::mem::take(&mut self.host));
+        let Features { sampling, attribution, own_telemetry, semconv } = std::mem::take(&mut self.features);
+        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(semconv);
+        let attribution = Attribution::new(&attribution);
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
+        let calls = calls.with_attribution(attribution.clone());
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder).with_metrics(metrics))
+        let sampler = Sampler::new(sampling, sampling::Limits::default());
+        let output = Output::new(view, export).with_sampler(sampler);
+        let pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_attribution(attribution);
+        Ok(pipeline.with_own_telemetry(own_telemetry).with_metrics(metrics))
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.

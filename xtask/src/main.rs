@@ -4,6 +4,7 @@ mod bench;
 mod corpus;
 mod dashboards;
 mod demo;
+mod dist;
 mod fixture;
 mod fuzz;
 mod prices;
@@ -41,6 +42,11 @@ enum Task {
     },
     /// Replay a folder of recordings and compare every span with what is expected of it
     Corpus(corpus::Arguments),
+    /// Make what a release consists of in target/dist-out: static binaries, .deb, image context, Kubernetes manifests
+    Dist {
+        /// Only these parts: manifests, binaries, image, deb
+        parts: Vec<String>,
+    },
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
     Fixture,
     /// Fuzz the decoders
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Task::Demo => setup::run().and_then(|()| demo::run()),
         Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
         Task::Corpus(arguments) => setup::run().and_then(|()| corpus::run(arguments)),
+        Task::Dist { parts } => setup::run().and_then(|()| dist::run(&parts)),
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),

@@ -132,11 +132,8 @@ pub struct ExportHandle {
 }
 
 impl ExportHandle {
-    /// Hands a span over. One that its own program does not sample is not for export.
+    /// Hands a span over that is sampled.
     pub fn send(&self, record: SpanRecord) {
-        if !record.sampled() {
-            return;
-        }
         self.report.offered();
         let weight = record.weight();
         let mut waiting = record;

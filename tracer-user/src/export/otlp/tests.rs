@@ -14,7 +14,7 @@ use super::{
 use crate::export::convert;
 use crate::span::{
     Host, Ids, Synth,
-    samples::{cost, failed_call, full_call, process},
+    samples::{cost, full_call, process},
 };
 
 pub const PROTOCOLS: [&str; 3] = ["grpc", "http/protobuf", "http/json"];
@@ -358,16 +358,6 @@ fn waiting_spans_leave_at_shutdown() {
         let sizes: Vec<usize> = fake.rest().iter().map(|received| received.spans().len()).collect();
         assert_eq!(sizes, [512, 188]);
     }
-}
-
-#[test]
-fn spans_that_are_not_sampled_stay() {
-    let fake = Fake::http(&[Reply::Ok]);
-    let handle = start(&url(&fake), "http/protobuf", &[]);
-    let mut synth = Synth::new(Ids::replay(), Host::default());
-    handle.send(synth.call(&failed_call(), None, None));
-    assert_eq!(handle.shutdown(LONG), ExportStats::default());
-    assert!(fake.rest().is_empty());
 }
 
 /// Knows one name.

@@ -4,7 +4,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
 
+use super::values::parse_duration;
 use crate::capture::program::AttachMode;
 
 #[derive(Debug, Parser)]
@@ -178,8 +180,10 @@ pub enum Output {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
 }
@@ -240,21 +244,6 @@ fn parse_ring(text: &str) -> Result<u32, String> {
         Ok(mib) if mib.is_power_of_two() && mib <= 1024 => Ok(mib),
         _ => Err("a power of two from 1 to 1024".into()),
     }
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let usage = || "a number with a unit: 500ms, 30s, 5m or 1h".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| usage())?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(usage()),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(usage)
 }
 
 #[cfg(test)]
