@@ -37,7 +37,7 @@ enum Task {
     },
     /// Measure what llmtap costs, each figure beside a baseline of the same run
     Bench {
-        /// Only these parts: hooks, client, replay, memory
+        /// Only these parts: hooks, attach, client, replay, memory, capacity
         parts: Vec<String>,
     },
     /// Replay a folder of recordings and compare every span with what is expected of it
