@@ -23,6 +23,7 @@ use crate::{
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
+    session::Features,
     span::Synth,
 };
 
@@ -179,15 +180,14 @@ impl Pipeline {
         Self { metrics, ..self }
     }
 
-    /// Completes attribution by these rules: those of its calls.
-    #[must_use]
-    pub fn with_attribution(self, attribution: Attribution) -> Self {
-        Self { attribution, ..self }
-    }
-
-    #[must_use]
-    pub fn with_own_telemetry(self, own_telemetry: OwnTelemetry) -> Self {
-        Self { own_telemetry, ..self }
+    /// From now on it tells so. Calls that are open keep what was read of them.
+    pub fn set_features(&mut self, features: &Features) {
+        let Features { sampling, attribution, own_telemetry, semconv } = features;
+        self.attribution = Attribution::new(attribution);
+        self.decoding.hops.set_attribution(self.attribution.clone());
+        self.own_telemetry = *own_telemetry;
+        self.synth.set_release(*semconv);
+        self.output.set_sampling(sampling);
     }
 
     /// Also looks for what this observer's rules are for.
