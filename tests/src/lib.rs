@@ -7,3 +7,4 @@ pub mod harness;
 pub mod mock;
 pub mod receiver;
 pub mod spans;
+pub mod yard;
