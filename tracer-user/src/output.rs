@@ -62,7 +62,7 @@ impl Output {
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
         }
-        if let Some(name) = process.service.clone().or_else(|| process.exe.clone()) {
+        if let Some(name) = process.service_name().or_else(|| process.exe.clone()) {
             self.names.insert(process.pid, name);
         }
     }

@@ -7,6 +7,7 @@ mod telemetry;
 use self::telemetry::{Exports, exports_spans};
 use crate::{
     attribution::Attribution,
+    capture::Connection,
     exchange::Event,
     llm::{self, Calls, LlmCall},
     mcp::{self, could_be_mcp},
@@ -20,6 +21,17 @@ pub enum Hop {
     Model(Box<LlmCall>),
     Mcp(mcp::Request),
     Retrieval(Retrieval),
+}
+
+impl Hop {
+    /// The connection on which it was made.
+    pub fn connection(&self) -> &Connection {
+        match self {
+            Self::Model(call) => &call.connection,
+            Self::Mcp(request) => &request.carrier.connection,
+            Self::Retrieval(retrieval) => &retrieval.carrier.connection,
+        }
+    }
 }
 
 /// Whether a request's bodies are worth reading, as its head tells. It misses none, and most other traffic is refused

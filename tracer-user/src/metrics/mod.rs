@@ -219,8 +219,12 @@ impl Metrics {
         let mut state = self.sums.state();
         let service = state.store.service(span.resource.for_metrics());
         let common = common(call);
-        let mut series =
-            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span, exported) };
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
         if let Some(refusal) = observed.refusal {
             series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
         }
