@@ -47,6 +47,7 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
         selection: Selection::default(),
         launch: Some(command),
         duration: None,
+        service: None,
     };
     live::trace(plan, session, &user)
 }

@@ -35,6 +35,7 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
         selection,
         launch: None,
         duration: arguments.duration,
+        service: None,
     };
     live::trace(plan, session, &user).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The thread that gives metrics away: by OTLP at intervals, and to whoever asks at `/metrics`.
+//! The thread that gives metrics away by OTLP at intervals.
 
 use std::{
     io,
@@ -9,11 +9,8 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{
-    otlp::{OtlpMetrics, Resolve},
-    prometheus::{self, Listener},
-};
-use crate::metrics::Sums;
+use super::otlp::{OtlpMetrics, Resolve};
+use crate::metrics::{Sums, store::Snapshot};
 
 /// How long the thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -21,45 +18,29 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The running thread.
 #[derive(Debug)]
 pub struct MetricsThread {
-    end: oneshot::Sender<()>,
+    end: oneshot::Sender<Snapshot>,
     abort: Arc<Notify>,
     stopped: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
 }
 
 impl MetricsThread {
-    /// Starts it. No file is opened and no address bound from here on.
-    pub fn start(
-        sums: Arc<Sums>,
-        otlp: Option<OtlpMetrics>,
-        listener: Option<Listener>,
-        resolver: Arc<dyn Resolve>,
-    ) -> io::Result<Self> {
+    /// Starts it; it tells what comes after `sent`, where only that is told. No file is opened from here on.
+    pub fn start(sums: Arc<Sums>, sent: Snapshot, otlp: OtlpMetrics, resolver: Arc<dyn Resolve>) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let exporter = {
             // The channel of gRPC spawns its driver when it is made.
             let _inside = runtime.enter();
-            otlp.map(|otlp| otlp.exporter(Arc::clone(&sums), resolver)).transpose().map_err(io::Error::other)?
+            otlp.exporter(sums, sent, resolver).map_err(io::Error::other)?
         };
         let (end, ended) = oneshot::channel();
         let (done, stopped) = mpsc::channel();
         let abort = Arc::new(Notify::new());
         let aborted = Arc::clone(&abort);
-        let run = async move {
-            let serving = listener.map(|listener| tokio::spawn(prometheus::serve(listener, sums)));
-            match exporter {
-                Some(exporter) => exporter.run(ended).await,
-                // An error is the other end's being gone: it is over, too.
-                None => drop(ended.await),
-            }
-            if let Some(serving) = serving {
-                serving.abort();
-            }
-        };
         let thread = std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = run => {}
+                    () = exporter.run(ended) => {}
                     () = aborted.notified() => {}
                 }
             });
@@ -70,9 +51,13 @@ impl MetricsThread {
         Ok(Self { end, abort, stopped, thread })
     }
 
-    /// Exports once more, for at most `deadline`, and ends.
-    pub fn shutdown(self, deadline: Duration) {
-        drop(self.end);
+    /// Exports once more, for at most `deadline`, and ends. What it tells last is `last`, or what there is then.
+    pub fn shutdown(self, last: Option<Snapshot>, deadline: Duration) {
+        match last {
+            // A thread that is gone takes nothing.
+            Some(last) => drop(self.end.send(last)),
+            None => drop(self.end),
+        }
         let stopped = self.stopped.recv_timeout(deadline).is_ok() || {
             self.abort.notify_one();
             self.stopped.recv_timeout(STOP_TIMEOUT).is_ok()

@@ -66,6 +66,11 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// From now on calls are recognised so.
+    pub fn set_options(&mut self, options: llm::Options) {
+        self.calls.set_options(options);
+    }
+
     /// The model calls that are open.
     pub fn active(&self) -> impl Iterator<Item = llm::Active<'_>> {
         self.calls.active()

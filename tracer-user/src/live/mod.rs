@@ -1,10 +1,12 @@
 //! Live tracing: one process loads, attaches and starts the command; the other parses, writes and exports.
 
+pub mod health;
 pub mod held;
 mod parser;
 mod privileged;
 mod proof;
 mod select;
+mod service;
 mod watch;
 
 use std::{
@@ -17,6 +19,7 @@ use std::{
 use anyhow::Context as _;
 
 pub use select::Selection;
+pub use service::Service;
 use watch::Watch;
 
 use crate::{
@@ -35,6 +38,8 @@ pub struct Plan {
     /// The command of `run`.
     pub launch: Option<Command>,
     pub duration: Option<Duration>,
+    /// The daemon's part.
+    pub service: Option<Service>,
 }
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
@@ -62,8 +67,9 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
 
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
-            drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
+            // Its files and addresses are the other half's: who closes them must be the last.
+            drop((theirs, reader, session));
             privileged::run(tracer, &ours, parser, &signals, plan, watch)
         }
         None => {
@@ -99,7 +105,7 @@ fn parse(reader: RingReader, channel: Channel, session: &mut Session) -> anyhow:
     let names = parser::Names::new(channel.try_clone()?);
     let mut pipeline = session.pipeline(std::sync::Arc::new(names.clone()), true)?;
     let held = session.held().clone();
-    let totals = match parser::run(reader, &channel, &names, &mut pipeline, &held) {
+    let totals = match parser::run(reader, &channel, &names, &mut pipeline, session) {
         Ok(totals) => totals,
         Err(error) => {
             // The reader of our output may be gone, as with `llmtap trace | head`.

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Plan, select::Selection, watch::Watch};
+use super::{Plan, select::Selection, service::Service, watch::Watch};
 use crate::{
     capture::{
         ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
@@ -56,6 +56,7 @@ pub fn run(
         notices: Vec::new(),
         lookups: Arc::default(),
         watch,
+        service: plan.service,
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -68,6 +69,9 @@ pub fn run(
         None => {
             half.begin();
             tracing::info!("tracing begins");
+            if let Some(service) = &mut half.service {
+                service.begin(channel);
+            }
             None
         }
     };
@@ -115,6 +119,8 @@ struct Half<'a> {
     lookups: Arc<AtomicUsize>,
     /// Of what metrics tell; `None` when nobody gets any.
     watch: Option<Watch>,
+    /// The daemon's part.
+    service: Option<Service>,
 }
 
 impl Half<'_> {
@@ -143,6 +149,9 @@ impl Half<'_> {
 
     /// Hooks what already runs.
     fn begin(&mut self) {
+        if self.selection.rules.is_some() {
+            return self.judge_all(true);
+        }
         for pid in process::running() {
             if self.selection.excludes(pid) {
                 self.tracer.exclude(pid);
@@ -162,15 +171,68 @@ impl Half<'_> {
         }
     }
 
+    /// Judges all that runs by the daemon's selectors. What was traced goes on to be traced untouched, as long as it, or
+    /// a process that it descends from, is still selected; `anew` is false where only what is excluded can have changed.
+    fn judge_all(&mut self, anew: bool) {
+        let running = process::running();
+        let mut wanted = BTreeSet::new();
+        let mut excluded = BTreeSet::new();
+        for pid in &running {
+            // llmtap itself.
+            if self.tracer.is_excluded(*pid) {
+                continue;
+            }
+            if self.selection.excludes(*pid) {
+                excluded.insert(*pid);
+            } else if self.selection.selects(*pid) || (!anew && self.tracer.is_target(*pid)) {
+                wanted.insert(*pid);
+            }
+        }
+        // A child has mostly, but not always, a larger number than its parent.
+        loop {
+            let known = wanted.len();
+            for pid in &running {
+                let inherits = || process::parent(*pid).is_some_and(|parent| wanted.contains(&parent));
+                if !wanted.contains(pid) && !excluded.contains(pid) && !self.tracer.is_excluded(*pid) && inherits() {
+                    wanted.insert(*pid);
+                }
+            }
+            if wanted.len() == known {
+                break;
+            }
+        }
+        for pid in self.tracer.targets() {
+            if !wanted.contains(&pid) {
+                self.tracer.remove_target(pid);
+            }
+        }
+        let new: Vec<u32> = wanted.into_iter().filter(|pid| !self.tracer.is_target(*pid)).collect();
+        for pid in &new {
+            self.add(*pid);
+        }
+        for pid in new {
+            self.adopt(pid);
+        }
+    }
+
+    fn add(&mut self, pid: u32) {
+        if let Err(error) = self.tracer.add_target(pid) {
+            tracing::warn!(pid, "cannot trace the process: {error}");
+        }
+    }
+
+    /// Leaves a process out: for good, or in the daemon until its next exec.
+    fn leave_out(&mut self, pid: u32) {
+        if self.selection.rules.is_some() { self.tracer.remove_target(pid) } else { self.tracer.exclude(pid) }
+    }
+
     fn add_with_descendants(&mut self, pid: u32) {
         let mut todo = vec![pid];
         while let Some(pid) = todo.pop() {
             if self.selection.excludes(pid) {
                 continue;
             }
-            if let Err(error) = self.tracer.add_target(pid) {
-                tracing::warn!(pid, "cannot trace the process: {error}");
-            }
+            self.add(pid);
             todo.extend(process::children(pid));
         }
     }
@@ -196,7 +258,8 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).min();
+            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.service.as_ref().map(Service::next));
+            let next = until.into_iter().chain(own).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
@@ -222,9 +285,13 @@ impl Half<'_> {
             }
             if is_ready(1) {
                 while let Some(signal) = signals.next() {
-                    match command {
-                        Some(pid) => send_signal(pid, signal).unwrap_or_default(),
-                        None => return Ok(Ended::Asked),
+                    match (command, &self.service) {
+                        (Some(pid), _) => send_signal(pid, signal).unwrap_or_default(),
+                        (None, Some(_)) if signal == libc::SIGHUP => self.reload(),
+                        (None, service) => {
+                            service.iter().for_each(Service::end);
+                            return Ok(Ended::Asked);
+                        }
                     }
                 }
             }
@@ -236,10 +303,26 @@ impl Half<'_> {
                 return Ok(Ended::Command(status));
             }
             self.tell();
+            if let Some(service) = &mut self.service {
+                service.beat(self.channel);
+            }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
             }
         }
+    }
+
+    /// Reads the daemon's file anew.
+    fn reload(&mut self) {
+        let Some(selection) = self.service.as_mut().and_then(|service| service.reload(self.channel)) else { return };
+        let include = |selection: &Selection| selection.rules.as_ref().map(|rules| rules.include.clone());
+        let anew = include(&self.selection) != include(&selection);
+        self.selection = selection;
+        // The keeper knows the old selectors: another one takes its place.
+        if let Err(error) = self.tracer.hold_programs(&self.selection.names) {
+            tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+        }
+        self.judge_all(anew);
     }
 
     /// Tells what is due for metrics.
@@ -262,7 +345,7 @@ impl Half<'_> {
             match &notice.what {
                 ProcessNews::Executed => self.executed(&notice),
                 ProcessNews::Forked if notice.target => self.introduce(notice.pid),
-                ProcessNews::Joined if self.selection.excludes(notice.pid) => self.tracer.exclude(notice.pid),
+                ProcessNews::Joined if self.selection.excludes(notice.pid) => self.leave_out(notice.pid),
                 ProcessNews::Joined => self.adopt(notice.pid),
                 ProcessNews::Mapped(verdict) => self.note(Some(notice.pid), verdict),
                 ProcessNews::ForeignStack => {
@@ -279,7 +362,7 @@ impl Half<'_> {
 
     fn executed(&mut self, notice: &ProcessNotice) {
         if self.selection.excludes(notice.pid) {
-            self.tracer.exclude(notice.pid);
+            self.leave_out(notice.pid);
         } else if notice.target || self.selection.all {
             self.introduce(notice.pid);
         } else if self.selection.selects(notice.pid) {
@@ -347,8 +430,15 @@ impl Half<'_> {
 
     /// Answers the other half. It is not trusted: it can ask for names and for less data, nothing else.
     fn answer(&mut self) {
-        while let Ok(Some(message)) = self.channel.receive() {
+        // Only what has come: to wait for more would be to stop.
+        while poll(&[self.channel.as_fd()], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true]) {
+            let Ok(Some(message)) = self.channel.receive() else { return };
             match message {
+                ToTracer::Beat => {
+                    if let Some(service) = &mut self.service {
+                        service.answered();
+                    }
+                }
                 ToTracer::Withdraw { pid } => {
                     // A process that has ended meanwhile leaves the question to the next one.
                     if let Ok(verdict) = self.tracer.withdraw(pid) {

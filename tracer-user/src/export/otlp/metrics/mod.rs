@@ -18,7 +18,7 @@ use tonic::{Code, codec::CompressionEncoding, metadata::MetadataMap};
 use super::{
     RETRY_FIRST, RETRY_LONGEST,
     client::Client,
-    config::{ConfigError, MetricOptions, Protocol, Settings, Signal, Temporality},
+    config::{ConfigError, MetricOptions, Protocol, ReadFile, Settings, Signal, Temporality},
     connect::{self, Resolve},
     report::Report,
 };
@@ -43,18 +43,38 @@ impl OtlpMetrics {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(Signal::Metrics, endpoint, env)? else { return Ok(None) };
+        Self::with_files(endpoint, env, &|path| std::fs::read(path))
+    }
+
+    /// The same with the files given, too.
+    pub fn with_files(
+        endpoint: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: ReadFile<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(settings) = Settings::read(Signal::Metrics, endpoint, env, file)? else { return Ok(None) };
         let options = MetricOptions::read(env)?;
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, options, tls }))
     }
 
-    /// Call it within a runtime. No file is opened from here on.
-    pub fn exporter(self, sums: Arc<Sums>, resolver: Arc<dyn Resolve>) -> Result<MetricExporter, ConfigError> {
+    /// What tells one exporter from another.
+    pub fn settings(&self) -> (Settings, MetricOptions) {
+        (self.settings.clone(), self.options)
+    }
+
+    /// What has come since `sent` is to be told, where only that is told. Call it within a runtime. No file is opened
+    /// from here on.
+    pub fn exporter(
+        self,
+        sums: Arc<Sums>,
+        sent: Snapshot,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<MetricExporter, ConfigError> {
         let report = Arc::new(Report::new("metrics", self.settings.shown_endpoint()));
         let client = Client::new(&self.settings, self.tls, resolver, Arc::clone(&report))?;
         let (settings, options) = (self.settings, self.options);
-        Ok(MetricExporter { settings, options, client, sums, report, sent: Snapshot::default() })
+        Ok(MetricExporter { settings, options, client, sums, report, sent })
     }
 }
 
@@ -76,16 +96,17 @@ struct Failure {
 }
 
 impl MetricExporter {
-    /// Exports at intervals, and once more at `end`.
-    pub async fn run(mut self, mut end: oneshot::Receiver<()>) {
+    /// Exports at intervals, and once more at `end`: what it gives, or else what there is then.
+    pub async fn run(mut self, mut end: oneshot::Receiver<Snapshot>) {
         let mut next = Instant::now() + self.options.interval;
         loop {
-            let over = tokio::select! {
-                _ = &mut end => true,
-                () = tokio::time::sleep_until(next) => false,
+            let last = tokio::select! {
+                last = &mut end => Some(last.unwrap_or_else(|_| self.sums.snapshot())),
+                () = tokio::time::sleep_until(next) => None,
             };
+            let over = last.is_some();
             // Never broken off but by the deadline: whether the endpoint took it would not be known.
-            self.export().await;
+            self.export(last.unwrap_or_else(|| self.sums.snapshot())).await;
             if over {
                 return;
             }
@@ -93,8 +114,7 @@ impl MetricExporter {
         }
     }
 
-    async fn export(&mut self) {
-        let now = self.sums.snapshot();
+    async fn export(&mut self, now: Snapshot) {
         let told = self.told(&now);
         if told.metrics.is_empty() {
             return;
