@@ -13,6 +13,11 @@ use llmtap::{
     live::held::Held,
 };
 
+/// A call ends with some hundred frees, for which musl's allocator is slow.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

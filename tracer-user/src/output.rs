@@ -20,6 +20,7 @@ use crate::{
     mcp,
     price::Cost,
     retrieval::Retrieval,
+    sampling::{SampledOut, Sampler},
     span::SpanRecord,
 };
 
@@ -42,6 +43,9 @@ pub struct Output {
     leaving: Vec<(Progress, JoinHandle<ExportStats>)>,
     /// What those came to that have gone.
     gone: Progress,
+    sampler: Sampler,
+    /// Kept so that its memory is used again.
+    sampled: Vec<SpanRecord>,
     names: HashMap<u32, Arc<str>>,
 }
 
@@ -80,7 +84,21 @@ impl Lines {
 
 impl Output {
     pub fn new(view: View, exports: Vec<ExportHandle>) -> Self {
-        Self { view, exports, lines: Vec::new(), leaving: Vec::new(), gone: Progress::default(), names: HashMap::new() }
+        Self {
+            view,
+            exports,
+            lines: Vec::new(),
+            leaving: Vec::new(),
+            gone: Progress::default(),
+            sampler: Sampler::default(),
+            sampled: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    /// What decides which spans are exported.
+    pub fn sampler(&mut self) -> &mut Sampler {
+        &mut self.sampler
     }
 
     /// The running exporters.
@@ -146,18 +164,18 @@ impl Output {
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
         }
-        if let Some(name) = process.service.clone().or_else(|| process.exe.clone()) {
+        if let Some(name) = process.service_name().or_else(|| process.exe.clone()) {
             self.names.insert(process.pid, name);
         }
     }
 
-    /// A call has ended.
+    /// A call has ended; `span` is for export and files.
     pub fn call(
         &mut self,
         call: &LlmCall,
         place: Option<&Place>,
         cost: Option<&Cost>,
-        span: SpanRecord,
+        span: Option<SpanRecord>,
     ) -> io::Result<()> {
         if let View::Pretty(pretty) = &mut self.view {
             let tool_call = match place {
@@ -166,7 +184,7 @@ impl Output {
             };
             pretty.call(call, tool_call, cost, &name(&self.names, &call.connection))?;
         }
-        self.span(span)
+        span.map_or(Ok(()), |span| self.span(span))
     }
 
     /// A request of MCP was answered, or has ended otherwise.
@@ -189,24 +207,33 @@ impl Output {
 
     /// A span that is no call of its own: concluded from several.
     pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
-        let Self { view, exports, lines, .. } = self;
-        let mut others = exports.len() + lines.len() + usize::from(matches!(view, View::Jsonl(_)));
-        let mut span = Some(span);
-        // Only the last one gets the span itself, not a copy.
-        let mut next = move || {
-            others = others.saturating_sub(1);
-            if others == 0 { span.take() } else { span.clone() }
-        };
-        for export in exports.iter() {
-            next().into_iter().for_each(|span| export.send(span));
-        }
-        for lines in lines.iter_mut() {
-            next().into_iter().for_each(|span| lines.write(span));
-        }
-        match view {
-            View::Jsonl(jsonl) => next().map_or(Ok(()), |span| jsonl.write(span)),
+        let Self { view, exports, lines, sampler, sampled, .. } = self;
+        let result = match view {
+            // Only when others want it, too, is it copied.
+            View::Jsonl(jsonl) if exports.is_empty() && lines.is_empty() => return jsonl.write(span),
+            View::Jsonl(jsonl) => jsonl.write(span.clone()),
             View::Pretty(_) | View::None => Ok(()),
+        };
+        if exports.is_empty() && lines.is_empty() {
+            return result;
         }
+        sampler.push(span, sampled);
+        for span in sampled.drain(..) {
+            let mut others = exports.len() + lines.len();
+            let mut span = Some(span);
+            // The last one gets the span itself, not a copy.
+            let mut next = || {
+                others -= 1;
+                if others == 0 { span.take() } else { span.clone() }
+            };
+            for export in exports.iter() {
+                next().into_iter().for_each(|span| export.send(span));
+            }
+            for lines in lines.iter_mut() {
+                next().into_iter().for_each(|span| lines.write(span));
+            }
+        }
+        result
     }
 
     /// How the export of spans stands, where there is one.
@@ -232,8 +259,14 @@ impl Output {
         Some(all)
     }
 
+    /// Spans that sampling kept from the export.
+    pub fn sampled_out(&self) -> SampledOut {
+        self.sampler.sampled_out()
+    }
+
     /// Sends what is left to the collectors, all at the same time, for at most `deadline`.
     pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+        self.sampler.finish();
         self.retain_exports(|_| false, deadline);
         self.reap(true);
         self.retain_lines(|_| false);

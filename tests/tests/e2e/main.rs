@@ -11,6 +11,7 @@ mod export;
 mod http2;
 mod metrics;
 mod plaintext;
+mod privileges;
 mod robustness;
 mod sdks;
 mod stacks;

@@ -40,6 +40,8 @@ pub fn run(cli: &Cli, arguments: &config::Daemon, held: Held) -> Result<(), Fail
         selection: Selection::of_file(&file.select),
         launch: None,
         duration: None,
+        containers: file.containers.clone(),
+        kubernetes: file.kubernetes.clone(),
         service: Some(Service::new(path, file, places)),
     };
     live::trace(plan, session, &User::calling()).map(drop)
@@ -50,7 +52,8 @@ fn warn_of(file: &config::File) {
     if file.select.include.is_empty() {
         tracing::warn!("select.include is empty: nothing is traced");
     }
-    if file.select.include.iter().chain(&file.select.exclude).any(config::file::Selector::needs_container) {
-        tracing::warn!("selectors by container or pod match nothing: llmtap does not ask their runtimes");
+    let selectors = file.select.include.iter().chain(&file.select.exclude);
+    if !file.containers.metadata && selectors.clone().any(config::file::Selector::needs_container) {
+        tracing::warn!("containers.metadata is false: selectors by a container's image or label match nothing");
     }
 }

@@ -1,5 +1,6 @@
 //! Live tracing: one process loads, attaches and starts the command; the other parses, writes and exports.
 
+mod cluster;
 pub mod health;
 pub mod held;
 mod parser;
@@ -18,16 +19,18 @@ use std::{
 
 use anyhow::Context as _;
 
+use cluster::Cluster;
 pub use select::Selection;
 pub use service::Service;
 use watch::Watch;
 
 use crate::{
     capture::{
-        LoadError, Options, RingReader, Tracer,
-        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore},
+        LoadError, Options, RingReader, Tracer, container,
+        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore, may_confine},
     },
     commands::Failure,
+    kubernetes,
     session::Session,
 };
 
@@ -40,10 +43,13 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// The daemon's part.
     pub service: Option<Service>,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
 }
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
 pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failure> {
+    may_confine().map_err(Failure::cannot)?;
     let mut tracer = Tracer::load(&plan.options).map_err(|error| match error {
         LoadError::Cgroup(_) => Failure::usage(error),
         _ => Failure::cannot(error),
@@ -65,17 +71,19 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
     .context("no descriptor for signals")
     .map_err(Failure::run)?;
 
+    let cluster = Cluster::start(&plan.kubernetes, user);
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
             let watch = session.has_metrics().then(|| Watch::new(parser));
+            let variables = session.variables();
             // Its files and addresses are the other half's: who closes them must be the last.
             drop((theirs, reader, session));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch)
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, variables)
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.
             let keep = kept_descriptors(&reader, &theirs, &session);
-            std::mem::forget((tracer, ours, signals));
+            std::mem::forget((tracer, ours, signals, cluster));
             ignore(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP]);
             let status = match confine(&keep, user).context("cannot give up privileges") {
                 Ok(()) => parse(reader, theirs, &mut session),

@@ -11,18 +11,46 @@ use std::{
 use globset::GlobMatcher;
 
 use crate::{
-    capture::{gate, process, seam::user_name, target, target::Names},
+    capture::{container::Container, gate, process, seam::user_name, target, target::Names},
     config::{
         Exclude, Select, Trace,
         file::{
             self,
-            select::{Facts, is_below},
+            select::{ContainerFacts, Facts, PodFacts, is_below},
         },
     },
+    kubernetes::Pod,
 };
 
 /// Longest command line that is compared, bytes.
 const MAX_COMMAND_LINE: usize = 16 << 10;
+
+/// Where a process runs, as far as selectors ask for it.
+#[derive(Debug, Default)]
+pub struct InContainer {
+    pub container: Option<Arc<Container>>,
+    pub pod: Option<Arc<Pod>>,
+}
+
+impl InContainer {
+    fn pod(&self) -> Option<PodFacts> {
+        if let Some(pod) = &self.pod {
+            return Some(PodFacts {
+                namespace: Some(pod.namespace.to_string()),
+                name: Some(pod.name.to_string()),
+                labels: pod.labels.clone(),
+                annotations: pod.annotations.clone(),
+            });
+        }
+        // The runtime knows a little.
+        let pod = self.container.as_ref()?.pod.as_ref()?;
+        Some(PodFacts {
+            namespace: pod.namespace.as_deref().map(str::to_owned),
+            name: pod.name.as_deref().map(str::to_owned),
+            ..PodFacts::default()
+        })
+    }
+}
 
 /// The selectors of one run.
 #[derive(Clone, Default)]
@@ -59,9 +87,15 @@ impl Selection {
         Self { names, rules: Some(rules), ..Self::default() }
     }
 
+    /// Whether selectors ask for containers or pods.
+    pub fn by_container(&self) -> bool {
+        let rules = self.rules.as_deref();
+        rules.is_some_and(|rules| rules.include.iter().chain(&rules.exclude).any(file::Selector::needs_container))
+    }
+
     /// Whether the process is selected and not excluded, by the daemon's file.
-    pub fn wants(&self, pid: u32) -> bool {
-        self.rules.as_ref().is_some_and(|rules| is_wanted(rules, &facts(pid, rules)))
+    fn wants(&self, pid: u32, place: &InContainer) -> bool {
+        self.rules.as_ref().is_some_and(|rules| is_wanted(rules, &facts(pid, rules, place)))
     }
 
     /// Whether processes are chosen by what they execute, so that every exec must be looked at.
@@ -69,19 +103,19 @@ impl Selection {
         !self.names.is_empty() || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
     }
 
-    pub fn selects(&self, pid: u32) -> bool {
+    pub fn selects(&self, pid: u32, place: &InContainer) -> bool {
         let matches = |patterns: &[GlobMatcher], value: Option<String>| {
             value.is_some_and(|value| patterns.iter().any(|pattern| pattern.is_match(&value)))
         };
         self.pids.contains(&pid)
-            || self.wants(pid)
+            || self.wants(pid, place)
             || (!self.names.comms.is_empty() && matches(&self.names.comms, comm(pid)))
             || (!self.names.exes.is_empty() && matches(&self.names.exes, exe(pid)))
     }
 
-    pub fn excludes(&self, pid: u32) -> bool {
+    pub fn excludes(&self, pid: u32, place: &InContainer) -> bool {
         if let Some(rules) = self.rules.as_ref().filter(|rules| !rules.exclude.is_empty()) {
-            let facts = facts(pid, rules);
+            let facts = facts(pid, rules, place);
             return rules.exclude.iter().any(|selector| selector.matches(&facts));
         }
         self.excluded.iter().any(|one| match one {
@@ -142,7 +176,7 @@ fn is_wanted(rules: &file::Select, facts: &Facts) -> bool {
 }
 
 /// What the selectors ask of a process: no more is read.
-fn facts(pid: u32, rules: &file::Select) -> Facts {
+fn facts(pid: u32, rules: &file::Select, place: &InContainer) -> Facts {
     let asked = |ask: fn(&file::Selector) -> bool| rules.include.iter().chain(&rules.exclude).any(ask);
     let user = asked(|selector| !selector.user.is_empty()).then(|| process::user(pid)).flatten();
     Facts {
@@ -153,9 +187,14 @@ fn facts(pid: u32, rules: &file::Select) -> Facts {
         user,
         user_name: user.and_then(user_name),
         cgroups: if asked(|selector| !selector.cgroup.is_empty()) { cgroups(pid) } else { Vec::new() },
-        // What runtimes and the cluster say is not known here.
-        container: None,
-        pod: None,
+        container: place.container.as_ref().map(|container| ContainerFacts {
+            image: container.image.name.as_deref().map(|name| match &container.image.tag {
+                Some(tag) => format!("{name}:{tag}"),
+                None => name.to_owned(),
+            }),
+            labels: container.labels.clone(),
+        }),
+        pod: place.pod(),
     }
 }
 
@@ -167,7 +206,8 @@ fn facts_of_held(pid: u32, file: &Path, called: Option<&OsStr>, rules: &file::Se
         comm: Some(target::comm(file, called)),
         exe: Some(file.to_string_lossy().into_owned()),
         command_line,
-        ..facts(pid, rules)
+        // The keeper waits for nobody: who is chosen by container or pod is judged when it has begun.
+        ..facts(pid, rules, &InContainer::default())
     }
 }
 

@@ -112,6 +112,9 @@ impl Service {
             self.file.limits = old.limits.clone();
             self.file.plaintext = old.plaintext.clone();
             self.file.log.format = old.log.format;
+            self.file.semconv = old.semconv;
+            self.file.containers = old.containers.clone();
+            self.file.kubernetes = old.kubernetes.clone();
         }
         let changed = changes(&old, &self.file);
         tracing::info!(
@@ -122,6 +125,11 @@ impl Service {
             }
         );
         Ok((old.select != self.file.select).then(|| Selection::of_file(&self.file.select)))
+    }
+
+    /// Names of the variables of traced processes that the other half needs.
+    pub fn variables(&self) -> Vec<String> {
+        self.file.attribution.variables()
     }
 
     /// It is about to end.
@@ -138,6 +146,9 @@ fn unchangeable(old: &File, new: &File) -> Vec<&'static str> {
         ("limits.connections", one.connections != other.connections),
         ("limits.calls", one.calls != other.calls),
         ("plaintext", old.plaintext != new.plaintext),
+        ("semconv", old.semconv != new.semconv),
+        ("containers", old.containers != new.containers),
+        ("kubernetes", old.kubernetes != new.kubernetes),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()
@@ -153,6 +164,9 @@ fn changes(old: &File, new: &File) -> Vec<&'static str> {
         ("providers", old.providers != new.providers),
         ("server_side", old.server_side != new.server_side),
         ("prices", old.prices != new.prices),
+        ("sampling", old.sampling != new.sampling),
+        ("attribution", old.attribution != new.attribution),
+        ("own_telemetry", old.own_telemetry != new.own_telemetry),
         ("limits", old.limits != new.limits),
         ("health", old.health != new.health),
         ("log", old.log != new.log),

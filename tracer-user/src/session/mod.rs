@@ -10,12 +10,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
+    attribution::{self, Attribution},
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
@@ -33,16 +34,20 @@ use crate::{
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics, Sums},
     output::{Output, View},
-    pipeline::{Pipeline, Seen},
+    pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    span::{Host, Ids, Synth},
+    sampling,
+    span::{Host, Ids, Synth, semconv::Release},
 };
 
 pub use self::setup::{Places, Setup};
 use self::wants::{Page, Running, Wants};
 
-/// How long the collector may take for what is left at the end.
+/// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What of it spans may take where metrics follow, which tell how many spans were sent.
+const SPANS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Columns of `pretty` where there is no terminal.
 const DEFAULT_COLUMNS: usize = 120;
@@ -76,6 +81,16 @@ pub struct Session {
     /// Whether it is the daemon's: its file may ask for metrics later.
     is_daemon: bool,
     host: Host,
+    features: Features,
+}
+
+/// What a run tells and how, beyond the command line: options of features, each a key of the daemon's file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    pub sampling: sampling::Options,
+    pub attribution: attribution::Options,
+    pub own_telemetry: OwnTelemetry,
+    pub semconv: Release,
 }
 
 impl Session {
@@ -149,7 +164,18 @@ impl Session {
             limits: Limits::default(),
             is_daemon: false,
             host,
+            features: Features::default(),
         })
+    }
+
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Names of the variables of traced processes that the half which parses needs.
+    pub fn variables(&self) -> Vec<String> {
+        self.features.attribution.variables()
     }
 
     /// The daemon's, with what its file names opened.
@@ -166,6 +192,7 @@ impl Session {
             record: None,
             wants: Wants::default(),
             limits: setup.file().limits.clone(),
+            features: setup.features(),
             setup: Some(setup),
             running: Running::default(),
             sums: None,
@@ -223,12 +250,15 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let synth = Synth::new(ids, std::mem::take(&mut self.host));
+        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(self.features.semconv);
+        let attribution = Attribution::new(&self.features.attribution);
         let limits = llm::Limits { open_calls: self.limits.calls, ..llm::Limits::default() };
-        let calls = Calls::new(limits, llm::Options::default());
+        let calls = Calls::new(limits, llm::Options::default()).with_attribution(attribution.clone());
         let limits = flow::Limits { connections: self.limits.connections, ..flow::Limits::default() };
-        let output = Output::new(view, Vec::new());
+        let mut output = Output::new(view, Vec::new());
+        output.sampler().change(&self.features.sampling);
         let pipeline = Pipeline::with_limits(limits, calls, Prices::builtin(), synth, output, recorder);
+        let pipeline = pipeline.with_attribution(attribution).with_own_telemetry(self.features.own_telemetry);
         let mut pipeline = pipeline.with_metrics(metrics);
         let wants = match self.setup.take() {
             Some(setup) => setup.into_wants()?,
@@ -241,6 +271,14 @@ impl Session {
     /// Takes over the daemon's file that was read anew. What did not change goes on untouched; no connection and no call
     /// is lost.
     pub fn reload(&mut self, setup: Setup, pipeline: &mut Pipeline, resolver: &Arc<dyn Resolve>) -> Result<()> {
+        let features = setup.features();
+        if features.attribution != self.features.attribution {
+            pipeline.change_attribution(&Attribution::new(&features.attribution));
+        }
+        pipeline.change_own_telemetry(features.own_telemetry);
+        pipeline.output().sampler().change(&features.sampling);
+        // Names of attributes do not change while llmtap runs.
+        self.features = Features { semconv: self.features.semconv, ..features };
         self.change(setup.into_wants()?, pipeline, resolver)
     }
 
@@ -264,9 +302,11 @@ impl Session {
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         pipeline.observe();
-        let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        let end = Instant::now() + EXPORT_DEADLINE;
+        let for_spans = if self.sums.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
-        self.running.end(EXPORT_DEADLINE);
+        self.running.end(end.saturating_duration_since(Instant::now()));
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));

@@ -16,7 +16,10 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::wants::{Page, Wants};
+use super::{
+    Features,
+    wants::{Page, Wants},
+};
 use crate::{
     capture::seam::{MAX_DESCRIPTORS, memory_file},
     config::{
@@ -83,6 +86,17 @@ impl Setup {
 
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Options of features.
+    pub fn features(&self) -> Features {
+        let File { sampling, attribution, own_telemetry, semconv, .. } = &self.file;
+        Features {
+            sampling: sampling.clone(),
+            attribution: attribution.clone(),
+            own_telemetry: *own_telemetry,
+            semconv: *semconv,
+        }
     }
 
     /// Opens what is not open yet, of which `places` knows.

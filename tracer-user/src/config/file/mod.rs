@@ -22,6 +22,7 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
+use crate::{attribution, capture::container, kubernetes, pipeline::OwnTelemetry, sampling, span::semconv::Release};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -35,6 +36,14 @@ pub struct File {
     pub server_side: bool,
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
+    pub sampling: sampling::Options,
+    pub attribution: attribution::Options,
+    /// What is told of calls whose process exports telemetry of them itself.
+    pub own_telemetry: OwnTelemetry,
+    /// Whose names attributes have.
+    pub semconv: Release,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
     pub limits: Limits,
     pub health: Health,
     pub log: Log,

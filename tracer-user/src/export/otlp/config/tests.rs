@@ -61,7 +61,7 @@ fn a_signal_can_be_left_out() {
 }
 
 #[test]
-fn defaults_are_those_of_the_specification() {
+fn defaults_are_those_of_the_specification_but_for_the_time_of_a_batch() {
     let settings = settings(None, &[(GENERAL, "http://h:4318")]);
     assert_eq!(settings.protocol, Protocol::HttpProtobuf);
     assert_eq!(settings.endpoint, "http://h:4318/v1/traces");
@@ -71,7 +71,7 @@ fn defaults_are_those_of_the_specification() {
         delay: Duration::from_secs(5),
         queue: 2048,
         size: 512,
-        timeout: Duration::from_secs(30),
+        timeout: Duration::from_mins(5),
         memory: 64 << 20,
     };
     assert_eq!(settings.batch, batch);
