@@ -152,7 +152,7 @@ fn emitted(capture: &[u8]) -> (String, Snapshot) {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
     let calls = Calls::new(llm::Limits::default(), llm::Options { server_side: true, ..llm::Options::default() });
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
+    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());

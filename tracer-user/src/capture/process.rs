@@ -31,6 +31,16 @@ pub fn facts(pid: u32, variables: &[String]) -> io::Result<Process> {
     facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time(), variables)
 }
 
+/// The effective user of process `pid`.
+pub fn user(pid: u32) -> Option<u32> {
+    uid(&Path::new("/proc").join(pid.to_string()).join("status"))
+}
+
+/// The parent of process `pid`.
+pub fn parent(pid: u32) -> Option<u32> {
+    Some(parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?.0)
+}
+
 /// Whether process `pid` exists.
 pub fn is_alive(pid: u32) -> bool {
     pid != 0 && Path::new("/proc").join(pid.to_string()).exists()
