@@ -60,7 +60,7 @@ impl Manager {
     }
 }
 
-struct Daemon {
+pub struct Daemon {
     running: Running,
     manager: Manager,
     file: PathBuf,
@@ -70,7 +70,7 @@ struct Daemon {
 
 impl Daemon {
     /// Starts it and waits until it is ready.
-    fn start(bench: &Bench, text: &str) -> anyhow::Result<Self> {
+    pub fn start(bench: &Bench, text: &str) -> anyhow::Result<Self> {
         let file = bench.path("llmtap.yaml");
         fs::write(&file, text)?;
         let manager = Manager::new(bench)?;
@@ -104,7 +104,7 @@ impl Daemon {
         wait_for("the end of the reload", || (self.manager.count("READY=1") > before).then_some(()))
     }
 
-    fn stop(self) -> anyhow::Result<Finished> {
+    pub fn stop(self) -> anyhow::Result<Finished> {
         signal("TERM", self.running.id().into())?;
         let finished = self.running.finish()?;
         ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
@@ -129,18 +129,18 @@ fn many(bench: &Bench, interpreter: &Path, arguments: &[&str]) -> anyhow::Result
     Ok(command)
 }
 
-fn succeeds(mut command: Command) -> anyhow::Result<()> {
+pub fn succeeds(mut command: Command) -> anyhow::Result<()> {
     let finished = finish(&mut command)?;
     ensure!(finished.stdout.ends_with("done\n"), "{}\n{}", finished.stdout, finished.stderr);
     Ok(())
 }
 
-fn free_address() -> anyhow::Result<String> {
+pub fn free_address() -> anyhow::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 /// Status line and body of a page.
-fn page(address: &str, path: &str) -> anyhow::Result<(String, String)> {
+pub fn page(address: &str, path: &str) -> anyhow::Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
@@ -150,7 +150,7 @@ fn page(address: &str, path: &str) -> anyhow::Result<(String, String)> {
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
 
-fn exported(receiver: &Receiver) -> anyhow::Result<Vec<Span>> {
+pub fn exported(receiver: &Receiver) -> anyhow::Result<Vec<Span>> {
     let mut found = Vec::new();
     for export in receiver.received().iter().filter(|export| export.path == "/v1/traces") {
         spans::collect(&export.json()?, &mut found)?;

@@ -26,7 +26,7 @@ use crate::{
         File,
         file::{
             Node,
-            exporters::{OtlpCompression, OtlpExporter, OtlpProtocol, OtlpSignal},
+            exporters::{OtlpCompression, OtlpExporter, OtlpProtocol, OtlpSignal, OtlpTemporality},
         },
     },
     export::{
@@ -265,6 +265,7 @@ const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const CLIENT_CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE";
 const CLIENT_KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
+const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 const TRACES: &str = "OTEL_TRACES_EXPORTER";
 const METRICS: &str = "OTEL_METRICS_EXPORTER";
 
@@ -272,9 +273,9 @@ fn is_signal(name: &str) -> bool {
     matches!(name, TRACES | METRICS)
 }
 
-/// Variables of OTLP for which the file has no key.
+/// Variables of OTLP that hold where the file states nothing.
 fn unstated(name: &str) -> bool {
-    name.contains("_METRICS_TEMPORALITY_") || name.contains("_METRICS_DEFAULT_HISTOGRAM_")
+    name == TEMPORALITY || name.contains("_METRICS_DEFAULT_HISTOGRAM_")
 }
 
 /// An exporter of the file, said in the standard variables.
@@ -294,6 +295,14 @@ fn variable(otlp: &OtlpExporter, name: &str) -> Option<String> {
         HEADERS => Some(otlp.headers.iter().map(|(key, value)| format!("{key}={},", encoded(value))).collect()),
         COMPRESSION => (otlp.compression == OtlpCompression::Gzip).then(|| "gzip".to_owned()),
         TIMEOUT => Some(otlp.timeout.as_millis().to_string()),
+        TEMPORALITY => otlp.temporality.map(|temporality| {
+            match temporality {
+                OtlpTemporality::Cumulative => "cumulative",
+                OtlpTemporality::Delta => "delta",
+                OtlpTemporality::LowMemory => "lowmemory",
+            }
+            .to_owned()
+        }),
         CERTIFICATE => path(&otlp.tls.ca_file),
         CLIENT_CERTIFICATE => path(&otlp.tls.cert_file),
         CLIENT_KEY => path(&otlp.tls.key_file),
@@ -346,7 +355,7 @@ mod tests {
     fn exporters_of_the_file_have_its_settings() {
         let folder = tempfile::tempdir().unwrap();
         let text = "exporters:\n  otlp:\n    - endpoint: http://a:4317\n      headers: {x-key: 'a, b=c%'}\n    - endpoint: \
-                    http://b:4318/x\n      compression: gzip\n      timeout: 2s\n      signals: [metrics]\nlimits: \
+                    http://b:4318/x\n      compression: gzip\n      timeout: 2s\n      temporality: delta\n      signals: [metrics]\nlimits: \
                     {queue_memory: 1MiB, queue_spans: 100}\n";
         let wants = setup(folder.path(), text).unwrap().into_wants().unwrap();
         let [traces] = &*wants.otlp else { panic!("one exporter of spans") };
@@ -356,6 +365,8 @@ mod tests {
         assert_eq!(metrics.len(), 2);
         assert_eq!(metrics[1].endpoint, "http://b:4318/x/v1/metrics");
         assert_eq!((metrics[1].gzip, metrics[1].timeout.as_secs()), (true, 2));
+        let temporality = wants.otlp_metrics.iter().map(|otlp| format!("{:?}", otlp.settings().1.temporality));
+        assert_eq!(temporality.collect::<Vec<_>>(), ["Cumulative", "Delta"]);
     }
 
     #[test]
