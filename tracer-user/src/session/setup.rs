@@ -345,6 +345,9 @@ fn encoded(value: &str) -> String {
 mod tests {
     use super::*;
 
+    const PRICES: &str =
+        r#"{"version": "mine", "models": [{"provider": "openai", "model": ["*"], "input": 2, "output": 8}]}"#;
+
     fn setup(folder: &Path, text: &str) -> Result<Setup, String> {
         let path = folder.join("llmtap.yaml");
         fs::write(&path, text).unwrap();
@@ -393,7 +396,7 @@ mod tests {
     fn all_of_it_goes_over_the_seam() {
         let folder = tempfile::tempdir().unwrap();
         let (lines, prices) = (folder.path().join("spans.jsonl"), folder.path().join("prices.json"));
-        fs::write(&prices, r#"{"version": "mine", "models": []}"#).unwrap();
+        fs::write(&prices, PRICES).unwrap();
         let text = format!(
             "exporters:\n  jsonl: [{{path: {}}}]\n  prometheus: [{{listen: '127.0.0.1:0'}}]\nprices: {{file: {}}}\n",
             lines.display(),
@@ -411,7 +414,7 @@ mod tests {
         assert!(matches!(&*wants.pages, [(Page::Metrics(_), Some(_))]));
 
         // Nothing is opened twice, unless the file was moved away.
-        fs::write(&prices, r#"{"version": "mine", "models": []}"#).unwrap();
+        fs::write(&prices, PRICES).unwrap();
         let mut again = setup(folder.path(), &text).unwrap();
         again.open(&mut places).unwrap();
         assert_eq!(again.descriptors().count(), 0);
