@@ -10,6 +10,7 @@ mod export;
 mod http2;
 mod metrics;
 mod plaintext;
+mod planted;
 mod robustness;
 mod sdks;
 mod stacks;
