@@ -7,6 +7,8 @@
 //! ```
 
 pub mod agent;
+pub mod attempts;
+pub mod attribution;
 pub mod capture;
 pub mod carrier;
 pub mod commands;
@@ -34,5 +36,6 @@ pub mod price;
 pub mod proto;
 pub mod redact;
 pub mod retrieval;
+pub mod sampling;
 pub mod session;
 pub mod span;

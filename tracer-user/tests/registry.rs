@@ -91,6 +91,19 @@ fn attributes_are_those_of_the_code() {
 }
 
 #[test]
+fn renamed_attributes_are_those_of_the_code() {
+    let registry = Registry::read();
+    let stated: Vec<(&str, &str)> = registry
+        .of("attribute_group")
+        .flat_map(attributes)
+        .filter_map(|attribute| {
+            Some((attribute["annotations"]["llmtap"]["replaces"].as_str()?, attribute["id"].as_str()?))
+        })
+        .collect();
+    assert_eq!(stated, semconv::RENAMED);
+}
+
+#[test]
 fn metrics_are_those_of_the_code() {
     let registry = Registry::read();
     let told: Vec<&str> = registry.of("metric").map(|group| group["metric_name"].as_str().unwrap()).collect();

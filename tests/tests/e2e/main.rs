@@ -11,6 +11,7 @@ mod http2;
 mod metrics;
 mod plaintext;
 mod planted;
+mod privileges;
 mod robustness;
 mod sdks;
 mod stacks;

@@ -300,6 +300,14 @@ fn services_past_the_cap_share_one_without_a_name() {
 }
 
 #[test]
+fn every_cause_of_loss_is_told_from_the_start() {
+    let mut bench = Bench::new(Exemplars::default());
+    bench.metrics.health(&[("ring_full".to_owned(), 7)], 0, &[]);
+    let lost = |cause| bench.number(&metric::SELF_EVENTS_LOST, Some((semconv::REASON, cause)));
+    assert_eq!((lost("ring_full"), lost("unreadable"), lost("no_such_cause")), (Some(7.0), Some(0.0), None));
+}
+
+#[test]
 fn a_long_value_is_cut() {
     let Label::Text(text) = Label::from("ä".repeat(200).as_str()) else { panic!("no text") };
     assert_eq!(text.len(), 256);

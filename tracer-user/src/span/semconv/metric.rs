@@ -132,6 +132,8 @@ metrics! {
         "Spans that the OTLP endpoint took";
     Own SELF_SPANS_DROPPED = "llmtap.self.spans.dropped", COUNTER, "{span}", true,
         "Spans that the OTLP endpoint did not get or did not take";
+    Own SELF_SPANS_SAMPLED_OUT = "llmtap.self.spans.sampled_out", COUNTER, "{span}", true,
+        "Spans that sampling kept from the OTLP endpoint, by reason: no loss";
     Own SELF_QUEUE_LENGTH = "llmtap.self.queue.length", UP_DOWN, "{span}", true,
         "Spans that wait for export";
     Own SELF_MEMORY = "llmtap.self.memory", UP_DOWN, "By", true,

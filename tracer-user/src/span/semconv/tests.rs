@@ -23,6 +23,8 @@ const PUBLISHED: &[&str] = &[
     attribute::GEN_AI_REQUEST_CHOICE_COUNT,
     attribute::GEN_AI_REQUEST_STREAM,
     attribute::GEN_AI_OUTPUT_TYPE,
+    attribute::USER_ID,
+    attribute::SESSION_ID,
     attribute::GEN_AI_CONVERSATION_ID,
     attribute::GEN_AI_EMBEDDINGS_DIMENSION_COUNT,
     attribute::GEN_AI_RESPONSE_ID,
