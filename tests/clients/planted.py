@@ -98,7 +98,7 @@ def main():
             "contents": [{"role": "user", "parts": [{"text": LEAK}]}]})
         # Not what they say they are.
         post(session, "/v1/chat/completions", [TEXT, {"messages": TEXT}])
-        post(session, f"/oauth/token?{QUERY}", {"client_secret": CRED, "text": TEXT})
+        post(session, f"/oauth/token?{QUERY}", {"client_secret": TEXT})
     head = f"POST /v1/chat/completions?{QUERY} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {CRED}\r\n"
     raw(head + f"content-type: application/json\r\ncontent-length: 500\r\n\r\n{{\"model\": \"gpt-5\", \"{TEXT}\": ")
     raw(head + f"transfer-encoding: chunked\r\n\r\n{TEXT}\r\n{TEXT}\r\n")

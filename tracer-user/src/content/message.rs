@@ -14,6 +14,8 @@ pub struct Content {
     /// One message a choice.
     pub output: Vec<Message>,
     pub tools: Vec<Tool>,
+    /// The JSON Schema that the answer shall keep to. It is for who checks that, and not told.
+    pub output_schema: Option<Json>,
 }
 
 #[derive(Clone, PartialEq, Default)]
@@ -180,7 +182,7 @@ fn strings(value: &Json, see: &mut dyn FnMut(&str)) {
 /// All of it is payload: how much there is, is all that is shown.
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { system, input, output, tools } = self;
+        let Self { system, input, output, tools, output_schema: _ } = self;
         let [system, input, output, tools] = [system.len(), input.len(), output.len(), tools.len()];
         write!(f, "Content(system: {system}, input: {input}, output: {output}, tools: {tools})")
     }
@@ -242,6 +244,7 @@ mod tests {
                 message("assistant", Part::Text("so".into())),
             ],
             tools: vec![tool],
+            ..Content::default()
         }
     }
 

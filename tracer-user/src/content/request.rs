@@ -16,7 +16,43 @@ use super::{
 pub fn read(body: &Json) -> Content {
     // Code Assist wraps Gemini's requests; a message over a WebSocket may wrap those of Responses.
     let body = first(body, &["request", "response"]).filter(|inner| inner.is_object()).unwrap_or(body);
-    Content { system: system(body), input: input(body), output: Vec::new(), tools: tools(body) }
+    Content {
+        system: system(body),
+        input: input(body),
+        output: Vec::new(),
+        tools: tools(body),
+        output_schema: output_schema(body).cloned(),
+    }
+}
+
+/// The schema that the answer shall keep to:
+///
+/// - chat completions, Mistral: `response_format.json_schema.schema`; Cohere and Fireworks state it without the object
+///   around it, Together as `response_format.schema`
+/// - Responses: `text.format.schema`
+/// - Anthropic: `output_format.schema`, later `output_config.format.schema`
+/// - Gemini: `generationConfig.responseSchema`, `.responseJsonSchema`
+/// - Ollama: `format`; vLLM: `guided_json`; llama.cpp: `json_schema`
+fn output_schema(body: &Json) -> Option<&Json> {
+    const PATHS: &[&str] = &[
+        "/response_format/json_schema/schema",
+        "/response_format/json_schema/schema_definition",
+        "/response_format/json_schema",
+        "/response_format/schema",
+        "/text/format/schema",
+        "/output_format/schema",
+        "/output_config/format/schema",
+        "/generationConfig/responseJsonSchema",
+        "/generationConfig/responseSchema",
+        "/generationConfig/response_json_schema",
+        "/generationConfig/response_schema",
+        "/generation_config/response_json_schema",
+        "/generation_config/response_schema",
+        "/guided_json",
+        "/json_schema",
+        "/format",
+    ];
+    PATHS.iter().find_map(|path| body.pointer(path).filter(|schema| schema.is_object()))
 }
 
 fn system(body: &Json) -> Vec<Part> {
@@ -141,4 +177,38 @@ fn called(value: &Json) -> Json {
         members.insert("id".to_owned(), id);
     }
     call
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_of_the_answer_is_found_in_each_api() {
+        let schema = json!({"type": "object"});
+        for body in [
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}),
+            json!({"response_format": {"type": "json_object", "json_schema": schema}}),
+            json!({"response_format": {"type": "json_schema", "schema": schema}}),
+            json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}),
+            json!({"output_format": {"type": "json_schema", "schema": schema}}),
+            json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}),
+            json!({"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}}),
+            json!({"request": {"generationConfig": {"responseJsonSchema": schema}}}),
+            json!({"format": schema}),
+            json!({"guided_json": schema}),
+        ] {
+            assert_eq!(read(&body).output_schema.as_ref(), Some(&schema), "{body}");
+        }
+        for body in [
+            json!({"response_format": {"type": "json_object"}}),
+            json!({"text": {"format": {"type": "text"}}}),
+            json!({"format": "json"}),
+            json!({"messages": []}),
+        ] {
+            assert_eq!(read(&body).output_schema, None, "{body}");
+        }
+    }
 }

@@ -3,10 +3,14 @@
 //!
 //! Spans get names, numbers and kinds; texts stay here.
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limit;
 pub mod prompts;
 pub mod refusal;
 pub mod rules;
+pub mod schema;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +38,8 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     pub rules: RuleOptions,
+    /// Whether answers keep to the schemas of their requests. Off by default, as rules are.
+    pub structured_output: bool,
 }
 
 /// Patterns in prompts, tool results and answers.
@@ -66,6 +72,7 @@ pub enum OptionsError {
 pub struct Observer {
     prompts: Prompts,
     rules: Option<Rules>,
+    structured_output: bool,
 }
 
 /// What one call shows. Debug output is harmless: it holds names and counts.
@@ -76,30 +83,46 @@ pub struct Observations {
     /// The service has not sent this system prompt before.
     pub system_prompt_changed: bool,
     pub hits: Hits,
+    /// Whether the answer keeps to the schemas of its request.
+    pub structured_output: Option<bool>,
 }
 
-impl Observer {
-    /// `read` reads a rule file: with whose rights, the caller knows.
+impl Options {
+    /// Takes in the rules of the files that are named. `read` reads one: with whose rights, the caller knows.
     ///
     /// # Errors
     ///
-    /// Rules that are none, or a file that cannot be read.
-    pub fn new(options: &Options, read: &dyn Fn(&Path) -> io::Result<String>) -> Result<Self, OptionsError> {
-        let RuleOptions { enabled, except, own, files } = &options.rules;
-        if !enabled {
-            return Ok(Self::default());
+    /// A file that cannot be read, or holds no rules.
+    pub fn load(&mut self, read: &dyn Fn(&Path) -> io::Result<String>) -> Result<(), OptionsError> {
+        for path in std::mem::take(&mut self.rules.files) {
+            let text = match read(&path) {
+                Ok(text) => text,
+                Err(source) => return Err(OptionsError::Read { path, source }),
+            };
+            match rules::parse(&text) {
+                Ok(rules) => self.rules.own.extend(rules),
+                Err(source) => return Err(OptionsError::File { path, source }),
+            }
         }
-        let mut own = own.clone();
-        for path in files {
-            let text = read(path).map_err(|source| OptionsError::Read { path: path.clone(), source })?;
-            own.extend(rules::parse(&text).map_err(|source| OptionsError::File { path: path.clone(), source })?);
-        }
-        Ok(Self { rules: Some(Rules::new(&own, except)?), ..Self::default() })
+        Ok(())
+    }
+}
+
+impl Observer {
+    /// `options` were [loaded](Options::load): rules of files that are only named are not there.
+    ///
+    /// # Errors
+    ///
+    /// Rules that are none.
+    pub fn new(options: &Options) -> Result<Self, OptionsError> {
+        let RuleOptions { enabled, except, own, .. } = &options.rules;
+        let rules = enabled.then(|| Rules::new(own, except)).transpose()?;
+        Ok(Self { rules, structured_output: options.structured_output, prompts: Prompts::default() })
     }
 
     /// Whether it wants to see what calls say ([`LlmCall::content`]).
     pub fn wants_content(&self) -> bool {
-        self.rules.is_some()
+        self.rules.is_some() || self.structured_output
     }
 
     /// Looks at a call that has ended, and adds to its span what there is to say.
@@ -113,6 +136,11 @@ impl Observer {
                 (Some(rules), Some(content)) => hits(rules, content),
                 _ => Hits::new(),
             },
+            structured_output: call
+                .content
+                .as_ref()
+                .filter(|_| self.structured_output)
+                .and_then(|content| structure::keeps_schemas(call, content)),
         };
         observations.tell(&mut span.attributes);
         observations
@@ -140,6 +168,9 @@ impl Observations {
         }
         if self.system_prompt_changed {
             attributes.push((semconv::SYSTEM_PROMPT_CHANGED, true.into()));
+        }
+        if let Some(valid) = self.structured_output {
+            attributes.push((semconv::STRUCTURED_OUTPUT_VALID, valid.into()));
         }
         if self.hits.is_empty() {
             return;

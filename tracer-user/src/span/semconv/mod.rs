@@ -192,6 +192,8 @@ names! {
     Own LIMIT_KIND = "llmtap.limit.kind";
     /// The service has not sent this system prompt to this model before, and has sent another one.
     Own SYSTEM_PROMPT_CHANGED = "llmtap.system_prompt.changed";
+    /// Whether the answer keeps to the JSON schemas of its request.
+    Own STRUCTURED_OUTPUT_VALID = "llmtap.structured_output.valid";
     /// Names of the rules that hit in the call's texts.
     Own OBSERVATION_RULES = "llmtap.observation.rules";
     /// Hits by place: each rule counts once for each text.
