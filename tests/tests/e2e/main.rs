@@ -14,6 +14,7 @@ mod planted;
 mod privileges;
 mod robustness;
 mod sdks;
+mod signals;
 mod stacks;
 mod starts;
 mod websockets;

@@ -14,17 +14,16 @@ mod structure;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-
 use serde::Deserialize;
 
-pub use self::{limit::Limit, refusal::Refusal, rules::Place};
+pub use self::{
+    limit::Limit,
+    refusal::Refusal,
+    rules::{Place, RulesError},
+};
 use self::{
     prompts::Prompts,
-    rules::{Hits, Rule, Rules, RulesError},
+    rules::{Hits, Rule, Rules},
 };
 use crate::{
     content::Content,
@@ -50,21 +49,8 @@ pub struct RuleOptions {
     pub enabled: bool,
     /// Built-in rules that do not apply.
     pub except: Vec<String>,
-    /// Own rules.
+    /// Own rules, in the form of the built-in ones (`rules.yaml`).
     pub own: Vec<Rule>,
-    /// Files with own rules.
-    pub files: Vec<PathBuf>,
-}
-
-/// Why there is no observer.
-#[derive(Debug, thiserror::Error)]
-pub enum OptionsError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: RulesError },
-    #[error(transparent)]
-    Rules(#[from] RulesError),
 }
 
 /// Looks at calls as they end. One thread does.
@@ -87,35 +73,12 @@ pub struct Observations {
     pub structured_output: Option<bool>,
 }
 
-impl Options {
-    /// Takes in the rules of the files that are named. `read` reads one: with whose rights, the caller knows.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read, or holds no rules.
-    pub fn load(&mut self, read: &dyn Fn(&Path) -> io::Result<String>) -> Result<(), OptionsError> {
-        for path in std::mem::take(&mut self.rules.files) {
-            let text = match read(&path) {
-                Ok(text) => text,
-                Err(source) => return Err(OptionsError::Read { path, source }),
-            };
-            match rules::parse(&text) {
-                Ok(rules) => self.rules.own.extend(rules),
-                Err(source) => return Err(OptionsError::File { path, source }),
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Observer {
-    /// `options` were [loaded](Options::load): rules of files that are only named are not there.
-    ///
     /// # Errors
     ///
     /// Rules that are none.
-    pub fn new(options: &Options) -> Result<Self, OptionsError> {
-        let RuleOptions { enabled, except, own, .. } = &options.rules;
+    pub fn new(options: &Options) -> Result<Self, RulesError> {
+        let RuleOptions { enabled, except, own } = &options.rules;
         let rules = enabled.then(|| Rules::new(own, except)).transpose()?;
         Ok(Self { rules, structured_output: options.structured_output, prompts: Prompts::default() })
     }

@@ -90,20 +90,11 @@ fn a_changed_system_prompt_is_told_once() {
 }
 
 #[test]
-fn rule_files_are_read_and_their_faults_are_told() {
-    let options =
-        Options { rules: RuleOptions { enabled: true, files: vec!["/rules.yaml".into()], ..RuleOptions::default() } };
-    let read = |text: &'static str| {
-        let mut options = options.clone();
-        options.load(&move |_| Ok(text.to_owned())).map(|()| options)
-    };
-    let loaded = read("rules:\n  - {name: own, places: [prompt], patterns: [x]}").unwrap();
-    assert_eq!((loaded.rules.own.len(), loaded.rules.files.len()), (1, 0));
-    Observer::new(&loaded).unwrap();
-    let error = read("rules: 1").unwrap_err().to_string();
-    assert!(error.starts_with("/rules.yaml: not a rule file"), "{error}");
-    let missing = options.clone().load(&|_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap_err();
-    assert!(missing.to_string().starts_with("cannot read /rules.yaml"), "{missing}");
+fn own_rules_that_are_none_are_refused() {
+    let rule = Rule { name: "own".to_owned(), places: vec![Place::Prompt], patterns: vec!["(".to_owned()] };
+    let rules = RuleOptions { enabled: true, own: vec![rule], ..RuleOptions::default() };
+    let error = Observer::new(&Options { rules, ..Options::default() }).unwrap_err().to_string();
+    assert!(error.starts_with("rule \"own\": unclosed group"), "{error}");
 }
 
 #[test]
