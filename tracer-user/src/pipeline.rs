@@ -182,18 +182,16 @@ impl Pipeline {
 
     /// From now on it tells so. Calls that are open keep what was read of them.
     pub fn set_features(&mut self, features: &Features) {
-        let Features { sampling, attribution, own_telemetry, semconv } = features;
+        let Features { sampling, attribution, own_telemetry, semconv, observe } = features;
         self.attribution = Attribution::new(attribution);
         self.decoding.hops.set_attribution(self.attribution.clone());
         self.own_telemetry = *own_telemetry;
         self.synth.set_release(*semconv);
         self.output.set_sampling(sampling);
-    }
-
-    /// Also looks for what this observer's rules are for.
-    #[must_use]
-    pub fn with_observer(self, observer: Observer) -> Self {
-        Self { observer, ..self }
+        // A configuration is checked when it is read.
+        if let Err(error) = self.observer.set_options(observe) {
+            tracing::error!("what is observed stays as it was: {error}");
+        }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {

@@ -29,6 +29,7 @@ use crate::{
     live::held::Held,
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics},
+    observe,
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
@@ -78,6 +79,7 @@ pub struct Features {
     pub attribution: attribution::Options,
     pub own_telemetry: OwnTelemetry,
     pub semconv: Release,
+    pub observe: observe::Options,
 }
 
 impl Session {

@@ -83,6 +83,17 @@ impl Observer {
         Ok(Self { rules, structured_output: options.structured_output, prompts: Prompts::default() })
     }
 
+    /// Goes on with other options. What it knows of system prompts stays.
+    ///
+    /// # Errors
+    ///
+    /// Rules that are none: all stays as it was.
+    pub fn set_options(&mut self, options: &Options) -> Result<(), RulesError> {
+        let Self { rules, structured_output, .. } = Self::new(options)?;
+        (self.rules, self.structured_output) = (rules, structured_output);
+        Ok(())
+    }
+
     /// Whether it wants to see what calls say ([`LlmCall::content`]).
     pub fn wants_content(&self) -> bool {
         self.rules.is_some() || self.structured_output

@@ -22,7 +22,14 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
-use crate::{attribution, pipeline::OwnTelemetry, sampling, session::Features, span::semconv::Release};
+use crate::{
+    attribution,
+    observe::{self, Observer},
+    pipeline::OwnTelemetry,
+    sampling,
+    session::Features,
+    span::semconv::Release,
+};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -39,6 +46,8 @@ pub struct File {
     pub limits: Limits,
     /// Which spans are exported.
     pub sampling: sampling::Options,
+    /// What is looked for in calls, beside what is always told.
+    pub observe: observe::Options,
     /// Whom a call is for.
     pub attribution: attribution::Options,
     /// What is told of calls that their process exports itself.
@@ -160,6 +169,7 @@ impl File {
             attribution: self.attribution.clone(),
             own_telemetry: self.own_telemetry,
             semconv: self.semconv,
+            observe: self.observe.clone(),
         }
     }
 
@@ -183,6 +193,9 @@ impl File {
             if !(1..=1 << 20).contains(&value) {
                 return at(path, "give a number from 1 to 1048576");
             }
+        }
+        if let Err(error) = Observer::new(&self.observe) {
+            return at("observe.rules", &error.to_string());
         }
         if self.plaintext.ports.contains(&0) {
             return at("plaintext.ports", "give ports from 1 to 65535");
