@@ -8,6 +8,7 @@ use std::{
 use crate::{
     agent::{self, Concluded, Deed, Turns},
     capture::{self, ByConnection, Process, record::Recorder},
+    content::Teller,
     exchange::{self, Exchanges},
     export::{ExportStats, Progress},
     flow::{self, Flows},
@@ -17,7 +18,7 @@ use crate::{
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
-    span::Synth,
+    span::{EventRecord, Synth},
 };
 
 /// What a pipeline has seen, for the closing words and for `doctor`'s hints.
@@ -94,6 +95,8 @@ pub struct Pipeline {
     metrics: Option<Metrics>,
     processes: Processes,
     concluded: Vec<Concluded>,
+    /// What is told of contents, if anything.
+    teller: Option<Teller>,
 }
 
 /// The middle of the line: from bytes in order to what they tell.
@@ -141,7 +144,14 @@ impl Pipeline {
             metrics: None,
             processes: Processes::default(),
             concluded: Vec::new(),
+            teller: None,
         }
+    }
+
+    /// Also tells contents; `calls` must have been told to read them.
+    #[must_use]
+    pub fn with_contents(self, teller: Option<Teller>) -> Self {
+        Self { teller, ..self }
     }
 
     /// Also counts.
@@ -275,9 +285,18 @@ impl Pipeline {
                     seen.calls += 1;
                     let place = self.turns.push(call, &mut self.concluded);
                     let cost = self.prices.cost(call);
-                    let span = self.synth.call(call, place.as_ref(), cost.as_ref());
+                    let mut span = self.synth.call(call, place.as_ref(), cost.as_ref());
                     if let Some(metrics) = &mut self.metrics {
                         metrics.call(call, cost.as_ref(), &span);
+                    }
+                    if let (Some(teller), Some(content)) = (&self.teller, &call.content) {
+                        let told = teller.tell(content);
+                        if teller.options().to_events() {
+                            self.output.event(EventRecord::details(&span, told.clone()))?;
+                        }
+                        if teller.options().to_spans() {
+                            span.add_content(told);
+                        }
                     }
                     self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
                 }

@@ -37,6 +37,8 @@ struct Choice {
     role: Option<Cow<'static, str>>,
     parts: Vec<Growing>,
     left_out: LeftOut,
+    /// Something is missing of which nobody knows how much.
+    has_hole: bool,
 }
 
 struct Growing {
@@ -68,17 +70,13 @@ impl Answer {
         if piece.is_empty() {
             return;
         }
-        let fits = |growing: &Growing| {
-            growing.key == key && matches!(&growing.what, What::Text(of, _) if *of == kind)
-        };
+        let fits = |growing: &Growing| growing.key == key && matches!(&growing.what, What::Text(of, _) if *of == kind);
         // Without numbers, text of another kind in between begins a part anew.
         let is_last = key == ONLY;
         let taken = self.take(piece.len());
-        let Some(growing) = self.part(choice, is_last, fits, || Growing {
-            key,
-            what: What::Text(kind, String::new()),
-            left_out: 0,
-        }) else {
+        let Some(growing) =
+            self.part(choice, is_last, fits, || Growing { key, what: What::Text(kind, String::new()), left_out: 0 })
+        else {
             return;
         };
         let refund = growing.add(piece, taken);
@@ -168,9 +166,9 @@ impl Answer {
     }
 
     /// Bytes of the stream are missing: what they said is.
-    pub fn lost(&mut self, bytes: Option<u64>) {
+    pub fn lost(&mut self) {
         if let Some(choice) = self.choice(0) {
-            choice.leave_out(bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
+            choice.has_hole = true;
         }
     }
 
@@ -270,7 +268,8 @@ impl Choice {
     }
 
     fn message(self) -> Option<Message> {
-        let Self { role, parts, left_out, .. } = self;
+        let Self { role, parts, mut left_out, has_hole, .. } = self;
+        left_out.items += u64::from(has_hole);
         let mut parts: Vec<_> = parts.into_iter().filter_map(Growing::part).collect();
         if left_out != LeftOut::default() {
             parts.push(Part::LeftOut(left_out));
@@ -348,7 +347,8 @@ mod tests {
         answer.arguments(0, (0, 0), "1}");
         answer.text(1, ONLY, Kind::Text, "other");
         let messages = answer.messages();
-        let call = |id: &str, name: &str, arguments| Part::ToolCall { id: Some(id.into()), name: name.into(), arguments };
+        let call =
+            |id: &str, name: &str, arguments| Part::ToolCall { id: Some(id.into()), name: name.into(), arguments };
         let parts = [
             Part::Reasoning("hm".into()),
             Part::Text("so".into()),

@@ -215,7 +215,14 @@ impl Excerpt {
         self.levels.push(if is_array { Level::Array } else { Level::Key });
         if is_array && !self.in_list && self.levels.len() <= LIST_DEPTH && self.lists.len() < LISTS {
             let (at, depth) = (self.frame.len(), self.levels.len());
-            self.lists.push(List { at, items: VecDeque::new(), left_out: LeftOut::default(), depth, skipping: false, headless: false });
+            self.lists.push(List {
+                at,
+                items: VecDeque::new(),
+                left_out: LeftOut::default(),
+                depth,
+                skipping: false,
+                headless: false,
+            });
             self.in_list = true;
         }
     }

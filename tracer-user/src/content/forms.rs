@@ -400,7 +400,8 @@ fn text_event(body: &Json, answer: &mut Answer) {
         return answer.advance(0, content(body.get("text")));
     }
     // Cohere's last event repeats all in `response`.
-    if body.get("is_finished").and_then(Json::as_bool) != Some(true) || body.get("response").is_none_or(Json::is_string) {
+    if body.get("is_finished").and_then(Json::as_bool) != Some(true) || body.get("response").is_none_or(Json::is_string)
+    {
         text_whole(body, answer);
     }
 }
@@ -408,7 +409,9 @@ fn text_event(body: &Json, answer: &mut Answer) {
 fn invoke_whole(body: &Json, answer: &mut Answer) {
     match () {
         () if body.get("choices").is_some() => choices_whole(body, answer),
-        () if body.get("completion").is_some() || text(body, "type") == Some("message") => anthropic_whole(body, answer),
+        () if body.get("completion").is_some() || text(body, "type") == Some("message") => {
+            anthropic_whole(body, answer)
+        }
         () if body.get("output").is_some() => converse_whole(body, answer),
         () if body.get("chat_history").is_some() || body.get("response_id").is_some() => cohere_whole(body, answer),
         () => text_whole(body, answer),

@@ -186,7 +186,8 @@ fn whole_text(value: &Json) -> Option<Part> {
 
 /// The texts of a list as one.
 pub fn joined(value: &Json) -> Option<String> {
-    let texts = items(Some(value)).iter().filter_map(|item| item.as_str().or_else(|| first_text(item, &["text", "content"])));
+    let texts =
+        items(Some(value)).iter().filter_map(|item| item.as_str().or_else(|| first_text(item, &["text", "content"])));
     let joined = texts.collect::<Vec<_>>().join("\n");
     (!joined.is_empty()).then_some(joined)
 }
@@ -225,9 +226,10 @@ fn marker(left_out: LeftOut) -> Json {
 fn is_binary(value: &Json) -> bool {
     let typed = matches!(text(value, "type"), Some("image" | "document" | "base64" | "image_url" | "input_image"));
     let named = ["inlineData", "inline_data", "source", "image_url"].iter().any(|name| value.get(name).is_some());
-    let untyped = text(value, "type").is_none() && ["image", "document", "video"].iter().any(|name| {
-        value.get(name).is_some_and(|of| of.get("source").is_some())
-    });
+    let untyped = text(value, "type").is_none()
+        && ["image", "document", "video"]
+            .iter()
+            .any(|name| value.get(name).is_some_and(|of| of.get("source").is_some()));
     (typed && (named || value.get("data").is_some())) || untyped
 }
 
@@ -239,7 +241,8 @@ fn left_out(value: &Json) -> Option<LeftOut> {
 }
 
 /// Where the parts of what is not text hide, from the outside in.
-const AROUND: &[&str] = &["image_url", "input_audio", "video_url", "audio_url", "file", "source", "image", "document", "video"];
+const AROUND: &[&str] =
+    &["image_url", "input_audio", "video_url", "audio_url", "file", "source", "image", "document", "video"];
 
 /// A picture, sound or document, however it is wrapped: data, an address, or the id of a file.
 pub fn media(value: &Json, modality: &'static str) -> Part {
@@ -260,7 +263,8 @@ pub fn media(value: &Json, modality: &'static str) -> Part {
         return Part::File { modality, mime_type, id: id.to_owned() };
     }
     let place = inner.get("s3Location").unwrap_or(inner);
-    let content = first(place, &["data", "file_data", "bytes", "b64_json", "url", "uri", "file_url", "fileUri", "file_uri"]);
+    let content =
+        first(place, &["data", "file_data", "bytes", "b64_json", "url", "uri", "file_url", "fileUri", "file_uri"]);
     match content.unwrap_or(inner) {
         // Text among documents.
         Json::String(body) if text(inner, "type") == Some("text") => Part::Text(body.clone()),
@@ -348,7 +352,10 @@ fn tool(value: &Json) -> Vec<Tool> {
     }
     let function = first(value, &["function", "custom", "toolSpec"]).unwrap_or(value);
     let kind = text(value, "type").unwrap_or("function");
-    let schema = first(function, &["parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameter_definitions"]);
+    let schema = first(
+        function,
+        &["parameters", "input_schema", "inputSchema", "parametersJsonSchema", "parameter_definitions"],
+    );
     match text(function, "name") {
         Some(name) if schema.is_some() || kind == "function" => vec![Tool::Function {
             name: name.to_owned(),

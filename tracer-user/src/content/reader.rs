@@ -5,15 +5,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
-use super::{
-    Limits,
-    answer::Answer,
-    excerpt::Excerpt,
-    forms::Form,
-    message::Content,
-    request,
-    share::Pool,
-};
+use super::{Limits, answer::Answer, excerpt::Excerpt, forms::Form, message::Content, request, share::Pool};
 
 pub struct Reader {
     limits: Limits,
@@ -64,12 +56,13 @@ impl Reader {
         }
     }
 
-    pub fn lost(&mut self, request: bool, bytes: Option<u64>) {
+    /// Bytes are missing here, of the request or of the response.
+    pub fn lost(&mut self, request: bool) {
         match request {
             true => self.request.lost(),
             false => {
                 self.response.lost();
-                self.answers.iter_mut().for_each(|(_, answer)| answer.lost(bytes));
+                self.answers.iter_mut().for_each(|(_, answer)| answer.lost());
             }
         }
     }

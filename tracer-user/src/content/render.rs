@@ -198,6 +198,19 @@ fn message_of(role: &str, name: Option<&str>, parts: &str, finish_reason: Option
     text + "}"
 }
 
+impl Tool {
+    /// Bytes of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Function { name, description, parameters } => {
+                name.len() + description.as_ref().map_or(0, String::len) + parameters.as_ref().map_or(0, weight)
+            }
+            Self::Other { kind, name } => kind.len() + name.len(),
+            Self::LeftOut(_) => 0,
+        }
+    }
+}
+
 impl Message {
     fn bytes(&self) -> usize {
         self.parts.iter().map(Part::bytes).sum()
@@ -250,9 +263,10 @@ impl Part {
                 json!({"type": "file", "modality": modality, "file_id": filter(id)}),
                 &[("mime_type", text(mime_type))],
             ),
-            Self::Uri { modality, mime_type, uri } => {
-                with(json!({"type": "uri", "modality": modality, "uri": filter(uri)}), &[("mime_type", text(mime_type))])
-            }
+            Self::Uri { modality, mime_type, uri } => with(
+                json!({"type": "uri", "modality": modality, "uri": filter(uri)}),
+                &[("mime_type", text(mime_type))],
+            ),
             Self::Other(kind) => json!({"type": filter(kind)}),
             Self::LeftOut(gap) => json!({"type": LEFT_OUT, "items": gap.items, "bytes": gap.bytes}),
         }
@@ -265,7 +279,15 @@ fn filtered(value: &Json, filter: Filter<'_>) -> Json {
         Json::String(text) => filter(text).into(),
         Json::Array(items) => items.iter().map(|item| filtered(item, filter)).collect(),
         Json::Object(members) => {
-            members.iter().map(|(name, member)| (filter(name).into_owned(), filtered(member, filter))).collect()
+            let named = |name: &str, member: &Json| match member {
+                // A password is known by its name.
+                Json::String(text) => match filter(&format!("{name}={text}")) {
+                    Cow::Borrowed(_) => filter(text).into(),
+                    Cow::Owned(told) => told.strip_prefix(name).and_then(|told| told.strip_prefix('=')).unwrap_or(&told).into(),
+                },
+                member => filtered(member, filter),
+            };
+            members.iter().map(|(name, member)| (filter(name).into_owned(), named(name, member))).collect()
         }
         other => other.clone(),
     }

@@ -88,7 +88,7 @@ pub enum Value {
 }
 
 impl Value {
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         let heap = match self {
             Self::Text(text) => text.len(),
             Self::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),

@@ -23,49 +23,68 @@ fn all_kinds_of_parts_have_the_form_of_the_conventions() {
     let content = Content {
         system: vec![text("be good")],
         input: vec![
-            message("user", vec![
-                text("see"),
-                Part::Blob { modality: "image".into(), mime_type: Some("image/png".into()), bytes: 77 },
-                Part::File { modality: "document".into(), mime_type: None, id: "f1".into() },
-                Part::Uri { modality: "image".into(), mime_type: None, uri: "https://h/p".into() },
-                Part::Other("odd".into()),
-            ]),
+            message(
+                "user",
+                vec![
+                    text("see"),
+                    Part::Blob { modality: "image".into(), mime_type: Some("image/png".into()), bytes: 77 },
+                    Part::File { modality: "document".into(), mime_type: None, id: "f1".into() },
+                    Part::Uri { modality: "image".into(), mime_type: None, uri: "https://h/p".into() },
+                    Part::Other("odd".into()),
+                ],
+            ),
             Message { name: Some("ann".into()), ..message("user", vec![text("x")]) },
             message("tool", vec![Part::ToolResponse { id: id(), response: json!({"km": 430}) }]),
         ],
         output: vec![Message {
             finish_reason: Some("stop".into()),
-            ..message("assistant", vec![
-                Part::Reasoning("hm".into()),
-                Part::ToolCall { id: id(), name: "t".into(), arguments: json!({"a": 1}) },
-            ])
+            ..message(
+                "assistant",
+                vec![
+                    Part::Reasoning("hm".into()),
+                    Part::ToolCall { id: id(), name: "t".into(), arguments: json!({"a": 1}) },
+                ],
+            )
         }],
         tools: vec![
-            Tool::Function { name: "t".into(), description: Some("d".into()), parameters: Some(json!({"type": "object"})) },
+            Tool::Function {
+                name: "t".into(),
+                description: Some("d".into()),
+                parameters: Some(json!({"type": "object"})),
+            },
             Tool::Other { kind: "web_search".into(), name: "web_search".into() },
         ],
     };
     let rendered = content.render(1 << 16, &as_it_is);
     assert_eq!(parsed(&rendered.system), json!([{"type": "text", "content": "be good"}]));
-    assert_eq!(parsed(&rendered.input), json!([
-        {"role": "user", "parts": [
-            {"type": "text", "content": "see"},
-            {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "", "bytes": 77},
-            {"type": "file", "modality": "document", "file_id": "f1"},
-            {"type": "uri", "modality": "image", "uri": "https://h/p"},
-            {"type": "odd"},
-        ]},
-        {"role": "user", "name": "ann", "parts": [{"type": "text", "content": "x"}]},
-        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": {"km": 430}}]},
-    ]));
-    assert_eq!(parsed(&rendered.output), json!([{"role": "assistant", "finish_reason": "stop", "parts": [
-        {"type": "reasoning", "content": "hm"},
-        {"type": "tool_call", "id": "c1", "name": "t", "arguments": {"a": 1}},
-    ]}]));
-    assert_eq!(parsed(&rendered.tools), json!([
-        {"type": "function", "name": "t", "description": "d", "parameters": {"type": "object"}},
-        {"type": "web_search", "name": "web_search"},
-    ]));
+    assert_eq!(
+        parsed(&rendered.input),
+        json!([
+            {"role": "user", "parts": [
+                {"type": "text", "content": "see"},
+                {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "", "bytes": 77},
+                {"type": "file", "modality": "document", "file_id": "f1"},
+                {"type": "uri", "modality": "image", "uri": "https://h/p"},
+                {"type": "odd"},
+            ]},
+            {"role": "user", "name": "ann", "parts": [{"type": "text", "content": "x"}]},
+            {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": {"km": 430}}]},
+        ])
+    );
+    assert_eq!(
+        parsed(&rendered.output),
+        json!([{"role": "assistant", "finish_reason": "stop", "parts": [
+            {"type": "reasoning", "content": "hm"},
+            {"type": "tool_call", "id": "c1", "name": "t", "arguments": {"a": 1}},
+        ]}])
+    );
+    assert_eq!(
+        parsed(&rendered.tools),
+        json!([
+            {"type": "function", "name": "t", "description": "d", "parameters": {"type": "object"}},
+            {"type": "web_search", "name": "web_search"},
+        ])
+    );
     assert_eq!(rendered.left_out_bytes, 0);
     shape::check(&rendered);
 }
@@ -107,19 +126,35 @@ fn every_text_passes_through_the_filter() {
     let secret = || "sk-secret".to_owned();
     let content = Content {
         system: vec![text("sk-secret")],
-        input: vec![Message { name: Some(secret()), ..message("user", vec![
-            text("a sk-secret"),
-            Part::ToolResponse { id: Some(secret()), response: json!([{"sk-secret": ["sk-secret"]}, "sk-secret"]) },
-            Part::Uri { modality: "image".into(), mime_type: None, uri: secret() },
-            Part::File { modality: "image".into(), mime_type: None, id: secret() },
-            Part::Other(secret()),
-        ]) }],
-        output: vec![message("assistant", vec![
-            Part::Reasoning(secret()),
-            Part::ToolCall { id: Some(secret()), name: secret(), arguments: json!({"a": "sk-secret"}) },
-        ])],
+        input: vec![Message {
+            name: Some(secret()),
+            ..message(
+                "user",
+                vec![
+                    text("a sk-secret"),
+                    Part::ToolResponse {
+                        id: Some(secret()),
+                        response: json!([{"sk-secret": ["sk-secret"]}, "sk-secret"]),
+                    },
+                    Part::Uri { modality: "image".into(), mime_type: None, uri: secret() },
+                    Part::File { modality: "image".into(), mime_type: None, id: secret() },
+                    Part::Other(secret()),
+                ],
+            )
+        }],
+        output: vec![message(
+            "assistant",
+            vec![
+                Part::Reasoning(secret()),
+                Part::ToolCall { id: Some(secret()), name: secret(), arguments: json!({"a": "sk-secret"}) },
+            ],
+        )],
         tools: vec![
-            Tool::Function { name: secret(), description: Some(secret()), parameters: Some(json!({"default": "sk-secret"})) },
+            Tool::Function {
+                name: secret(),
+                description: Some(secret()),
+                parameters: Some(json!({"default": "sk-secret"})),
+            },
             Tool::Other { kind: "k".into(), name: secret() },
         ],
     };
