@@ -10,15 +10,17 @@ use std::{
 use crate::{
     agent::Place,
     capture::{Connection, Process},
+    content::{Content, Teller},
     export::{
-        ExportHandle, ExportStats, Jsonl, Progress,
+        ExportHandle, ExportStats, Jsonl, LogsHandle, Progress,
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
     mcp,
     price::Cost,
     retrieval::Retrieval,
-    span::SpanRecord,
+    sampling::{SampledOut, Sampler},
+    span::{EventRecord, SpanRecord},
 };
 
 /// Names of processes that are remembered. Past it all are forgotten: a line then shows the command's name.
@@ -35,12 +37,28 @@ pub enum View {
 pub struct Output {
     view: View,
     export: Option<ExportHandle>,
+    logs: Option<LogsHandle>,
+    sampler: Sampler,
+    /// Kept so that its memory is used again.
+    sampled: Vec<SpanRecord>,
     names: HashMap<u32, Arc<str>>,
 }
 
 impl Output {
     pub fn new(view: View, export: Option<ExportHandle>) -> Self {
-        Self { view, export, names: HashMap::new() }
+        Self { view, export, logs: None, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
+    }
+
+    /// Also exports events.
+    #[must_use]
+    pub fn with_logs(self, logs: Option<LogsHandle>) -> Self {
+        Self { logs, ..self }
+    }
+
+    /// Exports only what this sampler keeps.
+    #[must_use]
+    pub fn with_sampler(self, sampler: Sampler) -> Self {
+        Self { sampler, ..self }
     }
 
     /// A traced process was seen, or has replaced its image.
@@ -53,13 +71,13 @@ impl Output {
         }
     }
 
-    /// A call has ended.
+    /// A call has ended; `span` is for export and files.
     pub fn call(
         &mut self,
         call: &LlmCall,
         place: Option<&Place>,
         cost: Option<&Cost>,
-        span: SpanRecord,
+        span: Option<SpanRecord>,
     ) -> io::Result<()> {
         if let View::Pretty(pretty) = &mut self.view {
             let tool_call = match place {
@@ -68,7 +86,35 @@ impl Output {
             };
             pretty.call(call, tool_call, cost, &name(&self.names, &call.connection))?;
         }
-        self.span(span)
+        span.map_or(Ok(()), |span| self.span(span))
+    }
+
+    /// Tells a call's content: as its own event, on `span`, or both.
+    pub fn content(&mut self, teller: &Teller, content: &Content, span: &mut SpanRecord) -> io::Result<()> {
+        let told = teller.tell(content);
+        let result = match teller.options().to_events() {
+            true => self.event(EventRecord::details(span, told.clone())),
+            false => Ok(()),
+        };
+        if teller.options().to_spans() {
+            span.add_content(told);
+        }
+        result
+    }
+
+    fn event(&mut self, event: EventRecord) -> io::Result<()> {
+        let Some(logs) = self.logs.as_ref().filter(|_| event.sampled()) else {
+            return match &mut self.view {
+                View::Jsonl(jsonl) => jsonl.event(event),
+                View::Pretty(_) | View::None => Ok(()),
+            };
+        };
+        let result = match &mut self.view {
+            View::Jsonl(jsonl) => jsonl.event(event.clone()),
+            View::Pretty(_) | View::None => Ok(()),
+        };
+        logs.send(event);
+        result
     }
 
     /// A request of MCP was answered, or has ended otherwise.
@@ -91,19 +137,21 @@ impl Output {
 
     /// A span that is no call of its own: concluded from several.
     pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
-        if let Some(export) = &self.export {
-            // Only when both want it is it copied.
-            if matches!(self.view, View::Jsonl(_)) {
-                export.send(span.clone());
-            } else {
-                export.send(span);
-                return Ok(());
-            }
-        }
-        match &mut self.view {
-            View::Jsonl(jsonl) => jsonl.write(span),
+        let Self { view, export, sampler, sampled, .. } = self;
+        let Some(export) = export else {
+            return match view {
+                View::Jsonl(jsonl) => jsonl.write(span),
+                View::Pretty(_) | View::None => Ok(()),
+            };
+        };
+        // Only when both want it is it copied.
+        let result = match view {
+            View::Jsonl(jsonl) => jsonl.write(span.clone()),
             View::Pretty(_) | View::None => Ok(()),
-        }
+        };
+        sampler.push(span, sampled);
+        sampled.drain(..).for_each(|span| export.send(span));
+        result
     }
 
     /// How the export of spans stands, where there is one.
@@ -111,9 +159,20 @@ impl Output {
         self.export.as_ref().map(ExportHandle::progress)
     }
 
+    /// Spans that sampling kept from the export.
+    pub fn sampled_out(&self) -> SampledOut {
+        self.sampler.sampled_out()
+    }
+
     /// Sends what is left to the collector, for at most `deadline`.
     pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+        self.sampler.finish();
         self.export.take().map(|export| export.shutdown(deadline)).unwrap_or_default()
+    }
+
+    /// The same of events, after the spans.
+    pub fn end_logs(&mut self, deadline: Duration) -> ExportStats {
+        self.logs.take().map(|logs| logs.shutdown(deadline)).unwrap_or_default()
     }
 
     /// The closing words.

@@ -3,10 +3,15 @@
 use std::{
     collections::HashMap,
     io::{self, Write},
+    sync::Arc,
 };
+
+use serde::Deserialize;
 
 use crate::{
     agent::{self, Concluded, Deed, Turns},
+    attempts::{self, Attempts},
+    attribution::Attribution,
     capture::{self, ByConnection, Process, record::Recorder},
     content::Teller,
     exchange::{self, Exchanges},
@@ -15,10 +20,11 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
-    span::{EventRecord, Synth},
+    span::Synth,
 };
 
 /// What a pipeline has seen, for the closing words and for `doctor`'s hints.
@@ -84,13 +90,30 @@ impl Seen {
     }
 }
 
+/// What is told of model calls whose process exports telemetry of them itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnTelemetry {
+    /// All, marked with `llmtap.own_telemetry`.
+    #[default]
+    Emit,
+    /// They count in metrics, but have no spans.
+    MetricsOnly,
+    /// Neither.
+    Skip,
+}
+
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
     decoding: Decoding,
     prices: Prices,
+    attribution: Attribution,
+    own_telemetry: OwnTelemetry,
+    attempts: Attempts,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
@@ -138,8 +161,12 @@ impl Pipeline {
                 ended: Vec::new(),
             },
             prices,
+            attribution: Attribution::default(),
+            own_telemetry: OwnTelemetry::default(),
+            attempts: Attempts::new(attempts::Limits::default()),
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
@@ -158,6 +185,23 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Completes attribution by these rules: those of its calls.
+    #[must_use]
+    pub fn with_attribution(self, attribution: Attribution) -> Self {
+        Self { attribution, ..self }
+    }
+
+    #[must_use]
+    pub fn with_own_telemetry(self, own_telemetry: OwnTelemetry) -> Self {
+        Self { own_telemetry, ..self }
+    }
+
+    /// Also looks for what this observer's rules are for.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -187,6 +231,7 @@ impl Pipeline {
             refused_calls: self.decoding.seen.refused_calls,
             unpriced_calls: unpriced.calls,
             unpriced_models: unpriced.models.len(),
+            sampled_out: self.output.sampled_out(),
         });
         if let Some(Progress { exported, dropped, waiting }) = spans {
             metrics.spans(exported, dropped, waiting);
@@ -207,6 +252,7 @@ impl Pipeline {
             if !self.processes.is_news(*at, process) {
                 return Ok(());
             }
+            self.decoding.hops.replaced(process.pid);
             self.synth.process(process);
             self.output.process(process);
         }
@@ -273,57 +319,79 @@ impl Pipeline {
 
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
-        let Decoding { ended, failed, seen, .. } = &mut self.decoding;
-        std::mem::replace(failed, Ok(()))?;
+        std::mem::replace(&mut self.decoding.failed, Ok(()))?;
         // Most records end nothing.
-        if ended.is_empty() && self.concluded.is_empty() {
+        if self.decoding.ended.is_empty() && self.concluded.is_empty() {
             return Ok(());
         }
+        let Decoding { ended, seen, hops, .. } = &mut self.decoding;
         for hop in ended.drain(..) {
-            match &hop {
-                Hop::Model(call) => {
+            match hop {
+                Hop::Model(mut call) => {
                     seen.calls += 1;
-                    let place = self.turns.push(call, &mut self.concluded);
-                    let cost = self.prices.cost(call);
-                    let mut span = self.synth.call(call, place.as_ref(), cost.as_ref());
-                    if let Some(metrics) = &mut self.metrics {
-                        metrics.call(call, cost.as_ref(), &span);
+                    let known = call.connection.pid.and_then(|pid| self.processes.0.get(&pid));
+                    if let Some(process) = known.and_then(|known| known.process.as_deref()) {
+                        self.attribution.complete(&mut call.request.attributed, &process.environment);
                     }
-                    if let (Some(teller), Some(content)) = (&self.teller, &call.content) {
-                        let told = teller.tell(content);
-                        if teller.options().to_events() {
-                            self.output.event(EventRecord::details(&span, told.clone()))?;
-                        }
-                        if teller.options().to_spans() {
-                            span.add_content(told);
-                        }
+                    let repetition = self.attempts.repeats(&call);
+                    call.attempt = call.attempt.or(repetition.as_ref().map(|repetition| repetition.number));
+                    let place = self.turns.push(&call, &mut self.concluded);
+                    let cost = self.prices.cost(&call);
+                    let mut span = self.synth.call(&call, place.as_ref(), cost.as_ref());
+                    self.attempts.push(&call, repetition.as_ref(), cost.as_ref(), span.link());
+                    if let Some(repetition) = repetition {
+                        self.synth.repetition(&mut span, repetition);
                     }
-                    self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
+                    let twice = self.processes.tells_of_models(call.connection.pid, hops);
+                    if twice {
+                        self.synth.told_twice(&mut span);
+                    }
+                    let observed = self.observer.call(&call, &mut span);
+                    if let Some(metrics) = &mut self.metrics
+                        && !(twice && self.own_telemetry == OwnTelemetry::Skip)
+                    {
+                        metrics.call(&call, cost.as_ref(), &span);
+                        metrics.observed(&call, &observed, &span);
+                    }
+                    let mut span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
+                    if let (Some(teller), Some(content), Some(span)) = (&self.teller, &call.content, &mut span) {
+                        self.output.content(teller, content, span)?;
+                    }
+                    self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;
                 }
                 Hop::Mcp(request) => {
                     let place = self.turns.place(&Deed::of(&request.carrier, request.tool.as_deref()));
-                    let span = self.synth.mcp(request, place.as_ref());
-                    self.output.mcp(request, place.as_ref(), span)?;
+                    let span = self.synth.mcp(&request, place.as_ref());
+                    self.output.mcp(&request, place.as_ref(), span)?;
                 }
                 Hop::Retrieval(retrieval) => {
                     let place = self.turns.place(&Deed::of(&retrieval.carrier, None));
-                    let span = self.synth.retrieval(retrieval, place.as_ref());
-                    self.output.retrieval(retrieval, place.as_ref(), span)?;
+                    let span = self.synth.retrieval(&retrieval, place.as_ref());
+                    self.output.retrieval(&retrieval, place.as_ref(), span)?;
                 }
             }
         }
         for concluded in self.concluded.drain(..) {
+            let pid = match &concluded {
+                Concluded::Tool(run) => run.asked_by.connection.pid,
+                Concluded::Turn(turn) => turn.first.connection.pid,
+            };
+            let twice = self.processes.tells_of_models(pid, hops);
             let span = match concluded {
                 Concluded::Tool(run) => {
                     let span = self.synth.tool(&run);
-                    if let Some(metrics) = &mut self.metrics {
+                    if let Some(metrics) = &mut self.metrics
+                        && !(twice && self.own_telemetry == OwnTelemetry::Skip)
+                    {
                         metrics.tool(&run, &span);
                     }
                     span
                 }
                 Concluded::Turn(turn) => self.synth.turn(&turn),
             };
-            self.output.span(span)?;
+            if !twice || self.own_telemetry == OwnTelemetry::Emit {
+                self.output.span(span)?;
+            }
         }
         Ok(())
     }
@@ -387,16 +455,18 @@ const MAX_PROCESSES: usize = 64 << 10;
 #[derive(Default)]
 struct Processes(HashMap<u32, Known>);
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct Known {
     at: u64,
     speaks_tls: bool,
+    /// As it was told last with all that /proc has.
+    process: Option<Arc<Process>>,
 }
 
 impl Processes {
     /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
     /// They come in any order: the poorer must not replace the richer of the same image.
-    fn is_news(&mut self, at: u64, process: &Process) -> bool {
+    fn is_news(&mut self, at: u64, process: &Arc<Process>) -> bool {
         if self.0.len() >= MAX_PROCESSES {
             self.0.clear();
         }
@@ -405,7 +475,15 @@ impl Processes {
             return false;
         }
         known.at = known.at.max(at);
+        known.process = process.service.is_some().then(|| Arc::clone(process));
         true
+    }
+
+    /// Whether the process exports telemetry of its model calls itself, by its environment or as it was seen to do.
+    fn tells_of_models(&self, pid: Option<u32>, hops: &Hops) -> bool {
+        let Some(pid) = pid else { return false };
+        let process = self.0.get(&pid).and_then(|known| known.process.as_ref());
+        process.is_some_and(|process| process.tells_of_models) || hops.tells_of_itself(pid)
     }
 
     fn speaks_tls(&mut self, pid: Option<u32>) {
@@ -414,3 +492,6 @@ impl Processes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,20 +7,22 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
+    attribution::{self, Attribution},
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
     },
     commands::Failure,
     config::{self, Shared},
+    content::{self, Teller},
     export::{
-        Jsonl, MetricsThread, Otlp,
+        Jsonl, MetricsThread, Otlp, OtlpLogs,
         otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
         prometheus::Listener,
@@ -29,13 +31,18 @@ use crate::{
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics},
     output::{Output, View},
-    pipeline::{Pipeline, Seen},
+    pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    span::{Host, Ids, Synth},
+    redact,
+    sampling::{self, Sampler},
+    span::{Host, Ids, Synth, semconv::Release},
 };
 
-/// How long the collector may take for what is left at the end.
+/// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What of it spans may take where metrics follow, which tell how many spans were sent.
+const SPANS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Columns of `pretty` where there is no terminal.
 const DEFAULT_COLUMNS: usize = 120;
@@ -57,12 +64,25 @@ pub struct Session {
     record: Option<(File, bool)>,
     prices: Option<Prices>,
     otlp: Option<Otlp>,
+    otlp_logs: Option<OtlpLogs>,
     otlp_metrics: Option<OtlpMetrics>,
     exemplars: Exemplars,
     listener: Option<Listener>,
     metrics: Option<MetricsThread>,
     host: Host,
     recognise: llm::Options,
+    features: Features,
+}
+
+/// What a run tells and how, beyond the command line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    pub sampling: sampling::Options,
+    pub attribution: attribution::Options,
+    pub own_telemetry: OwnTelemetry,
+    pub semconv: Release,
+    pub content: content::Options,
+    pub redaction: redact::Options,
 }
 
 impl Session {
@@ -86,6 +106,10 @@ impl Session {
         };
         let endpoint = shared.otlp_endpoint.as_deref();
         let otlp = Otlp::from_environment(endpoint).map_err(Failure::usage)?;
+        let content =
+            content::Options { capture: shared.capture_content, to: shared.content_to, ..content::Options::default() };
+        let logs = content.to_events().then(|| OtlpLogs::from_environment(endpoint)).transpose();
+        let otlp_logs = logs.map_err(Failure::usage)?.flatten();
         let otlp_metrics = OtlpMetrics::from_environment(endpoint).map_err(Failure::usage)?;
         let exemplars = exemplars(&|name| std::env::var(name).ok()).map_err(Failure::usage)?;
         let listener = shared.metrics_listen.as_deref().map(listen).transpose().map_err(Failure::run)?;
@@ -119,13 +143,25 @@ impl Session {
             record,
             prices,
             otlp,
+            otlp_logs,
             otlp_metrics,
             exemplars,
             listener,
             metrics: None,
             host,
             recognise,
+            features: Features { content, ..Features::default() },
         })
+    }
+
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Names of the variables of traced processes that the half which parses needs.
+    pub fn variables(&self) -> Vec<String> {
+        self.features.attribution.variables()
     }
 
     /// Whether anybody gets metrics.
@@ -163,6 +199,7 @@ impl Session {
             .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(Arc::clone(&resolver)))
             .transpose()
             .context("no exporter thread")?;
+        let for_logs = Arc::clone(&resolver);
         let metrics = self
             .has_metrics()
             .then(|| Metrics::new(&self.host, if live { Clock::Wall } else { Clock::Calls }, self.exemplars));
@@ -177,22 +214,43 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let synth = Synth::new(ids, std::mem::take(&mut self.host));
+        let Features { sampling, attribution, own_telemetry, semconv, content, redaction } =
+            std::mem::take(&mut self.features);
+        let teller = Teller::new(content, &redaction).context("redaction")?;
+        let logs = self
+            .otlp_logs
+            .take()
+            .filter(|_| content.to_events())
+            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(for_logs))
+            .transpose()
+            .context("no exporter thread")?;
+        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(semconv);
+        let attribution = Attribution::new(&attribution);
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
+        let mut calls = calls.with_attribution(attribution.clone());
+        if teller.is_some() {
+            calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
+        }
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder).with_metrics(metrics))
+        let sampler = Sampler::new(sampling, sampling::Limits::default());
+        let output = Output::new(view, export).with_sampler(sampler).with_logs(logs);
+        let pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_attribution(attribution);
+        Ok(pipeline.with_own_telemetry(own_telemetry).with_metrics(metrics).with_contents(teller))
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         pipeline.observe();
-        let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        let end = Instant::now() + EXPORT_DEADLINE;
+        let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
+        let logs = pipeline.output().end_logs(end.saturating_duration_since(Instant::now()));
         if let Some(metrics) = self.metrics.take() {
-            metrics.shutdown(EXPORT_DEADLINE);
+            metrics.shutdown(end.saturating_duration_since(Instant::now()));
         }
-        let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
+        let mut summary = summary(&seen, totals, (stats.dropped, logs.dropped), pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
@@ -216,7 +274,7 @@ impl Session {
     }
 }
 
-fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> Summary {
+fn summary(seen: &Seen, totals: Totals, (spans_dropped, logs_dropped): (u64, u64), prices: &Prices) -> Summary {
     Summary {
         events_lost: totals
             .lost
@@ -225,6 +283,7 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .sum::<u64>()
             .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
+        logs_dropped,
         calls_refused: seen.refused_calls,
         values_dropped: seen.dropped_values,
         connections_untraced: seen.grpc + seen.upgraded + seen.realtime + seen.evicted_connections,

@@ -20,6 +20,8 @@ struct Group {
     brief: String,
     note: Option<String>,
     span_kind: Option<String>,
+    /// Of an event.
+    name: Option<String>,
     metric_name: Option<String>,
     instrument: Option<String>,
     unit: Option<String>,
@@ -38,6 +40,18 @@ struct Attribute {
     #[serde(rename = "type")]
     kind: Option<Type>,
     brief: Option<String>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Annotations {
+    llmtap: Own,
+}
+
+#[derive(Debug, Deserialize)]
+struct Own {
+    /// The name of release 1.41.1 that this one stands for with `semconv: next`.
+    replaces: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,9 +84,11 @@ fn made() -> Result<String> {
     );
     let of = |kind: &str| registry.groups.iter().filter(move |group| group.kind == kind).collect::<Vec<_>>();
     spans(&mut page, &of("span"))?;
+    events(&mut page, &of("event"))?;
     metrics(&mut page, &of("metric"))?;
     resources(&mut page, &of("entity"))?;
     attributes(&mut page, &of("attribute_group"))?;
+    renamed(&mut page, &of("attribute_group"))?;
     Ok(page)
 }
 
@@ -81,6 +97,15 @@ fn spans(page: &mut String, groups: &[&Group]) -> Result<()> {
     for group in groups {
         let kind = group.span_kind.as_deref().unwrap_or_default().to_uppercase();
         writeln!(page, "| {} | {kind} | {} |", described(group), references(group))?;
+    }
+    Ok(())
+}
+
+fn events(page: &mut String, groups: &[&Group]) -> Result<()> {
+    page.push_str("\n## Events\n\n| event | attributes; in bold those that are always there |\n|---|---|\n");
+    for group in groups {
+        let name = group.name.as_deref().unwrap_or_default();
+        writeln!(page, "| `{name}`: {} | {} |", described(group), references(group))?;
     }
     Ok(())
 }
@@ -124,6 +149,20 @@ fn attributes(page: &mut String, groups: &[&Group]) -> Result<()> {
     }
     for row in rows.values() {
         writeln!(page, "{row}")?;
+    }
+    Ok(())
+}
+
+fn renamed(page: &mut String, groups: &[&Group]) -> Result<()> {
+    page.push_str(
+        "\n## Names with `semconv: next`\n\nThe newer `semantic-conventions-genai` repository, as far as it was merged by \
+         September 2026. All other names are the same.\n\n| 1.41 | next |\n|---|---|\n",
+    );
+    for attribute in groups.iter().flat_map(|group| &group.attributes) {
+        let (Some(id), Some(Annotations { llmtap: Own { replaces } })) = (&attribute.id, &attribute.annotations) else {
+            continue;
+        };
+        writeln!(page, "| `{replaces}` | `{id}` |")?;
     }
     Ok(())
 }

@@ -5,11 +5,13 @@
 mod beside;
 mod clients;
 mod command_line;
+mod contents;
 mod doctor;
 mod export;
 mod http2;
 mod metrics;
 mod plaintext;
+mod privileges;
 mod robustness;
 mod sdks;
 mod stacks;

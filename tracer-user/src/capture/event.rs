@@ -104,6 +104,12 @@ pub struct Process {
     pub service: Option<Arc<str>>,
     /// Its `OTEL_RESOURCE_ATTRIBUTES`, decoded.
     pub resource_attributes: Vec<(String, String)>,
+    /// The variables of its environment that attribution names, and no others.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
+    /// Its environment says that it exports telemetry of its model calls itself.
+    #[serde(default)]
+    pub tells_of_models: bool,
 }
 
 /// One observation. Times are nanoseconds since the Unix epoch, taken from the kernel's clock.

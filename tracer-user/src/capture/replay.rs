@@ -184,6 +184,8 @@ impl<'a> Replay<'a> {
                     uid: record.uid,
                     service: shared(record.service),
                     resource_attributes: Vec::new(),
+                    environment: Vec::new(),
+                    tells_of_models: false,
                 };
                 out.push(Event::Process { at, process: Arc::new(process) });
             }

@@ -379,7 +379,8 @@ pub fn gap_of(value: &Json) -> Option<LeftOut> {
     left_out(value)
 }
 
-/// Whether a part of a message can have this type.
-pub fn is_part(kind: &str) -> bool {
-    !matches!(typed(kind, &Json::Object(serde_json::Map::new())), Some(Part::Other(other)) if other == kind)
+/// Whether what a user gives has this type, beside messages and results.
+pub fn is_given(kind: &str) -> bool {
+    const GIVEN: &[&str] = &["text", "image", "audio", "video", "document", "file"];
+    GIVEN.contains(&kind) || kind.strip_prefix("input_").is_some_and(|kind| GIVEN.contains(&kind))
 }

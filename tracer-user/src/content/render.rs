@@ -16,6 +16,9 @@ pub type Filter<'a> = &'a dyn for<'t> Fn(&'t str) -> Cow<'t, str>;
 /// The type of what stands for what was left out.
 pub const LEFT_OUT: &str = "llmtap.left_out";
 
+/// Types that the conventions define.
+const CONVENTIONAL: &[&str] = &["text", "reasoning", "tool_call", "tool_call_response", "blob", "file", "uri"];
+
 /// What each part and message is charged beside its own text: a mark for what is missing before it.
 const MARK_BYTES: usize = 96;
 
@@ -267,6 +270,8 @@ impl Part {
                 json!({"type": "uri", "modality": modality, "uri": filter(uri)}),
                 &[("mime_type", text(mime_type))],
             ),
+            // What goes by a name of the conventions would have to have their members.
+            Self::Other(kind) if CONVENTIONAL.contains(&kind.as_str()) => json!({"type": "unknown"}),
             Self::Other(kind) => json!({"type": filter(kind)}),
             Self::LeftOut(gap) => json!({"type": LEFT_OUT, "items": gap.items, "bytes": gap.bytes}),
         }
@@ -283,7 +288,9 @@ fn filtered(value: &Json, filter: Filter<'_>) -> Json {
                 // A password is known by its name.
                 Json::String(text) => match filter(&format!("{name}={text}")) {
                     Cow::Borrowed(_) => filter(text).into(),
-                    Cow::Owned(told) => told.strip_prefix(name).and_then(|told| told.strip_prefix('=')).unwrap_or(&told).into(),
+                    Cow::Owned(told) => {
+                        told.strip_prefix(name).and_then(|told| told.strip_prefix('=')).unwrap_or(&told).into()
+                    }
                 },
                 member => filtered(member, filter),
             };

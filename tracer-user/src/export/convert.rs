@@ -12,8 +12,8 @@ use opentelemetry::{
     trace::{self, SpanContext, TraceFlags, TraceState},
 };
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::{AnyValue, KeyValue as ProtoKeyValue},
+    common::v1::{AnyValue, ArrayValue, KeyValue as ProtoKeyValue, KeyValueList, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     metrics::v1::{
         AggregationTemporality, Exemplar as ProtoExemplar, Gauge, Histogram, HistogramDataPoint, Metric as ProtoMetric,
         NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data, number_data_point,
@@ -22,11 +22,12 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use serde::Serialize;
 
 use crate::{
     metrics::store::{Exemplar, Label, Point, Series, Service, Snapshot},
     span::{
-        Kind as SpanKind, Resource, SpanRecord, Status, Value,
+        EventRecord, Kind as SpanKind, Resource, SpanRecord, Status, Value,
         ids::{SpanId, TraceId},
         semconv::{
             self,
@@ -76,24 +77,92 @@ fn scope() -> InstrumentationScope {
         .build()
 }
 
-/// The SDK's form of a resource. It keeps no order.
-pub fn sdk_resource(resource: &Resource) -> opentelemetry_sdk::Resource {
-    let attributes = resource.attributes.iter().map(|(name, value)| {
-        let name: StringValue = std::sync::Arc::clone(name).into();
-        KeyValue::new(name.as_str().to_owned(), sdk_value(value.clone()))
-    });
-    opentelemetry_sdk::Resource::builder_empty().with_schema_url(attributes, semconv::SCHEMA_URL).build()
-}
-
-/// OTLP's form of one span with its resource, in the order of the record.
-pub fn resource_spans(record: SpanRecord) -> ResourceSpans {
-    let resource = ProtoResource { attributes: resource_attributes(&record.resource), ..ProtoResource::default() };
-    let scope = ScopeSpans {
-        scope: Some((scope(), None).into()),
-        spans: vec![ProtoSpan::from(span_data(record))],
+/// OTLP's form of spans, in the order of the records: one entry a traced process, where its first span stands.
+pub fn resource_spans(records: impl IntoIterator<Item = SpanRecord>) -> Vec<ResourceSpans> {
+    let mut groups: Vec<(Arc<Resource>, Vec<ProtoSpan>)> = Vec::new();
+    for record in records {
+        let resource = Arc::clone(&record.resource);
+        let span = ProtoSpan::from(span_data(record));
+        // A process shares one resource, so that its address most often tells.
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
+            Some((_, spans)) => spans.push(span),
+            None => groups.push((resource, vec![span])),
+        }
+    }
+    let of_process = |(resource, spans): (Arc<Resource>, Vec<ProtoSpan>)| ResourceSpans {
+        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+        scope_spans: vec![ScopeSpans {
+            scope: Some((scope(), None).into()),
+            spans,
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
-    ResourceSpans { resource: Some(resource), scope_spans: vec![scope], schema_url: semconv::SCHEMA_URL.to_owned() }
+    groups.into_iter().map(of_process).collect()
+}
+
+/// OTLP's form of events: one entry a traced process, where its first event stands.
+pub fn resource_logs(records: impl IntoIterator<Item = EventRecord>) -> Vec<ResourceLogs> {
+    let mut groups: Vec<(Arc<Resource>, Vec<LogRecord>)> = Vec::new();
+    for record in records {
+        let resource = Arc::clone(&record.resource);
+        let event = log_record(record);
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
+            Some((_, events)) => events.push(event),
+            None => groups.push((resource, vec![event])),
+        }
+    }
+    let of_process = |(resource, log_records): (Arc<Resource>, Vec<LogRecord>)| ResourceLogs {
+        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+        scope_logs: vec![ScopeLogs {
+            scope: Some((scope(), None).into()),
+            log_records,
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }],
+        schema_url: semconv::SCHEMA_URL.to_owned(),
+    };
+    groups.into_iter().map(of_process).collect()
+}
+
+fn log_record(record: EventRecord) -> LogRecord {
+    let plain = record.attributes.into_iter().map(|(name, value)| key_value(name.to_owned(), sdk_value(value)));
+    let structured = record.structured.into_iter().filter_map(|(name, text)| {
+        let value = any_value(serde_json::from_str(&text).ok()?);
+        Some(ProtoKeyValue { key: name.to_owned(), value: Some(value), key_strindex: 0 })
+    });
+    LogRecord {
+        time_unix_nano: record.at,
+        observed_time_unix_nano: record.at,
+        attributes: plain.chain(structured).collect(),
+        flags: u32::from(record.flags),
+        trace_id: record.trace_id.0.to_vec(),
+        span_id: record.span_id.0.to_vec(),
+        event_name: semconv::DETAILS_EVENT.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+/// The conventions want contents of events structured.
+fn any_value(json: serde_json::Value) -> AnyValue {
+    use serde_json::Value as Json;
+    let value = match json {
+        Json::Null => None,
+        Json::Bool(flag) => Some(any_value::Value::BoolValue(flag)),
+        Json::Number(number) => Some(match number.as_i64() {
+            Some(whole) => any_value::Value::IntValue(whole),
+            None => any_value::Value::DoubleValue(number.as_f64().unwrap_or_default()),
+        }),
+        Json::String(text) => Some(any_value::Value::StringValue(text)),
+        Json::Array(items) => {
+            let values = items.into_iter().map(self::any_value).collect();
+            Some(any_value::Value::ArrayValue(ArrayValue { values }))
+        }
+        Json::Object(members) => {
+            let member = |(key, value)| ProtoKeyValue { key, value: Some(self::any_value(value)), key_strindex: 0 };
+            Some(any_value::Value::KvlistValue(KeyValueList { values: members.into_iter().map(member).collect() }))
+        }
+    };
+    AnyValue { value }
 }
 
 /// OTLP's form of the sums; `is_delta` says which of them tell what came since the last time.
@@ -204,7 +273,7 @@ fn series_attributes(series: &Series) -> Vec<ProtoKeyValue> {
 }
 
 /// OTLP/JSON. Optional numbers that are absent must not be there as `null`, which the Collector does not read.
-pub fn metrics_json(request: &ExportMetricsServiceRequest) -> serde_json::Result<Vec<u8>> {
+pub fn json<R: Serialize>(request: &R) -> serde_json::Result<Vec<u8>> {
     fn without_nulls(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(members) => {
@@ -246,6 +315,7 @@ fn sdk_value(value: Value) -> SdkValue {
     match value {
         Value::Text(Cow::Borrowed(text)) => SdkValue::String(text.into()),
         Value::Text(Cow::Owned(text)) => SdkValue::String(text.into()),
+        Value::Content(text) => SdkValue::String(text.into()),
         Value::Shared(text) => SdkValue::String(text.into()),
         Value::Int(number) => SdkValue::I64(number),
         Value::Double(number) => SdkValue::F64(number),

@@ -22,7 +22,7 @@ use watch::Watch;
 use crate::{
     capture::{
         LoadError, Options, RingReader, Tracer,
-        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore},
+        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore, may_confine},
     },
     commands::Failure,
     session::Session,
@@ -39,6 +39,7 @@ pub struct Plan {
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
 pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failure> {
+    may_confine().map_err(Failure::cannot)?;
     let mut tracer = Tracer::load(&plan.options).map_err(|error| match error {
         LoadError::Cgroup(_) => Failure::usage(error),
         _ => Failure::cannot(error),
@@ -64,7 +65,7 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
         Some(parser) => {
             drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch)
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, session.variables())
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.

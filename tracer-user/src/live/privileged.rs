@@ -21,8 +21,8 @@ use crate::{
     capture::{
         ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
         seam::{
-            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
-            reap, send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
+            poll, process_end, reap, send_signal,
         },
     },
     commands::Failure,
@@ -45,6 +45,7 @@ pub fn run(
     signals: &Signals,
     plan: Plan,
     watch: Option<Watch>,
+    variables: Vec<String>,
 ) -> Result<u8, Failure> {
     let mut half = Half {
         tracer,
@@ -56,6 +57,7 @@ pub fn run(
         notices: Vec::new(),
         lookups: Arc::default(),
         watch,
+        variables,
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -71,6 +73,11 @@ pub fn run(
             None
         }
     };
+    // The command has started with all that its user may do. Nothing from here on needs more than tracing does.
+    if let Err(error) = keep_for_tracing() {
+        half.finish(parser);
+        return Err(Failure::run(anyhow!("cannot give up privileges: {error}")));
+    }
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
@@ -115,6 +122,8 @@ struct Half<'a> {
     lookups: Arc<AtomicUsize>,
     /// Of what metrics tell; `None` when nobody gets any.
     watch: Option<Watch>,
+    /// Of traced processes' environments, what the other half gets.
+    variables: Vec<String>,
 }
 
 impl Half<'_> {
@@ -290,7 +299,7 @@ impl Half<'_> {
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
     fn introduce(&mut self, pid: u32) {
-        let Ok(facts) = process::facts(pid) else { return };
+        let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
@@ -332,7 +341,7 @@ impl Half<'_> {
 
     /// What is not traced is said: once in the log, and in the closing words.
     fn refuse(&mut self, pid: u32, why: String) {
-        let name = process::facts(pid).ok().and_then(|facts| facts.exe).map_or_else(
+        let name = process::facts(pid, &[]).ok().and_then(|facts| facts.exe).map_or_else(
             || format!("process {pid}"),
             |exe| {
                 Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned())
@@ -397,7 +406,10 @@ impl Half<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the parsing half does not end: it is stopped");
-                let _ = send_signal(parser, libc::SIGKILL);
+                // Not without CAP_KILL: then it is left behind, rather than waited for without end.
+                if send_signal(parser, libc::SIGKILL).is_err() {
+                    return false;
+                }
                 break;
             }
             // It may still need names resolved while it exports.

@@ -88,7 +88,7 @@ impl SpanRecord {
     /// Adds a call's content, as JSON texts.
     pub fn add_content(&mut self, content: Rendered) {
         self.attributes.extend(left_out(&content));
-        self.attributes.extend(texts(content).into_iter().map(|(name, text)| (name, Value::from(text))));
+        self.attributes.extend(texts(content).into_iter().map(|(name, text)| (name, Value::Content(text))));
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
 use crate::capture::{
     rcu,
-    seam::{Channel, close_others, ignore, process_end},
+    seam::{Channel, close_others, ignore, keep_for_tracing, process_end},
     target::{Names, Targets},
 };
 
@@ -102,6 +102,9 @@ fn keep(group: OwnedFd, channel: &Channel, who: Who<'_>, tracer: u32) {
         libc::setsid();
         libc::setpriority(libc::PRIO_PROCESS, 0, -10);
         libc::prctl(libc::PR_SET_NAME, c"llmtap-keeper".as_ptr());
+    }
+    if keep_for_tracing().is_err() {
+        return;
     }
     // SAFETY: a constant path; the descriptor is owned here alone.
     let mounts = unsafe { libc::open(c"/proc/self/mountinfo".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };

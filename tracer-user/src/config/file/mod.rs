@@ -22,6 +22,7 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
+use crate::content;
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -35,6 +36,7 @@ pub struct File {
     pub server_side: bool,
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
+    pub content: content::Options,
     pub limits: Limits,
     pub health: Health,
     pub log: Log,

@@ -32,7 +32,7 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// Validated settings. Defaults are those of the specifications.
+/// Validated settings. Defaults are those of the specifications where nothing else is said.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     pub protocol: Protocol,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub endpoint: Uri,
     pub headers: HeaderMap,
     pub gzip: bool,
-    /// Bound of one batch's export with all its retries.
+    /// Bound of one attempt.
     pub timeout: Duration,
     pub tls: Option<TlsFiles>,
     pub batch: Batch,
@@ -56,7 +56,7 @@ pub struct TlsFiles {
     pub roots_name: String,
 }
 
-/// `OTEL_BSP_*`.
+/// `OTEL_BSP_*`; of events, `OTEL_BLRP_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     /// Longest time that a span waits for others.
@@ -65,13 +65,17 @@ pub struct Batch {
     pub queue: usize,
     /// Spans that leave together at most.
     pub size: usize,
-    /// Bound of all exports of one batch.
+    /// Bound of one batch's export with all its attempts.
     pub timeout: Duration,
 }
 
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 const DEFAULT_DELAY_MS: u64 = 5_000;
-const DEFAULT_BATCH_TIMEOUT_MS: u64 = 30_000;
+const DEFAULT_LOGS_DELAY_MS: u64 = 1_000;
+/// The specification has 30 s, after which an SDK drops a batch though nothing else waits. Here a batch outlasts an
+/// outage of five minutes, as the Collector's does: what bounds memory is the queue.
+const DEFAULT_BATCH_TIMEOUT_MS: u64 = 300_000;
+const DEFAULT_METRIC_TIMEOUT_MS: u64 = 30_000;
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
 const DEFAULT_QUEUE: u64 = 2_048;
 const DEFAULT_BATCH: u64 = 512;
@@ -98,6 +102,7 @@ type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub enum Signal {
     Traces,
     Metrics,
+    Logs,
 }
 
 impl Signal {
@@ -106,6 +111,7 @@ impl Signal {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
         }
     }
 
@@ -113,6 +119,7 @@ impl Signal {
         match self {
             Self::Traces => "/v1/traces",
             Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
         }
     }
 
@@ -161,7 +168,7 @@ impl Settings {
             gzip,
             timeout: milliseconds(signal(env, "TIMEOUT"), DEFAULT_TIMEOUT_MS)?,
             tls,
-            batch: Batch::read(env.env)?,
+            batch: Batch::read(of, env.env)?,
         }))
     }
 
@@ -292,19 +299,24 @@ fn count(variable: Option<(String, String)>, default: u64, max: u64, unit: &str)
 }
 
 impl Batch {
-    fn read(env: Env<'_>) -> Result<Self, ConfigError> {
-        let number = |name: &str, default| count(variable(env, name), default, QUEUE_MAX, "spans");
-        let queue = number("OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE)?;
-        let size = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH.min(queue))?;
+    fn read(of: Signal, env: Env<'_>) -> Result<Self, ConfigError> {
+        let (prefix, delay, what) = match of {
+            Signal::Logs => ("BLRP", DEFAULT_LOGS_DELAY_MS, "events"),
+            Signal::Traces | Signal::Metrics => ("BSP", DEFAULT_DELAY_MS, "spans"),
+        };
+        let name = |suffix: &str| format!("OTEL_{prefix}_{suffix}");
+        let number = |suffix: &str, default| count(variable(env, &name(suffix)), default, QUEUE_MAX, what);
+        let queue = number("MAX_QUEUE_SIZE", DEFAULT_QUEUE)?;
+        let size = number("MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH.min(queue))?;
         if size > queue {
-            let problem = format!(" is {size}: it must not be larger than OTEL_BSP_MAX_QUEUE_SIZE ({queue})");
-            return Err(ConfigError::new("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", problem));
+            let problem = format!(" is {size}: it must not be larger than {} ({queue})", name("MAX_QUEUE_SIZE"));
+            return Err(ConfigError::new(&name("MAX_EXPORT_BATCH_SIZE"), problem));
         }
         Ok(Self {
-            delay: milliseconds(variable(env, "OTEL_BSP_SCHEDULE_DELAY"), DEFAULT_DELAY_MS)?,
+            delay: milliseconds(variable(env, &name("SCHEDULE_DELAY")), delay)?,
             queue: usize::try_from(queue).unwrap_or(usize::MAX),
             size: usize::try_from(size).unwrap_or(usize::MAX),
-            timeout: milliseconds(variable(env, "OTEL_BSP_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            timeout: milliseconds(variable(env, &name("EXPORT_TIMEOUT")), DEFAULT_BATCH_TIMEOUT_MS)?,
         })
     }
 }
@@ -347,7 +359,7 @@ impl MetricOptions {
         }
         Ok(Self {
             interval: milliseconds(variable(env, "OTEL_METRIC_EXPORT_INTERVAL"), DEFAULT_INTERVAL_MS)?,
-            timeout: milliseconds(variable(env, "OTEL_METRIC_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            timeout: milliseconds(variable(env, "OTEL_METRIC_EXPORT_TIMEOUT"), DEFAULT_METRIC_TIMEOUT_MS)?,
             temporality,
         })
     }
