@@ -78,10 +78,7 @@ impl Reader {
         if let Some(body) = self.response.finish().filter(|_| !failed) {
             (form.whole)(&body, self.answer(form));
         }
-        content.output = self.answer(form).messages();
-        for (message, reason) in content.output.iter_mut().zip(finish_reasons) {
-            message.finish_reason = Some(reason.clone());
-        }
+        content.output = self.answer(form).messages(finish_reasons);
         (!content.is_empty()).then_some(content)
     }
 

@@ -251,8 +251,8 @@ impl Part {
             Self::Text(content) => json!({"type": "text", "content": filter(content)}),
             Self::Reasoning(content) => json!({"type": "reasoning", "content": filter(content)}),
             Self::ToolCall { id, name, arguments } => with(
-                json!({"type": "tool_call", "name": filter(name), "arguments": filtered(arguments, filter)}),
-                &[("id", text(id))],
+                json!({"type": "tool_call", "name": filter(name)}),
+                &[("id", text(id)), ("arguments", Some(filtered(arguments, filter)).filter(|json| !json.is_null()))],
             ),
             Self::ToolResponse { id, response } => {
                 with(json!({"type": "tool_call_response", "response": filtered(response, filter)}), &[("id", text(id))])

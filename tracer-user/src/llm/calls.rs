@@ -475,7 +475,8 @@ impl Open {
         if cut && call.error.is_none() {
             call.error = self.transport_error(outcome).map(|kind| CallError { kind: Cow::Borrowed(kind) });
         }
-        if let (Some(content), Some(form)) = (self.content.take(), dialect.content()) {
+        let speaks = !matches!(call.operation, Operation::Embeddings | Operation::Rerank);
+        if let (Some(content), Some(form), true) = (self.content.take(), dialect.content(), speaks) {
             dropped += u64::from(content.is_starved());
             let failed = call.error.is_some() && !self.streamed;
             call.content = content.finish(form, &call.response.finish_reasons, failed).map(Box::new);
