@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    attribution::{self, Attribution},
+    attribution,
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
     },
     commands::Failure,
     config::{self, Shared},
-    content::{self, Teller},
+    content,
     export::{
         Jsonl, MetricsThread, Otlp, OtlpLogs,
         otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
@@ -33,8 +33,7 @@ use crate::{
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    redact,
-    sampling::{self, Sampler},
+    redact, sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
 
@@ -214,28 +213,19 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let Features { sampling, attribution, own_telemetry, semconv, content, redaction } =
-            std::mem::take(&mut self.features);
-        let teller = Teller::new(content, &redaction).context("redaction")?;
         let logs = self
             .otlp_logs
             .take()
-            .filter(|_| content.to_events())
             .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(for_logs))
             .transpose()
             .context("no exporter thread")?;
-        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(semconv);
-        let attribution = Attribution::new(&attribution);
+        let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
-        let mut calls = calls.with_attribution(attribution.clone());
-        if teller.is_some() {
-            calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
-        }
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        let sampler = Sampler::new(sampling, sampling::Limits::default());
-        let output = Output::new(view, export).with_sampler(sampler).with_logs(logs);
-        let pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_attribution(attribution);
-        Ok(pipeline.with_own_telemetry(own_telemetry).with_metrics(metrics).with_contents(teller))
+        let output = Output::new(view, export).with_logs(logs);
+        let mut pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_metrics(metrics);
+        pipeline.set_features(&self.features).context("redaction")?;
+        Ok(pipeline)
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.

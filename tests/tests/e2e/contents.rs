@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value, json};
 use tests::{
-    harness::{Bench, Finished, finish, llmtap},
+    harness::{Finished, finish, llmtap},
     receiver::Receiver,
     spans::Span,
 };

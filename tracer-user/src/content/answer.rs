@@ -362,7 +362,8 @@ mod tests {
         answer.text(2, ONLY, Kind::Text, "third");
         let reasons = ["content_filter".to_owned()];
         let messages = answer.messages(&reasons);
-        let told: Vec<_> = messages.iter().map(|message| (message.parts.len(), message.finish_reason.as_deref())).collect();
+        let told: Vec<_> =
+            messages.iter().map(|message| (message.parts.len(), message.finish_reason.as_deref())).collect();
         assert_eq!(told, [(0, Some("content_filter")), (1, None)], "a choice without a word has a reason");
     }
 

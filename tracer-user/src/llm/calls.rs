@@ -83,14 +83,19 @@ impl Calls {
 
     /// Also reads what is asked and answered: not even a test is made of bodies otherwise.
     #[must_use]
-    pub fn with_content(self, limits: content::Limits, pool_bytes: usize) -> Self {
-        Self { content: Some((limits, content::Pool::new(pool_bytes))), ..self }
+    pub fn with_content(mut self, limits: content::Limits, pool_bytes: usize) -> Self {
+        self.set_content(Some((limits, pool_bytes)));
+        self
     }
 
-    /// Attributes calls by these rules.
-    #[must_use]
-    pub fn with_attribution(self, attribution: Attribution) -> Self {
-        Self { attribution, ..self }
+    /// From now on contents are read or not; of calls that are open it stays as it is.
+    pub fn set_content(&mut self, content: Option<(content::Limits, usize)>) {
+        self.content = content.map(|(limits, pool_bytes)| (limits, content::Pool::new(pool_bytes)));
+    }
+
+    /// From now on calls are attributed by these rules; those that are open keep theirs.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
     }
 
     pub fn counts(&self) -> Counts {
