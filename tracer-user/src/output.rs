@@ -10,8 +10,9 @@ use std::{
 use crate::{
     agent::Place,
     capture::{Connection, Process},
+    content::{Content, Teller},
     export::{
-        ExportHandle, ExportStats, Jsonl, Progress,
+        ExportHandle, ExportStats, Jsonl, LogsHandle, Progress,
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
@@ -19,7 +20,7 @@ use crate::{
     price::Cost,
     retrieval::Retrieval,
     sampling::{self, SampledOut, Sampler},
-    span::SpanRecord,
+    span::{EventRecord, SpanRecord},
 };
 
 /// Names of processes that are remembered. Past it all are forgotten: a line then shows the command's name.
@@ -36,6 +37,7 @@ pub enum View {
 pub struct Output {
     view: View,
     export: Option<ExportHandle>,
+    logs: Option<LogsHandle>,
     sampler: Sampler,
     /// Kept so that its memory is used again.
     sampled: Vec<SpanRecord>,
@@ -44,7 +46,13 @@ pub struct Output {
 
 impl Output {
     pub fn new(view: View, export: Option<ExportHandle>) -> Self {
-        Self { view, export, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
+        Self { view, export, logs: None, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
+    }
+
+    /// Also exports events.
+    #[must_use]
+    pub fn with_logs(self, logs: Option<LogsHandle>) -> Self {
+        Self { logs, ..self }
     }
 
     /// From now on exports only what sampling so keeps.
@@ -83,6 +91,34 @@ impl Output {
             pretty.call(call, tool_call, cost, &name(&self.names, &call.connection))?;
         }
         span.map_or(Ok(()), |span| self.span(span))
+    }
+
+    /// Tells a call's content: as its own event, on `span`, or both.
+    pub fn content(&mut self, teller: &Teller, content: &Content, span: &mut SpanRecord) -> io::Result<()> {
+        let told = teller.tell(content);
+        let result = match teller.options().to_events() {
+            true => self.event(EventRecord::details(span, told.clone())),
+            false => Ok(()),
+        };
+        if teller.options().to_spans() {
+            span.add_content(told);
+        }
+        result
+    }
+
+    fn event(&mut self, event: EventRecord) -> io::Result<()> {
+        let Some(logs) = self.logs.as_ref().filter(|_| event.sampled()) else {
+            return match &mut self.view {
+                View::Jsonl(jsonl) => jsonl.event(event),
+                View::Pretty(_) | View::None => Ok(()),
+            };
+        };
+        let result = match &mut self.view {
+            View::Jsonl(jsonl) => jsonl.event(event.clone()),
+            View::Pretty(_) | View::None => Ok(()),
+        };
+        logs.send(event);
+        result
     }
 
     /// A request of MCP was answered, or has ended otherwise.
@@ -136,6 +172,11 @@ impl Output {
     pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
         self.sampler.finish();
         self.export.take().map(|export| export.shutdown(deadline)).unwrap_or_default()
+    }
+
+    /// The same of events, after the spans.
+    pub fn end_logs(&mut self, deadline: Duration) -> ExportStats {
+        self.logs.take().map(|logs| logs.shutdown(deadline)).unwrap_or_default()
     }
 
     /// The closing words.

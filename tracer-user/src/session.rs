@@ -20,8 +20,9 @@ use crate::{
     },
     commands::Failure,
     config::{self, Shared},
+    content,
     export::{
-        Jsonl, MetricsThread, Otlp,
+        Jsonl, MetricsThread, Otlp, OtlpLogs,
         otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
         prometheus::Listener,
@@ -33,7 +34,7 @@ use crate::{
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    sampling,
+    redact, sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
 
@@ -63,6 +64,7 @@ pub struct Session {
     record: Option<(File, bool)>,
     prices: Option<Prices>,
     otlp: Option<Otlp>,
+    otlp_logs: Option<OtlpLogs>,
     otlp_metrics: Option<OtlpMetrics>,
     exemplars: Exemplars,
     listener: Option<Listener>,
@@ -79,6 +81,8 @@ pub struct Features {
     pub attribution: attribution::Options,
     pub own_telemetry: OwnTelemetry,
     pub semconv: Release,
+    pub content: content::Options,
+    pub redaction: redact::Options,
     pub observe: observe::Options,
 }
 
@@ -103,6 +107,10 @@ impl Session {
         };
         let endpoint = shared.otlp_endpoint.as_deref();
         let otlp = Otlp::from_environment(endpoint).map_err(Failure::usage)?;
+        let content =
+            content::Options { capture: shared.capture_content, to: shared.content_to, ..content::Options::default() };
+        let logs = content.to_events().then(|| OtlpLogs::from_environment(endpoint)).transpose();
+        let otlp_logs = logs.map_err(Failure::usage)?.flatten();
         let otlp_metrics = OtlpMetrics::from_environment(endpoint).map_err(Failure::usage)?;
         let exemplars = exemplars(&|name| std::env::var(name).ok()).map_err(Failure::usage)?;
         let listener = shared.metrics_listen.as_deref().map(listen).transpose().map_err(Failure::run)?;
@@ -136,13 +144,14 @@ impl Session {
             record,
             prices,
             otlp,
+            otlp_logs,
             otlp_metrics,
             exemplars,
             listener,
             metrics: None,
             host,
             recognise,
-            features: Features::default(),
+            features: Features { content, ..Features::default() },
         })
     }
 
@@ -191,6 +200,7 @@ impl Session {
             .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(Arc::clone(&resolver)))
             .transpose()
             .context("no exporter thread")?;
+        let for_logs = Arc::clone(&resolver);
         let metrics = self
             .has_metrics()
             .then(|| Metrics::new(&self.host, if live { Clock::Wall } else { Clock::Calls }, self.exemplars));
@@ -205,12 +215,18 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
+        let logs = self
+            .otlp_logs
+            .take()
+            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(for_logs))
+            .transpose()
+            .context("no exporter thread")?;
         let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        let pipeline = Pipeline::new(calls, prices, synth, Output::new(view, export), recorder);
-        let mut pipeline = pipeline.with_metrics(metrics);
-        pipeline.set_features(&self.features);
+        let output = Output::new(view, export).with_logs(logs);
+        let mut pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_metrics(metrics);
+        pipeline.set_features(&self.features)?;
         Ok(pipeline)
     }
 
@@ -222,10 +238,11 @@ impl Session {
         let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
         let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
+        let logs = pipeline.output().end_logs(end.saturating_duration_since(Instant::now()));
         if let Some(metrics) = self.metrics.take() {
             metrics.shutdown(end.saturating_duration_since(Instant::now()));
         }
-        let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
+        let mut summary = summary(&seen, totals, (stats.dropped, logs.dropped), pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
@@ -249,7 +266,7 @@ impl Session {
     }
 }
 
-fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> Summary {
+fn summary(seen: &Seen, totals: Totals, (spans_dropped, logs_dropped): (u64, u64), prices: &Prices) -> Summary {
     Summary {
         events_lost: totals
             .lost
@@ -258,6 +275,7 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .sum::<u64>()
             .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
+        logs_dropped,
         calls_refused: seen.refused_calls,
         values_dropped: seen.dropped_values,
         connections_untraced: seen.grpc + seen.upgraded + seen.realtime + seen.evicted_connections,

@@ -90,6 +90,38 @@ fn nothing_that_was_planted_is_in_any_output() -> anyhow::Result<()> {
     clean(&vec![("the recording".to_owned(), recording)], &CREDENTIALS)
 }
 
+/// Contents that are told redacted hold payload, and no secret of it; told in full they hold no credential of a header.
+#[test]
+fn contents_are_told_without_what_was_planted() -> anyhow::Result<()> {
+    let bench = bench!();
+    let told = |capture: &str| -> anyhow::Result<Said> {
+        let spans = bench.path(&format!("{capture}.jsonl"));
+        let file = spans.display().to_string();
+        let options = ["--output", "jsonl", "-o", &file, "--capture-content", capture, "--content-to", "both", "-vv"];
+        let mut all = said(&bench, &options)?;
+        all.push((format!("{capture} contents"), fs::read(&spans)?));
+        Ok(all)
+    };
+    let full = told("full")?;
+    clean(&full, &CREDENTIALS)?;
+    let redacted = told("redacted")?;
+    clean(&redacted, &CREDENTIALS)?;
+    let secrets =
+        ["sk-proj-pl4ntedtext", "4111 1111 1111 1111", "pl4ntedtext@example.org", "pl4ntedtext-S3cret99", "token=pl4"];
+    clean(&redacted, &secrets)?;
+    let text =
+        |said: &Said| said.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect::<String>();
+    let (full, redacted) = (text(&full), text(&redacted));
+    for secret in &secrets[..4] {
+        ensure!(full.contains(secret), "{secret} is not in the full contents: the test would show nothing");
+    }
+    for rule in ["openai_key", "card_number", "email", "assigned_secret"] {
+        ensure!(redacted.contains(&format!("[REDACTED:{rule}]")), "{rule} has taken nothing out");
+    }
+    ensure!(redacted.matches("pl4ntedtext").count() > 50, "the redacted contents hold no payload");
+    Ok(())
+}
+
 /// What is asked from outside while it works: `/metrics`, `doctor`, and what the kernel would keep of a crash.
 #[test]
 fn nothing_that_was_planted_is_in_metrics_doctor_or_a_core() -> anyhow::Result<()> {

@@ -120,6 +120,13 @@ impl Content {
         self.system.is_empty() && self.input.is_empty() && self.output.is_empty() && self.tools.is_empty()
     }
 
+    /// Bytes of its texts, about.
+    pub fn bytes(&self) -> usize {
+        let messages = self.input.iter().chain(&self.output).flat_map(|message| &message.parts);
+        let tools = self.tools.iter().map(Tool::bytes);
+        self.system.iter().chain(messages).map(Part::bytes).sum::<usize>() + tools.sum::<usize>()
+    }
+
     /// Shows each text by itself, as it was on the wire: for who examines texts and tells no more than what they found.
     pub fn texts(&self, see: &mut dyn FnMut(Place, &str)) {
         self.texts_from(0, see);

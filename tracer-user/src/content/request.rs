@@ -127,7 +127,8 @@ pub fn entry(value: &Json) -> Message {
     let kind = text(value, "type").unwrap_or("message");
     let role = match kind {
         "message" | "message.input" | "message.output" if value.get("role").is_some() => return message(value),
-        "message" | "message.input" | "user_input" | "text" | "image" => "user",
+        "message" | "message.input" | "user_input" => "user",
+        _ if parts::is_given(kind) => "user",
         _ if is_result(kind) => "tool",
         _ => "assistant",
     };
@@ -157,14 +158,15 @@ pub fn entry_parts(value: &Json) -> Vec<Part> {
             let said = ["summary", "content", "text"].iter().filter_map(|name| parts::joined(value.get(*name)?));
             let texts: Vec<_> = said.map(Part::Reasoning).collect();
             // What is encrypted is there, but says nothing.
-            if texts.is_empty() { vec![Part::Other(kind.to_owned())] } else { texts }
+            let is_encrypted = first(value, &["encrypted_content", "signature"]).is_some();
+            if texts.is_empty() && is_encrypted { vec![Part::Other("redacted_thinking".to_owned())] } else { texts }
         }
         "tool.execution" => vec![parts::tool_call(value)],
         "image_generation_call" => match member(value, "result") {
             Some(result) => vec![parts::media(result, "image")],
             None => vec![Part::Other(kind.to_owned())],
         },
-        _ if parts::is_part(kind) => parts::part(value).into_iter().collect(),
+        _ if parts::is_given(kind) => parts::part(value).into_iter().collect(),
         other => vec![Part::Other(other.to_owned())],
     }
 }

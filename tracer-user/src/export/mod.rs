@@ -9,5 +9,5 @@ pub mod prometheus;
 
 pub use jsonl::Jsonl;
 pub use metrics::MetricsThread;
-pub use otlp::{ExportHandle, ExportStats, Otlp, Progress};
+pub use otlp::{ExportHandle, ExportStats, LogsHandle, Otlp, OtlpLogs, Progress};
 pub use pretty::Pretty;

@@ -23,9 +23,10 @@ pub use self::{
 };
 use super::{LogFormat, values};
 use crate::{
-    attribution,
+    attribution, content,
     observe::{self, Observer},
     pipeline::OwnTelemetry,
+    redact::{self, Redactor},
     sampling,
     session::Features,
     span::semconv::Release,
@@ -43,6 +44,9 @@ pub struct File {
     pub server_side: bool,
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
+    pub content: content::Options,
+    /// What is taken out of contents that are told redacted.
+    pub redaction: redact::Options,
     pub limits: Limits,
     /// Which spans are exported.
     pub sampling: sampling::Options,
@@ -170,6 +174,8 @@ impl File {
             own_telemetry: self.own_telemetry,
             semconv: self.semconv,
             observe: self.observe.clone(),
+            content: self.content,
+            redaction: self.redaction.clone(),
         }
     }
 
@@ -193,6 +199,9 @@ impl File {
             if !(1..=1 << 20).contains(&value) {
                 return at(path, "give a number from 1 to 1048576");
             }
+        }
+        if let Err(error) = Redactor::new(&self.redaction) {
+            return at("redaction", &error.to_string());
         }
         if let Err(error) = Observer::new(&self.observe) {
             return at("observe.rules", &error.to_string());
