@@ -384,3 +384,6 @@ pub fn is_given(kind: &str) -> bool {
     const GIVEN: &[&str] = &["text", "image", "audio", "video", "document", "file"];
     GIVEN.contains(&kind) || kind.strip_prefix("input_").is_some_and(|kind| GIVEN.contains(&kind))
 }
+
+#[cfg(test)]
+mod tests;
