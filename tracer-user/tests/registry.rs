@@ -157,7 +157,7 @@ fn emitted(capture: &[u8]) -> (String, Snapshot) {
         .with_content(content::Limits::default(), content::POOL_BYTES);
     let told = content::Options { capture: Capture::Full, to: To::Both, ..content::Options::default() };
     let teller = Teller::new(told, &redact::Options::default()).unwrap();
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
+    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());
@@ -275,6 +275,8 @@ fn what_all_fixtures_give_is_in_the_registry() {
     assert_eq!(spans, told);
     let live = [
         "llmtap.client.model_changes",
+        "llmtap.client.observations",
+        "llmtap.client.system_prompt_changes",
         "llmtap.self.events.lost",
         "llmtap.self.spans.exported",
         "llmtap.self.spans.dropped",

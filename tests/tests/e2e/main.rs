@@ -6,6 +6,7 @@ mod beside;
 mod clients;
 mod command_line;
 mod contents;
+mod daemon;
 mod doctor;
 mod export;
 mod http2;

@@ -92,6 +92,11 @@ impl Hops {
         self.calls.set_content(read.then(|| (content::Limits::default(), content::POOL_BYTES)));
     }
 
+    /// From now on calls are recognised so.
+    pub fn set_options(&mut self, options: llm::Options) {
+        self.calls.set_options(options);
+    }
+
     /// From now on model calls are attributed by these rules.
     pub fn set_attribution(&mut self, attribution: Attribution) {
         self.calls.set_attribution(attribution);
