@@ -62,11 +62,21 @@ impl Lines {
         Self { path, out: Jsonl::new(out), written: 0, lost: 0, failing: false }
     }
 
+    fn write(&mut self, span: SpanRecord) {
+        let result = self.out.write(span);
+        self.written += u64::from(result.is_ok());
+        self.settle(result);
+    }
+
+    fn event(&mut self, event: EventRecord) {
+        let result = self.out.event(event);
+        self.settle(result);
+    }
+
     /// A full disk costs spans, which are counted and said once; the others get theirs.
-    fn write(&mut self, write: impl FnOnce(&mut Jsonl<Box<dyn Write + Send>>) -> io::Result<()>) {
-        match write(&mut self.out) {
+    fn settle(&mut self, result: io::Result<()>) {
+        match result {
             Ok(()) => {
-                self.written += 1;
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("spans are written to {} again", self.path.display());
                 }
@@ -162,7 +172,7 @@ impl Output {
     pub fn content(&mut self, teller: &Teller, content: &Content, span: &mut SpanRecord) -> io::Result<()> {
         let told = teller.tell(content);
         let result = match teller.options().to_events() {
-            true => self.event(EventRecord::details(span, told.clone())),
+            true => self.event(EventRecord::details(span, told.clone()), self.sampler.keeps(span)),
             false => Ok(()),
         };
         if teller.options().to_spans() {
@@ -171,14 +181,15 @@ impl Output {
         result
     }
 
-    fn event(&mut self, event: EventRecord) -> io::Result<()> {
+    /// An event goes where its span goes: `kept` says whether sampling exports that.
+    fn event(&mut self, event: EventRecord, kept: bool) -> io::Result<()> {
         let result = match &mut self.view {
             View::Jsonl(jsonl) => jsonl.event(event.clone()),
             View::Pretty(_) | View::None => Ok(()),
         };
-        if event.sampled() {
+        if kept && event.sampled() {
             for lines in &mut self.lines {
-                lines.write(|out| out.event(event.clone()));
+                lines.event(event.clone());
             }
             for export in self.events.running() {
                 export.send(event.clone());
@@ -280,7 +291,7 @@ fn send(exports: &[ExportHandle], lines: &mut [Lines], span: SpanRecord) {
         next().into_iter().for_each(|span| export.send(span));
     }
     for lines in lines {
-        next().into_iter().for_each(|span| lines.write(|out| out.write(span)));
+        next().into_iter().for_each(|span| lines.write(span));
     }
 }
 
