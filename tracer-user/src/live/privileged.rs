@@ -313,7 +313,7 @@ impl Half<'_> {
                         "calls its TLS library on coroutine stacks, where hooks are not safe".into(),
                     );
                 }
-                ProcessNews::Exited => self.pods.forget(notice.pid),
+                ProcessNews::Exited => self.pods.ended(notice.pid),
                 ProcessNews::Forked => {}
             }
         }

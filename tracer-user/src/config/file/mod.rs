@@ -22,12 +22,15 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
+use crate::{capture::container, kubernetes};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     pub select: Select,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
     pub exporters: Exporters,
     /// Providers behind hosts of one's own: `HOST` or `HOST:PORT` to the provider's name.
     pub providers: BTreeMap<String, String>,
