@@ -19,9 +19,11 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
+    session::Features,
     span::Synth,
 };
 
@@ -111,6 +113,7 @@ pub struct Pipeline {
     attempts: Attempts,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
@@ -162,6 +165,7 @@ impl Pipeline {
             attempts: Attempts::new(attempts::Limits::default()),
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
@@ -176,15 +180,20 @@ impl Pipeline {
         Self { metrics, ..self }
     }
 
-    /// Completes attribution by these rules: those of its calls.
-    #[must_use]
-    pub fn with_attribution(self, attribution: Attribution) -> Self {
-        Self { attribution, ..self }
+    /// From now on it tells so. Calls that are open keep what was read of them.
+    pub fn set_features(&mut self, features: &Features) {
+        let Features { sampling, attribution, own_telemetry, semconv } = features;
+        self.attribution = Attribution::new(attribution);
+        self.decoding.hops.set_attribution(self.attribution.clone());
+        self.own_telemetry = *own_telemetry;
+        self.synth.set_release(*semconv);
+        self.output.set_sampling(sampling);
     }
 
+    /// Also looks for what this observer's rules are for.
     #[must_use]
-    pub fn with_own_telemetry(self, own_telemetry: OwnTelemetry) -> Self {
-        Self { own_telemetry, ..self }
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -340,10 +349,12 @@ impl Pipeline {
                     if twice {
                         self.synth.told_twice(&mut span);
                     }
+                    let observed = self.observer.call(&call, &mut span);
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
                         metrics.call(&call, cost.as_ref(), &span);
+                        metrics.observed(&call, &observed, &span);
                     }
                     let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;

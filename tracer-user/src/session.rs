@@ -7,13 +7,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
-    attribution::{self, Attribution},
+    attribution,
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
@@ -32,12 +32,15 @@ use crate::{
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    sampling::{self, Sampler},
+    sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
 
-/// How long the collector may take for what is left at the end.
+/// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What of it spans may take where metrics follow, which tell how many spans were sent.
+const SPANS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Columns of `pretty` where there is no terminal.
 const DEFAULT_COLUMNS: usize = 120;
@@ -200,26 +203,25 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let Features { sampling, attribution, own_telemetry, semconv } = std::mem::take(&mut self.features);
-        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(semconv);
-        let attribution = Attribution::new(&attribution);
+        let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
-        let calls = calls.with_attribution(attribution.clone());
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        let sampler = Sampler::new(sampling, sampling::Limits::default());
-        let output = Output::new(view, export).with_sampler(sampler);
-        let pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_attribution(attribution);
-        Ok(pipeline.with_own_telemetry(own_telemetry).with_metrics(metrics))
+        let pipeline = Pipeline::new(calls, prices, synth, Output::new(view, export), recorder);
+        let mut pipeline = pipeline.with_metrics(metrics);
+        pipeline.set_features(&self.features);
+        Ok(pipeline)
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         pipeline.observe();
-        let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        let end = Instant::now() + EXPORT_DEADLINE;
+        let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
         if let Some(metrics) = self.metrics.take() {
-            metrics.shutdown(EXPORT_DEADLINE);
+            metrics.shutdown(end.saturating_duration_since(Instant::now()));
         }
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.

@@ -6,6 +6,7 @@ mod telemetry;
 
 use self::telemetry::{Exports, exports_spans};
 use crate::{
+    attribution::Attribution,
     capture::Connection,
     exchange::Event,
     llm::{self, Calls, LlmCall},
@@ -83,6 +84,11 @@ impl Hops {
         self.requests.finish(&mut self.requested);
         self.queries.finish(&mut self.queried);
         self.hand_over(out);
+    }
+
+    /// From now on model calls are attributed by these rules.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.calls.set_attribution(attribution);
     }
 
     /// The model calls that are open.

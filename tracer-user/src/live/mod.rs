@@ -24,7 +24,7 @@ use watch::Watch;
 use crate::{
     capture::{
         LoadError, Options, RingReader, Tracer, container,
-        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore},
+        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore, may_confine},
     },
     commands::Failure,
     kubernetes,
@@ -44,6 +44,7 @@ pub struct Plan {
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
 pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failure> {
+    may_confine().map_err(Failure::cannot)?;
     let mut tracer = Tracer::load(&plan.options).map_err(|error| match error {
         LoadError::Cgroup(_) => Failure::usage(error),
         _ => Failure::cannot(error),

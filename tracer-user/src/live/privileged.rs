@@ -23,8 +23,8 @@ use crate::{
         container::Containers,
         process,
         seam::{
-            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
-            reap, send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
+            poll, process_end, reap, send_signal,
         },
     },
     commands::Failure,
@@ -80,6 +80,11 @@ pub fn run(
             None
         }
     };
+    // The command has started with all that its user may do. Nothing from here on needs more than tracing does.
+    if let Err(error) = keep_for_tracing() {
+        half.finish(parser);
+        return Err(Failure::run(anyhow!("cannot give up privileges: {error}")));
+    }
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
@@ -211,7 +216,8 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).chain(self.pods.next()).min();
+            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.pods.next());
+            let next = until.into_iter().chain(own).chain(self.tracer.next_adjustment()).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
@@ -252,6 +258,7 @@ impl Half<'_> {
                 return Ok(Ended::Command(status));
             }
             self.ask_cluster();
+            self.tracer.adjust();
             self.tell();
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
@@ -466,7 +473,10 @@ impl Half<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the parsing half does not end: it is stopped");
-                let _ = send_signal(parser, libc::SIGKILL);
+                // Not without CAP_KILL: then it is left behind, rather than waited for without end.
+                if send_signal(parser, libc::SIGKILL).is_err() {
+                    return false;
+                }
                 break;
             }
             // It may still need names resolved while it exports.

@@ -98,6 +98,8 @@ pub struct Response {
     /// The provider's own strings, by choice index.
     pub finish_reasons: Vec<String>,
     pub tool_calls: Vec<ToolCall>,
+    /// A part of the answer says itself that it is a refusal.
+    pub refused: bool,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
     /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….

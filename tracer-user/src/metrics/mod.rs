@@ -12,6 +12,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracer_common::counter::Counter;
+
 use self::{
     models::Models,
     store::{Attributes, Exemplar, Label, OWN, Service, Snapshot, Store},
@@ -20,6 +22,7 @@ use self::{
 use crate::{
     agent::ToolRun,
     llm::{Active, LlmCall},
+    observe::Observations,
     price::{Cost, CostSource},
     sampling::SampledOut,
     span::{
@@ -204,6 +207,32 @@ impl Metrics {
         }
     }
 
+    /// What the same call shows beside its numbers.
+    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord) {
+        if *observed == Observations::default() {
+            return;
+        }
+        let mut state = self.sums.state();
+        let service = state.store.service(span.resource.for_metrics());
+        let common = common(call);
+        let mut series =
+            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        if let Some(refusal) = observed.refusal {
+            series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
+        }
+        if let Some(limit) = observed.limit {
+            series.add(&metric::LIMITS, Some((semconv::LIMIT_KIND, limit.as_str().into())), 1.0);
+        }
+        if observed.system_prompt_changed {
+            series.add(&metric::SYSTEM_PROMPT_CHANGES, None, 1.0);
+        }
+        for (place, rule) in observed.hits.keys() {
+            let mut attributes = with(&common, Some((semconv::OBSERVATION_RULE, (&**rule).into())));
+            attributes.push((semconv::OBSERVATION_PLACE, place.as_str().into()));
+            series.store.add(&metric::OBSERVATIONS, service, attributes, 1.0, series.exemplar);
+        }
+    }
+
     /// A tool's run was concluded.
     pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord) {
         let mut state = self.sums.state();
@@ -280,9 +309,11 @@ impl Metrics {
     /// the kernel refused, resident memory in bytes by half.
     pub fn health(&mut self, lost: &[(String, u64)], attach_failures: u64, memory: &[(&str, u64)]) {
         let store = &mut self.sums.state().store;
-        for (cause, count) in lost {
-            let attributes = vec![(semconv::REASON, cause.as_str().into())];
-            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, *count as f64);
+        // Every cause from the start: a sum that begins with its first loss shows no increase.
+        let none = Counter::ALL.into_iter().map(|counter| (counter.name(), 0));
+        for (cause, count) in none.chain(lost.iter().map(|(cause, count)| (cause.as_str(), *count))) {
+            let attributes = vec![(semconv::REASON, cause.into())];
+            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, count as f64);
         }
         store.set(&metric::SELF_ATTACH_FAILURES, OWN, Attributes::new(), attach_failures as f64);
         for (half, bytes) in memory {

@@ -131,6 +131,7 @@ pub fn full_call() -> LlmCall {
             attributed: Vec::new(),
         },
         response: Response {
+            refused: false,
             status: Some(200),
             model: text("model-5-2026-01-01"),
             id: text("chatcmpl-1"),

@@ -186,6 +186,20 @@ names! {
     /// 0-based on its connection.
     Own EXCHANGE_INDEX = "llmtap.exchange.index";
     Own TLS_LIBRARY = "llmtap.tls.library";
+    /// Why the service or the model gave no answer, in one word for all services.
+    Own REFUSAL = "llmtap.refusal";
+    /// Why the service did not take the call: `rate`, `quota` or `overload`.
+    Own LIMIT_KIND = "llmtap.limit.kind";
+    /// The service has not sent this system prompt to this model before, and has sent another one.
+    Own SYSTEM_PROMPT_CHANGED = "llmtap.system_prompt.changed";
+    /// Names of the rules that hit in the call's texts.
+    Own OBSERVATION_RULES = "llmtap.observation.rules";
+    /// Hits by place: each rule counts once for each text.
+    Own OBSERVATION_SYSTEM = "llmtap.observation.system";
+    Own OBSERVATION_PROMPT = "llmtap.observation.prompt";
+    Own OBSERVATION_TOOL_RESULT = "llmtap.observation.tool_result";
+    Own OBSERVATION_TOOL_DEFINITION = "llmtap.observation.tool_definition";
+    Own OBSERVATION_ANSWER = "llmtap.observation.answer";
     /// The span was not seen on the wire but concluded from calls that were.
     Own SYNTHESIZED = "llmtap.synthesized";
 
@@ -193,6 +207,9 @@ names! {
     Core TOKEN_TYPE = "gen_ai.token.type";
     /// One of the provider's own strings of [`RESPONSE_FINISH_REASONS`], to count by.
     Own FINISH_REASON = "llmtap.finish_reason";
+    /// One of [`OBSERVATION_RULES`] and the place of its hit, to count by.
+    Own OBSERVATION_RULE = "llmtap.observation.rule";
+    Own OBSERVATION_PLACE = "llmtap.observation.place";
     /// `requests` or `tokens`.
     Own RATELIMIT_KIND = "llmtap.ratelimit.kind";
     /// What llmtap lost events by, or why it did not trace a connection or process: a short stable name.
