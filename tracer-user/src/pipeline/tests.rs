@@ -212,7 +212,7 @@ fn awaits() -> Process {
 
 #[test]
 fn calls_wait_for_what_is_still_to_be_known_of_their_process() {
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     bench.process(awaits());
     bench.chat("", 200);
     bench.chat("", 200);
@@ -231,7 +231,7 @@ fn calls_wait_for_what_is_still_to_be_known_of_their_process() {
 
 #[test]
 fn calls_wait_no_longer_than_the_process_does() {
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     let out = bench.out.clone();
     bench.process(awaits());
     bench.chat("", 200);
@@ -239,7 +239,7 @@ fn calls_wait_no_longer_than_the_process_does() {
     assert_eq!(services(&out), ["shop"]);
 
     // Nothing waits for ever, or without bound.
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     let out = bench.out.clone();
     bench.process(awaits());
     for _ in 0..MAX_HELD {
@@ -254,7 +254,7 @@ fn calls_wait_no_longer_than_the_process_does() {
 
 #[test]
 fn a_process_of_which_more_is_known_is_still_the_same() {
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     bench.process(awaits());
     let processes = &bench.pipeline.processes;
     let told = |process: Process| Process { pid: PID, service: Some("shop".into()), ..process };
