@@ -8,6 +8,7 @@ mod command_line;
 mod doctor;
 mod export;
 mod http2;
+mod kubernetes;
 mod metrics;
 mod plaintext;
 mod privileges;
