@@ -10,6 +10,7 @@ mod daemon;
 mod doctor;
 mod export;
 mod http2;
+mod kubernetes;
 mod metrics;
 mod plaintext;
 mod planted;
