@@ -109,6 +109,9 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
     let mut clients = if before { start(&yard, &named, containers)? } else { Vec::new() };
     let mut tracer = Command::new("podman");
     tracer.args(["--log-level=error", "--runtime", "runc", "run", "--rm"]).args(&options);
+    if way == "-restricted-capabilities" {
+        tracer.args(profile(&yard)?);
+    }
     tracer.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", &image.0]);
     // By the name that nothing else on this machine has.
     tracer.args(["trace", "--comm", &name, "-v", "--output", "jsonl"]);
@@ -144,6 +147,31 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
     ensure!(named == expected, "{named:?} are not {expected:?}");
     println!("{report}");
     Ok(())
+}
+
+/// Where podman's own profile (containers-common) is.
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+/// An option with a profile that lets the system calls of CAP_BPF and CAP_PERFMON pass, as the runtimes' newer ones do;
+/// none where podman's own does.
+fn profile(yard: &Yard) -> anyhow::Result<Option<String>> {
+    const CALLS: [&str; 2] = ["bpf", "perf_event_open"];
+    let text = fs::read_to_string(PROFILE).context(PROFILE)?;
+    if text.contains("CAP_BPF") {
+        return Ok(None);
+    }
+    let mut profile: Value = serde_json::from_str(&text)?;
+    let rules = profile["syscalls"].as_array_mut().context("no rules")?;
+    for rule in rules.iter_mut() {
+        if let Some(names) = rule["names"].as_array_mut() {
+            names.retain(|name| !CALLS.iter().any(|call| name == call));
+        }
+    }
+    rules.retain(|rule| rule["names"].as_array().is_some_and(|names| !names.is_empty()));
+    rules.push(serde_json::json!({ "names": CALLS, "action": "SCMP_ACT_ALLOW" }));
+    let path = yard.bench.path("seccomp.json");
+    fs::write(&path, profile.to_string())?;
+    Ok(Some(format!("--security-opt=seccomp={}", path.display())))
 }
 
 fn container(span: &spans::Span) -> Option<&str> {
