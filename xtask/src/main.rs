@@ -30,7 +30,7 @@ enum Task {
     Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
-        /// Only these tiers: unit, data, kernel, e2e; and runtimes, which downloads some 1.5 GB of programs, containers and deploy (a static build), which need root
+        /// Only these tiers: unit, data, kernel, e2e, files; and runtimes, which downloads some 1.5 GB of programs, containers and deploy (a static build), which need root
         tiers: Vec<String>,
     },
     /// Measure what llmtap costs, each figure beside a baseline of the same run

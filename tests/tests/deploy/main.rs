@@ -3,11 +3,9 @@
 //! `cargo xtask test deploy` makes it all (`target/dist-out`), takes the network away and runs them. A test that lacks a
 //! tool or a part says `skipped: why`.
 
-mod collector;
-mod manifests;
+mod files;
 mod node;
 mod package;
-mod service;
 
 use std::{
     fs,
