@@ -4,6 +4,7 @@
 //! tool or a part says `skipped: why`.
 
 mod files;
+mod foreign;
 mod node;
 mod package;
 
