@@ -7,6 +7,8 @@
 //! ```
 
 pub mod agent;
+pub mod attempts;
+pub mod attribution;
 pub mod capture;
 pub mod carrier;
 pub mod commands;
@@ -23,15 +25,18 @@ pub mod flow;
 pub mod fuzz;
 pub mod hop;
 pub mod json;
+pub mod kubernetes;
 pub mod live;
 pub mod llm;
 pub mod mcp;
 pub mod metrics;
+pub mod observe;
 pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
 pub mod redact;
 pub mod retrieval;
+pub mod sampling;
 pub mod session;
 pub mod span;

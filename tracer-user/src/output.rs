@@ -18,6 +18,7 @@ use crate::{
     mcp,
     price::Cost,
     retrieval::Retrieval,
+    sampling::{self, SampledOut, Sampler},
     span::SpanRecord,
 };
 
@@ -35,12 +36,25 @@ pub enum View {
 pub struct Output {
     view: View,
     export: Option<ExportHandle>,
+    sampler: Sampler,
+    /// Kept so that its memory is used again.
+    sampled: Vec<SpanRecord>,
     names: HashMap<u32, Arc<str>>,
 }
 
 impl Output {
     pub fn new(view: View, export: Option<ExportHandle>) -> Self {
-        Self { view, export, names: HashMap::new() }
+        Self { view, export, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
+    }
+
+    /// From now on exports only what sampling so keeps.
+    pub fn set_sampling(&mut self, options: &sampling::Options) {
+        let Self { export, sampler, sampled, .. } = self;
+        sampler.set_options(options, sampled);
+        let released = sampled.drain(..);
+        if let Some(export) = export {
+            released.for_each(|span| export.send(span));
+        }
     }
 
     /// A traced process was seen, or has replaced its image.
@@ -48,18 +62,18 @@ impl Output {
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
         }
-        if let Some(name) = process.service.clone().or_else(|| process.exe.clone()) {
+        if let Some(name) = process.service_name().or_else(|| process.exe.clone()) {
             self.names.insert(process.pid, name);
         }
     }
 
-    /// A call has ended.
+    /// A call has ended; `span` is for export and files.
     pub fn call(
         &mut self,
         call: &LlmCall,
         place: Option<&Place>,
         cost: Option<&Cost>,
-        span: SpanRecord,
+        span: Option<SpanRecord>,
     ) -> io::Result<()> {
         if let View::Pretty(pretty) = &mut self.view {
             let tool_call = match place {
@@ -68,7 +82,7 @@ impl Output {
             };
             pretty.call(call, tool_call, cost, &name(&self.names, &call.connection))?;
         }
-        self.span(span)
+        span.map_or(Ok(()), |span| self.span(span))
     }
 
     /// A request of MCP was answered, or has ended otherwise.
@@ -91,19 +105,21 @@ impl Output {
 
     /// A span that is no call of its own: concluded from several.
     pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
-        if let Some(export) = &self.export {
-            // Only when both want it is it copied.
-            if matches!(self.view, View::Jsonl(_)) {
-                export.send(span.clone());
-            } else {
-                export.send(span);
-                return Ok(());
-            }
-        }
-        match &mut self.view {
-            View::Jsonl(jsonl) => jsonl.write(span),
+        let Self { view, export, sampler, sampled, .. } = self;
+        let Some(export) = export else {
+            return match view {
+                View::Jsonl(jsonl) => jsonl.write(span),
+                View::Pretty(_) | View::None => Ok(()),
+            };
+        };
+        // Only when both want it is it copied.
+        let result = match view {
+            View::Jsonl(jsonl) => jsonl.write(span.clone()),
             View::Pretty(_) | View::None => Ok(()),
-        }
+        };
+        sampler.push(span, sampled);
+        sampled.drain(..).for_each(|span| export.send(span));
+        result
     }
 
     /// How the export of spans stands, where there is one.
@@ -111,8 +127,14 @@ impl Output {
         self.export.as_ref().map(ExportHandle::progress)
     }
 
+    /// Spans that sampling kept from the export.
+    pub fn sampled_out(&self) -> SampledOut {
+        self.sampler.sampled_out()
+    }
+
     /// Sends what is left to the collector, for at most `deadline`.
     pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+        self.sampler.finish();
         self.export.take().map(|export| export.shutdown(deadline)).unwrap_or_default()
     }
 

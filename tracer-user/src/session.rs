@@ -7,12 +7,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 
 use crate::{
+    attribution,
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
@@ -29,13 +30,17 @@ use crate::{
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics},
     output::{Output, View},
-    pipeline::{Pipeline, Seen},
+    pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    span::{Host, Ids, Synth},
+    sampling,
+    span::{Host, Ids, Synth, semconv::Release},
 };
 
-/// How long the collector may take for what is left at the end.
+/// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What of it spans may take where metrics follow, which tell how many spans were sent.
+const SPANS_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Columns of `pretty` where there is no terminal.
 const DEFAULT_COLUMNS: usize = 120;
@@ -63,6 +68,16 @@ pub struct Session {
     metrics: Option<MetricsThread>,
     host: Host,
     recognise: llm::Options,
+    features: Features,
+}
+
+/// What a run tells and how, beyond the command line.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Features {
+    pub sampling: sampling::Options,
+    pub attribution: attribution::Options,
+    pub own_telemetry: OwnTelemetry,
+    pub semconv: Release,
 }
 
 impl Session {
@@ -125,7 +140,18 @@ impl Session {
             metrics: None,
             host,
             recognise,
+            features: Features::default(),
         })
+    }
+
+    #[must_use]
+    pub fn with_features(self, features: Features) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Names of the variables of traced processes that the half which parses needs.
+    pub fn variables(&self) -> Vec<String> {
+        self.features.attribution.variables()
     }
 
     /// Whether anybody gets metrics.
@@ -180,17 +206,22 @@ impl Session {
         let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        Ok(Pipeline::new(calls, prices, synth, Output::new(view, export), recorder).with_metrics(metrics))
+        let pipeline = Pipeline::new(calls, prices, synth, Output::new(view, export), recorder);
+        let mut pipeline = pipeline.with_metrics(metrics);
+        pipeline.set_features(&self.features);
+        Ok(pipeline)
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.
     pub fn close(&mut self, mut pipeline: Pipeline, totals: Totals) -> Result<()> {
         let seen = pipeline.finish()?;
         pipeline.observe();
-        let stats = pipeline.output().end_export(EXPORT_DEADLINE);
+        let end = Instant::now() + EXPORT_DEADLINE;
+        let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
         if let Some(metrics) = self.metrics.take() {
-            metrics.shutdown(EXPORT_DEADLINE);
+            metrics.shutdown(end.saturating_duration_since(Instant::now()));
         }
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod corpus;
+mod dashboards;
 mod demo;
 mod dist;
 mod fixture;
@@ -30,12 +31,13 @@ enum Task {
     Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
-        /// Only these tiers: unit, data, kernel, e2e, files; and runtimes, which downloads some 1.5 GB of programs, containers and deploy (a static build), which need root
+        /// Only these tiers: unit, data, kernel, e2e, files; and those that run only when named, as root: runtimes, which
+        /// downloads some 1.5 GB of programs, backends (some 700 MB), containers, and deploy (a static build)
         tiers: Vec<String>,
     },
     /// Measure what llmtap costs, each figure beside a baseline of the same run
     Bench {
-        /// Only these parts: hooks, client, replay, memory
+        /// Only these parts: hooks, attach, client, replay, memory, capacity
         parts: Vec<String>,
     },
     /// Replay a folder of recordings and compare every span with what is expected of it
@@ -57,6 +59,8 @@ enum Task {
     },
     /// Make docs/telemetry.md anew from docs/registry.yaml
     Registry,
+    /// Make dashboards, alert rules and their runbook anew from deploy/pictures.yaml
+    Dashboards,
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
         Task::Registry => registry::run(),
+        Task::Dashboards => dashboards::run(),
         Task::Prices { wheels } => prices::run(wheels),
     };
     match result {

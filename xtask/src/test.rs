@@ -25,13 +25,14 @@ struct Tier {
     alone: bool,
 }
 
-const TIERS: [Tier; 8] = [
+const TIERS: [Tier; 9] = [
     Tier { name: "unit", targets: &["--lib", "--bins"], serial: false, alone: false },
     Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false, alone: false },
     Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true, alone: false },
     Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true, alone: false },
     Tier { name: "files", targets: &["--test", "deploy", "files::"], serial: true, alone: false },
     Tier { name: "runtimes", targets: &["--test", "runtimes"], serial: true, alone: true },
+    Tier { name: "backends", targets: &["--test", "backends"], serial: true, alone: true },
     Tier { name: "containers", targets: &["--test", "containers"], serial: true, alone: true },
     Tier { name: "deploy", targets: &["--test", "deploy"], serial: true, alone: true },
 ];
@@ -66,6 +67,9 @@ pub fn run(names: &[String]) -> Result<()> {
     if runs("runtimes") {
         fixture::runtimes()?;
     }
+    if runs("backends") {
+        fixture::backends()?;
+    }
     if runs("deploy") || runs("files") {
         let requirements = setup::root().join("tests/clients/requirements-deploy.txt");
         dist::python_packages("venv-deploy", &requirements, "10 MB")?;
@@ -77,6 +81,10 @@ pub fn run(names: &[String]) -> Result<()> {
     }
     // The end-to-end tests run the program itself.
     cargo(&[&["build"][..], &PACKAGES, &["--bins"]].concat())?;
+    if runs("backends") {
+        // While there is a network. What fails is skipped, and says why.
+        let _ = Command::new(setup::root().join("target/debug/mock-provider")).arg("prepare-backends").status();
+    }
     let mut total = Count::default();
     let mut lines = Vec::new();
     let mut unsteady = Vec::new();

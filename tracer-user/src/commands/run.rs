@@ -5,10 +5,10 @@ use std::io::{IsTerminal as _, stderr, stdin, stdout};
 use super::Failure;
 use crate::{
     capture::{
-        Options,
+        Options, container,
         seam::{Command, User},
     },
-    config,
+    config, kubernetes,
     live::{self, Plan, Selection, held::Held},
     session::{Session, Stream},
 };
@@ -42,11 +42,15 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
             ring_bytes: arguments.live.ring << 20,
             mode: arguments.live.mode(),
             plaintext: arguments.live.plaintext.clone(),
+            // The command may do something new at any time, and the run is for it alone.
+            rest: None,
             ..Options::default()
         },
         selection: Selection::default(),
         launch: Some(command),
         duration: None,
+        containers: container::Options::default(),
+        kubernetes: kubernetes::Options::default(),
     };
     live::trace(plan, session, &user)
 }

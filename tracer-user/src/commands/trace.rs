@@ -4,8 +4,8 @@ use anyhow::anyhow;
 
 use super::Failure;
 use crate::{
-    capture::{Options, TargetMode, seam::User},
-    config,
+    capture::{Options, TargetMode, container, seam::User},
+    config, kubernetes,
     live::{self, Plan, Selection, held::Held},
     session::{Session, Stream},
 };
@@ -31,10 +31,13 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
             plaintext: arguments.live.plaintext.clone(),
             log: tracing::enabled!(tracing::Level::TRACE),
             notice_all: selection.by_name() || selection.all,
+            ..Options::default()
         },
         selection,
         launch: None,
         duration: arguments.duration,
+        containers: container::Options::default(),
+        kubernetes: kubernetes::Options::default(),
     };
     live::trace(plan, session, &user).map(drop)
 }

@@ -120,10 +120,22 @@ impl Content {
 
     /// Shows each text by itself, as it was on the wire: for who examines texts and tells no more than what they found.
     pub fn texts(&self, see: &mut dyn FnMut(Place, &str)) {
+        self.texts_from(0, see);
+    }
+
+    /// The same without what a request only repeats of its conversation: the messages up to the model's last answer. A
+    /// beginning of an answer that stands last is none.
+    pub fn news(&self, see: &mut dyn FnMut(Place, &str)) {
+        let before = self.input.len().saturating_sub(1);
+        let answered = self.input[..before].iter().rposition(|message| message.role == "assistant");
+        self.texts_from(answered.map_or(0, |at| at + 1), see);
+    }
+
+    fn texts_from(&self, first: usize, see: &mut dyn FnMut(Place, &str)) {
         for part in &self.system {
             part.texts(Place::System, see);
         }
-        for message in &self.input {
+        for message in &self.input[first..] {
             let place = match &*message.role {
                 "system" | "developer" => Place::System,
                 "assistant" => Place::History,
@@ -249,6 +261,15 @@ mod tests {
             (Place::ToolDefinition, "what it does"),
         ];
         assert_eq!(seen, expected.map(|(place, text)| (place, text.to_owned())));
+    }
+
+    #[test]
+    fn what_a_conversation_repeats_is_no_news() {
+        let mut content = content();
+        content.input.push(Message { role: "assistant".into(), ..Message::default() });
+        let mut seen = Vec::new();
+        content.news(&mut |_, text| seen.push(text.to_owned()));
+        assert_eq!(seen, ["be good", "result", "hm", "so", "what it does"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 
 use super::{
     otlp::{OtlpMetrics, Resolve},
@@ -21,7 +21,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The running thread.
 #[derive(Debug)]
 pub struct MetricsThread {
-    end: oneshot::Sender<()>,
+    end: watch::Sender<bool>,
     abort: Arc<Notify>,
     stopped: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
@@ -36,21 +36,23 @@ impl MetricsThread {
         resolver: Arc<dyn Resolve>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (end, mut ending) = watch::channel(false);
         let exporter = {
             // The channel of gRPC spawns its driver when it is made.
             let _inside = runtime.enter();
-            otlp.map(|otlp| otlp.exporter(Arc::clone(&sums), resolver)).transpose().map_err(io::Error::other)?
+            otlp.map(|otlp| otlp.exporter(Arc::clone(&sums), resolver, ending.clone()))
+                .transpose()
+                .map_err(io::Error::other)?
         };
-        let (end, ended) = oneshot::channel();
         let (done, stopped) = mpsc::channel();
         let abort = Arc::new(Notify::new());
         let aborted = Arc::clone(&abort);
         let run = async move {
             let serving = listener.map(|listener| tokio::spawn(prometheus::serve(listener, sums)));
             match exporter {
-                Some(exporter) => exporter.run(ended).await,
+                Some(exporter) => exporter.run().await,
                 // An error is the other end's being gone: it is over, too.
-                None => drop(ended.await),
+                None => drop(ending.wait_for(|over| *over).await),
             }
             if let Some(serving) = serving {
                 serving.abort();
@@ -72,7 +74,7 @@ impl MetricsThread {
 
     /// Exports once more, for at most `deadline`, and ends.
     pub fn shutdown(self, deadline: Duration) {
-        drop(self.end);
+        self.end.send_replace(true);
         let stopped = self.stopped.recv_timeout(deadline).is_ok() || {
             self.abort.notify_one();
             self.stopped.recv_timeout(STOP_TIMEOUT).is_ok()

@@ -211,8 +211,7 @@ impl Scan {
             return Err(OptionsError::TooMany);
         }
         for Pattern { name, pattern } in patterns {
-            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
-            if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(legal) {
+            if !is_name(name) {
                 return Err(OptionsError::Name { name: name.clone() });
             }
             if pattern.len() > MAX_PATTERN_BYTES {
@@ -277,8 +276,14 @@ fn builder(unicode: bool) -> meta::Builder {
     builder
 }
 
+/// Whether it can be the name of a rule, which stands in telemetry.
+pub fn is_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.".contains(&byte);
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(legal)
+}
+
 /// What the engine says, in one line.
-fn reason(error: &meta::BuildError) -> String {
+pub fn reason(error: &meta::BuildError) -> String {
     if let Some(limit) = error.size_limit() {
         return format!("it needs more than {limit} bytes");
     }

@@ -32,7 +32,7 @@ pub enum Protocol {
     HttpJson,
 }
 
-/// Validated settings. Defaults are those of the specifications.
+/// Validated settings. Defaults are those of the specifications where nothing else is said.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     pub protocol: Protocol,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub endpoint: Uri,
     pub headers: HeaderMap,
     pub gzip: bool,
-    /// Bound of one batch's export with all its retries.
+    /// Bound of one attempt.
     pub timeout: Duration,
     pub tls: Option<TlsFiles>,
     pub batch: Batch,
@@ -65,13 +65,16 @@ pub struct Batch {
     pub queue: usize,
     /// Spans that leave together at most.
     pub size: usize,
-    /// Bound of all exports of one batch.
+    /// Bound of one batch's export with all its attempts.
     pub timeout: Duration,
 }
 
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 const DEFAULT_DELAY_MS: u64 = 5_000;
-const DEFAULT_BATCH_TIMEOUT_MS: u64 = 30_000;
+/// The specification has 30 s, after which an SDK drops a batch though nothing else waits. Here a batch outlasts an
+/// outage of five minutes, as the Collector's does: what bounds memory is the queue.
+const DEFAULT_BATCH_TIMEOUT_MS: u64 = 300_000;
+const DEFAULT_METRIC_TIMEOUT_MS: u64 = 30_000;
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
 const DEFAULT_QUEUE: u64 = 2_048;
 const DEFAULT_BATCH: u64 = 512;
@@ -347,7 +350,7 @@ impl MetricOptions {
         }
         Ok(Self {
             interval: milliseconds(variable(env, "OTEL_METRIC_EXPORT_INTERVAL"), DEFAULT_INTERVAL_MS)?,
-            timeout: milliseconds(variable(env, "OTEL_METRIC_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            timeout: milliseconds(variable(env, "OTEL_METRIC_EXPORT_TIMEOUT"), DEFAULT_METRIC_TIMEOUT_MS)?,
             temporality,
         })
     }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Metric as ProtoMetric, metric::Data, number_data_point,
