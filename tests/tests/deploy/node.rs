@@ -168,8 +168,8 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
 
 /// What the manifest configures.
 fn configuration(objects: &[Value]) -> anyhow::Result<Value> {
-    let texts = objects.iter().filter_map(|one| one["data"]["config.yaml"].as_str());
-    serde_saphyr::from_str(texts.last().context("no configuration")?).context("the configuration")
+    let mut texts = objects.iter().filter_map(|one| one["data"]["config.yaml"].as_str());
+    serde_saphyr::from_str(texts.next().context("no configuration")?).context("the configuration")
 }
 
 fn free_address() -> anyhow::Result<String> {
