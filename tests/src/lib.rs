@@ -8,3 +8,4 @@ pub mod mock;
 pub mod receiver;
 pub mod registry;
 pub mod spans;
+pub mod yard;

@@ -72,6 +72,7 @@ impl Receiver {
     }
 
     /// What came so far. Panics when something of it is not as the registry has it.
+    #[expect(clippy::panic, reason = "what is wrong with it fails the test")]
     pub fn received(&self) -> Vec<Export> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for export in kept.iter().filter(|export| export.header("content-type") == Some("application/json")) {

@@ -19,6 +19,9 @@ pub struct Span {
     pub trace_id: String,
     pub span_id: String,
     pub parent_span_id: Option<String>,
+    pub trace_state: String,
+    /// Trace and span.
+    pub links: Vec<(String, String)>,
     /// Nanoseconds since the Unix epoch.
     pub start: u64,
     pub end: u64,
@@ -89,6 +92,11 @@ fn parse(data: &Value, into: &mut Vec<Span>) -> anyhow::Result<()> {
                     trace_id: string(span, "traceId"),
                     span_id: string(span, "spanId"),
                     parent_span_id: Some(string(span, "parentSpanId")).filter(|id| !id.is_empty()),
+                    trace_state: string(span, "traceState"),
+                    links: array(span, "links")
+                        .iter()
+                        .map(|link| (string(link, "traceId"), string(link, "spanId")))
+                        .collect(),
                     start: nanoseconds(span, "startTimeUnixNano")?,
                     end: nanoseconds(span, "endTimeUnixNano")?,
                     status: span.pointer("/status/code").and_then(Value::as_u64).unwrap_or(0),

@@ -25,6 +25,7 @@ pub mod flow;
 pub mod fuzz;
 pub mod hop;
 pub mod json;
+pub mod kubernetes;
 pub mod live;
 pub mod llm;
 pub mod mcp;

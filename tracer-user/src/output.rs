@@ -18,7 +18,7 @@ use crate::{
     mcp,
     price::Cost,
     retrieval::Retrieval,
-    sampling::{SampledOut, Sampler},
+    sampling::{self, SampledOut, Sampler},
     span::SpanRecord,
 };
 
@@ -47,10 +47,14 @@ impl Output {
         Self { view, export, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
     }
 
-    /// Exports only what this sampler keeps.
-    #[must_use]
-    pub fn with_sampler(self, sampler: Sampler) -> Self {
-        Self { sampler, ..self }
+    /// From now on exports only what sampling so keeps.
+    pub fn set_sampling(&mut self, options: &sampling::Options) {
+        let Self { export, sampler, sampled, .. } = self;
+        sampler.set_options(options, sampled);
+        let released = sampled.drain(..);
+        if let Some(export) = export {
+            released.for_each(|span| export.send(span));
+        }
     }
 
     /// A traced process was seen, or has replaced its image.
@@ -58,7 +62,7 @@ impl Output {
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
         }
-        if let Some(name) = process.service.clone().or_else(|| process.exe.clone()) {
+        if let Some(name) = process.service_name().or_else(|| process.exe.clone()) {
             self.names.insert(process.pid, name);
         }
     }

@@ -1,7 +1,7 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
     sync::Arc,
 };
@@ -23,6 +23,7 @@ use crate::{
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
+    session::Features,
     span::Synth,
 };
 
@@ -116,6 +117,7 @@ pub struct Pipeline {
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
+    awaited: Awaited,
     concluded: Vec<Concluded>,
 }
 
@@ -167,6 +169,7 @@ impl Pipeline {
             output,
             metrics: None,
             processes: Processes::default(),
+            awaited: Awaited::default(),
             concluded: Vec::new(),
         }
     }
@@ -177,15 +180,14 @@ impl Pipeline {
         Self { metrics, ..self }
     }
 
-    /// Completes attribution by these rules: those of its calls.
-    #[must_use]
-    pub fn with_attribution(self, attribution: Attribution) -> Self {
-        Self { attribution, ..self }
-    }
-
-    #[must_use]
-    pub fn with_own_telemetry(self, own_telemetry: OwnTelemetry) -> Self {
-        Self { own_telemetry, ..self }
+    /// From now on it tells so. Calls that are open keep what was read of them.
+    pub fn set_features(&mut self, features: &Features) {
+        let Features { sampling, attribution, own_telemetry, semconv } = features;
+        self.attribution = Attribution::new(attribution);
+        self.decoding.hops.set_attribution(self.attribution.clone());
+        self.own_telemetry = *own_telemetry;
+        self.synth.set_release(*semconv);
+        self.output.set_sampling(sampling);
     }
 
     /// Also looks for what this observer's rules are for.
@@ -207,7 +209,9 @@ impl Pipeline {
         let spans = self.output.export_progress();
         let unpriced = self.prices.unpriced();
         let Some(metrics) = &mut self.metrics else { return };
-        metrics.active(self.decoding.hops.active(), |call| self.synth.resource(call.connection));
+        // Those of whom more is known soon would count for a service that is none.
+        let known = |call: &llm::Active<'_>| call.connection.pid.is_none_or(|pid| !self.awaited.0.contains(&pid));
+        metrics.active(self.decoding.hops.active().filter(known), |call| self.synth.resource(call.connection));
         metrics.own(&Own {
             events: self.decoding.seen.events,
             bytes: self.decoding.seen.bytes,
@@ -239,12 +243,16 @@ impl Pipeline {
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
         self.decoding.seen.events += 1;
         if let capture::Event::Process { at, process } = &event {
+            let again = self.processes.is_told_again(process);
             if !self.processes.is_news(*at, process) {
                 return Ok(());
             }
-            self.decoding.hops.replaced(process.pid);
+            if !again {
+                self.decoding.hops.replaced(process.pid);
+            }
             self.synth.process(process);
             self.output.process(process);
+            self.awaited.process(process);
         }
         if let capture::Event::Open { connection, .. } = &event {
             self.processes.speaks_tls(connection.pid);
@@ -269,6 +277,8 @@ impl Pipeline {
         let decoding = &mut self.decoding;
         self.flows.finish(&mut |event| decoding.take(event));
         self.emit()?;
+        // What is not known by now will not be.
+        self.awaited.0.clear();
         let Decoding { hops, ended, .. } = &mut self.decoding;
         hops.finish(ended);
         self.emit()?;
@@ -312,6 +322,9 @@ impl Pipeline {
         std::mem::replace(&mut self.decoding.failed, Ok(()))?;
         // Most records end nothing.
         if self.decoding.ended.is_empty() && self.concluded.is_empty() {
+            return Ok(());
+        }
+        if self.awaited.holds(&self.decoding.ended) {
             return Ok(());
         }
         let Decoding { ended, seen, hops, .. } = &mut self.decoding;
@@ -435,6 +448,32 @@ impl Decoding {
     }
 }
 
+/// Calls that wait until more is known of the process that made them. Beyond it nothing waits.
+const MAX_HELD: usize = 1024;
+
+/// Processes whose pod is not known yet. What they did is told when it is, or when it is known that it will not be,
+/// which the half that sees processes promises to tell; what others did meanwhile is told after it, so that the order
+/// stays.
+#[derive(Default)]
+struct Awaited(HashSet<u32>);
+
+impl Awaited {
+    fn process(&mut self, process: &Process) {
+        // The kernel's own notice says nothing of pods.
+        if process.awaits_pod && self.0.len() < MAX_PROCESSES {
+            self.0.insert(process.pid);
+        } else if process.service.is_some() {
+            self.0.remove(&process.pid);
+        }
+    }
+
+    fn holds(&self, ended: &[Hop]) -> bool {
+        !self.0.is_empty()
+            && ended.len() < MAX_HELD
+            && ended.iter().filter_map(|hop| hop.connection().pid).any(|pid| self.0.contains(&pid))
+    }
+}
+
 /// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
 const MAX_PROCESSES: usize = 64 << 10;
 
@@ -464,6 +503,14 @@ impl Processes {
         known.at = known.at.max(at);
         known.process = process.service.is_some().then(|| Arc::clone(process));
         true
+    }
+
+    /// Whether only its pod is better known than before.
+    fn is_told_again(&self, process: &Process) -> bool {
+        let without_pod =
+            |process: &Process| Process { container: None, pod: None, awaits_pod: false, ..process.clone() };
+        let before = self.0.get(&process.pid).and_then(|known| known.process.as_ref());
+        process.service.is_some() && before.is_some_and(|before| without_pod(before) == without_pod(process))
     }
 
     /// Whether the process exports telemetry of its model calls itself, by its environment or as it was seen to do.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    attribution::{self, Attribution},
+    attribution,
     capture::{
         record::Recorder,
         seam::{Totals, User, as_user, local_offset, terminal_columns},
@@ -32,7 +32,7 @@ use crate::{
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    sampling::{self, Sampler},
+    sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
 
@@ -203,16 +203,13 @@ impl Session {
             None => None,
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
-        let Features { sampling, attribution, own_telemetry, semconv } = std::mem::take(&mut self.features);
-        let synth = Synth::new(ids, std::mem::take(&mut self.host)).with_release(semconv);
-        let attribution = Attribution::new(&attribution);
+        let synth = Synth::new(ids, std::mem::take(&mut self.host));
         let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
-        let calls = calls.with_attribution(attribution.clone());
         let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        let sampler = Sampler::new(sampling, sampling::Limits::default());
-        let output = Output::new(view, export).with_sampler(sampler);
-        let pipeline = Pipeline::new(calls, prices, synth, output, recorder).with_attribution(attribution);
-        Ok(pipeline.with_own_telemetry(own_telemetry).with_metrics(metrics))
+        let pipeline = Pipeline::new(calls, prices, synth, Output::new(view, export), recorder);
+        let mut pipeline = pipeline.with_metrics(metrics);
+        pipeline.set_features(&self.features);
+        Ok(pipeline)
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.

@@ -85,8 +85,8 @@ fn attributes_are_those_of_the_code() {
         .flat_map(|group| names(group).0)
         .collect();
     assert_eq!(used.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new(), "not in the code");
-    // One is only left out of what processes state, and one stands for series past a cap.
-    let apart = BTreeSet::from([semconv::CONTAINER_NAME, semconv::METRIC_OVERFLOW]);
+    // It stands for series past a cap.
+    let apart = BTreeSet::from([semconv::METRIC_OVERFLOW]);
     assert_eq!(known.difference(&used).copied().collect::<BTreeSet<_>>(), apart, "in no group");
 }
 

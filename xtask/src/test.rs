@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{fixture, setup};
+use crate::{dist, fixture, setup};
 
 /// Every cargo command names the same packages: with another choice cargo would build the dependencies again, with
 /// other features.
@@ -25,7 +25,7 @@ struct Tier {
     alone: bool,
 }
 
-const TIERS: [Tier; 7] = [
+const TIERS: [Tier; 8] = [
     Tier { name: "unit", targets: &["--lib", "--bins"], serial: false, alone: false },
     Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false, alone: false },
     Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true, alone: false },
@@ -33,6 +33,7 @@ const TIERS: [Tier; 7] = [
     Tier { name: "runtimes", targets: &["--test", "runtimes"], serial: true, alone: true },
     Tier { name: "backends", targets: &["--test", "backends"], serial: true, alone: true },
     Tier { name: "containers", targets: &["--test", "containers"], serial: true, alone: true },
+    Tier { name: "deploy", targets: &["--test", "deploy"], serial: true, alone: true },
 ];
 
 /// Where the recordings that `LLMTAP_CORPUS` names may lie, beside the checkout: they are not part of it.
@@ -67,6 +68,11 @@ pub fn run(names: &[String]) -> Result<()> {
     }
     if runs("backends") {
         fixture::backends()?;
+    }
+    if runs("deploy") {
+        let requirements = setup::root().join("tests/clients/requirements-deploy.txt");
+        dist::python_packages("venv-deploy", &requirements, "10 MB")?;
+        dist::run(&["manifests", "image", "deb"].map(str::to_owned))?;
     }
     // The end-to-end tests run the program itself.
     cargo(&[&["build"][..], &PACKAGES, &["--bins"]].concat())?;

@@ -13,6 +13,7 @@ mod plaintext;
 mod privileges;
 mod robustness;
 mod sdks;
+mod signals;
 mod stacks;
 mod starts;
 mod websockets;

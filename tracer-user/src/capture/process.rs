@@ -94,11 +94,11 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>, variables: &[String]) -
     };
     let named = |name: &String| Some((name.clone(), cut(variable(name)?.to_owned()).to_string()));
     let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_resource_attributes).unwrap_or_default();
-    let service = variable("OTEL_SERVICE_NAME")
+    let stated = variable("OTEL_SERVICE_NAME")
         .map(str::to_owned)
-        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()))
-        .or_else(|| script(&arguments))
-        .or_else(|| exe.as_deref().map(file_name));
+        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()));
+    let service_is_stated = stated.is_some();
+    let service = stated.or_else(|| script(&arguments)).or_else(|| exe.as_deref().map(file_name));
     Ok(Process {
         pid,
         ppid: Some(ppid),
@@ -107,9 +107,11 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>, variables: &[String]) -
         argv0: arguments.first().cloned().map(cut),
         uid: uid(&proc.join("status")),
         service: service.map(cut),
+        service_is_stated,
         environment: variables.iter().filter_map(named).collect(),
         tells_of_models: tells_of_models(&variable),
         resource_attributes,
+        ..Process::default()
     })
 }
 

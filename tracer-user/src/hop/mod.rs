@@ -6,6 +6,8 @@ mod telemetry;
 
 use self::telemetry::{Exports, exports_spans};
 use crate::{
+    attribution::Attribution,
+    capture::Connection,
     exchange::Event,
     llm::{self, Calls, LlmCall},
     mcp::{self, could_be_mcp},
@@ -19,6 +21,17 @@ pub enum Hop {
     Model(Box<LlmCall>),
     Mcp(mcp::Request),
     Retrieval(Retrieval),
+}
+
+impl Hop {
+    /// The connection on which it was made.
+    pub fn connection(&self) -> &Connection {
+        match self {
+            Self::Model(call) => &call.connection,
+            Self::Mcp(request) => &request.carrier.connection,
+            Self::Retrieval(retrieval) => &retrieval.carrier.connection,
+        }
+    }
 }
 
 /// Whether a request's bodies are worth reading, as its head tells. It misses none, and most other traffic is refused
@@ -71,6 +84,11 @@ impl Hops {
         self.requests.finish(&mut self.requested);
         self.queries.finish(&mut self.queried);
         self.hand_over(out);
+    }
+
+    /// From now on model calls are attributed by these rules.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.calls.set_attribution(attribution);
     }
 
     /// The model calls that are open.

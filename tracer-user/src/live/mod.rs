@@ -1,5 +1,6 @@
 //! Live tracing: one process loads, attaches and starts the command; the other parses, writes and exports.
 
+mod cluster;
 pub mod held;
 mod parser;
 mod privileged;
@@ -16,15 +17,17 @@ use std::{
 
 use anyhow::Context as _;
 
+use cluster::Cluster;
 pub use select::Selection;
 use watch::Watch;
 
 use crate::{
     capture::{
-        LoadError, Options, RingReader, Tracer,
+        LoadError, Options, RingReader, Tracer, container,
         seam::{Channel, Command, Signals, User, confine, fork_parser, ignore, may_confine},
     },
     commands::Failure,
+    kubernetes,
     session::Session,
 };
 
@@ -35,6 +38,8 @@ pub struct Plan {
     /// The command of `run`.
     pub launch: Option<Command>,
     pub duration: Option<Duration>,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
 }
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
@@ -61,16 +66,17 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
     .context("no descriptor for signals")
     .map_err(Failure::run)?;
 
+    let cluster = Cluster::start(&plan.kubernetes, user);
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
             drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch, session.variables())
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, session.variables())
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.
             let keep = kept_descriptors(&reader, &theirs, &session);
-            std::mem::forget((tracer, ours, signals));
+            std::mem::forget((tracer, ours, signals, cluster));
             ignore(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP]);
             let status = match confine(&keep, user).context("cannot give up privileges") {
                 Ok(()) => parse(reader, theirs, &mut session),

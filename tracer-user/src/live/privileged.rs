@@ -16,16 +16,19 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Plan, select::Selection, watch::Watch};
+use super::{Plan, cluster::Cluster, select::Selection, watch::Watch};
 use crate::{
     capture::{
-        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
+        Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
+        container::Containers,
+        process,
         seam::{
             Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
             poll, process_end, reap, send_signal,
         },
     },
     commands::Failure,
+    kubernetes::{Pods, client::News},
 };
 
 /// How long the other half may take to read what is left, write and export.
@@ -45,6 +48,7 @@ pub fn run(
     signals: &Signals,
     plan: Plan,
     watch: Option<Watch>,
+    cluster: Option<Cluster>,
     variables: Vec<String>,
 ) -> Result<u8, Failure> {
     let mut half = Half {
@@ -57,6 +61,9 @@ pub fn run(
         notices: Vec::new(),
         lookups: Arc::default(),
         watch,
+        containers: Containers::new(plan.containers),
+        pods: Pods::new(plan.kubernetes, cluster.is_some()),
+        cluster,
         variables,
     };
     let command = match plan.launch {
@@ -122,6 +129,10 @@ struct Half<'a> {
     lookups: Arc<AtomicUsize>,
     /// Of what metrics tell; `None` when nobody gets any.
     watch: Option<Watch>,
+    containers: Containers,
+    pods: Pods,
+    /// Who asks for pods; `None` when nobody can be asked.
+    cluster: Option<Cluster>,
     /// Of traced processes' environments, what the other half gets.
     variables: Vec<String>,
 }
@@ -205,12 +216,13 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).min();
+            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).chain(self.pods.next()).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
                 let mut fds: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd(), signals.as_fd(), parser_end.as_fd()];
                 fds.extend(command_end.as_ref().map(OwnedFd::as_fd));
+                fds.extend(self.cluster.as_ref().map(Cluster::as_fd));
                 let own = fds.len();
                 fds.extend(kernel.iter().copied());
                 let mut ready = poll(&fds, timeout)?;
@@ -244,6 +256,7 @@ impl Half<'_> {
                 self.follow();
                 return Ok(Ended::Command(status));
             }
+            self.ask_cluster();
             self.tell();
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
@@ -263,6 +276,31 @@ impl Half<'_> {
         watch.verdicts(self.channel, pids.collect());
     }
 
+    /// Takes what is known of pods now.
+    fn ask_cluster(&mut self) {
+        let now = Instant::now();
+        let mut known = self.pods.expire(now);
+        if let Some(cluster) = &self.cluster {
+            match cluster.news() {
+                Ok(news) => {
+                    for news in news {
+                        if let News::Trouble(why) = &news {
+                            tracing::warn!("{why}");
+                        }
+                        known.extend(self.pods.news(news, now));
+                    }
+                }
+                Err(_) => {
+                    tracing::warn!("the process that asks for pods has ended: what is known of them stays");
+                    self.cluster = None;
+                }
+            }
+        }
+        for process in known {
+            self.describe(process);
+        }
+    }
+
     /// Takes the kernel's news of processes.
     fn follow(&mut self) {
         let mut notices = std::mem::take(&mut self.notices);
@@ -280,7 +318,8 @@ impl Half<'_> {
                         "calls its TLS library on coroutine stacks, where hooks are not safe".into(),
                     );
                 }
-                ProcessNews::Forked | ProcessNews::Exited => {}
+                ProcessNews::Exited => self.pods.forget(notice.pid),
+                ProcessNews::Forked => {}
             }
         }
         self.notices = notices;
@@ -304,8 +343,26 @@ impl Half<'_> {
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
         }
-        let message = ToParser::Process { at: process::now(), process: Arc::new(facts) };
-        if let Err(error) = self.channel.send(&message) {
+        let process = match self.containers.of(pid) {
+            Some(container) => {
+                let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
+                let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
+                if let (Some(cluster), true) = (&self.cluster, unknown) {
+                    cluster.wanted();
+                }
+                process
+            }
+            None => {
+                self.pods.forget(pid);
+                Arc::new(facts)
+            }
+        };
+        self.describe(process);
+    }
+
+    fn describe(&self, process: Arc<Process>) {
+        let pid = process.pid;
+        if let Err(error) = self.channel.send(&ToParser::Process { at: process::now(), process }) {
             tracing::debug!(pid, "the process's facts did not go through: {error}");
         }
     }
@@ -354,9 +411,17 @@ impl Half<'_> {
         }
     }
 
+    /// What the other half asks. Our end of the channel waits for those who read it: whether something is there to read
+    /// is asked first.
+    fn question(&self) -> Option<ToTracer> {
+        let ready = poll(&[self.channel.as_fd()], Some(Duration::ZERO)).ok()?;
+        ready.first().filter(|ready| **ready)?;
+        self.channel.receive().ok()?
+    }
+
     /// Answers the other half. It is not trusted: it can ask for names and for less data, nothing else.
     fn answer(&mut self) {
-        while let Ok(Some(message)) = self.channel.receive() {
+        while let Some(message) = self.question() {
             match message {
                 ToTracer::Withdraw { pid } => {
                     // A process that has ended meanwhile leaves the question to the next one.

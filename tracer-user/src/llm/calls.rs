@@ -77,10 +77,9 @@ impl Calls {
         }
     }
 
-    /// Attributes calls by these rules.
-    #[must_use]
-    pub fn with_attribution(self, attribution: Attribution) -> Self {
-        Self { attribution, ..self }
+    /// From now on calls are attributed by these rules; those that are open keep theirs.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
     }
 
     pub fn counts(&self) -> Counts {

@@ -40,7 +40,7 @@ const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-5","ch
 const BUSY: &str = r#"{"error":{"message":"busy","type":"server_error","code":"busy"}}"#;
 
 impl Bench {
-    fn new(change: impl FnOnce(Pipeline) -> Pipeline) -> Self {
+    fn new(features: &Features) -> Self {
         let out = Shared::default();
         let file: Box<dyn Write + Send> = Box::new(out.clone());
         let output = Output::new(View::Jsonl(Jsonl::new(file)), None);
@@ -48,7 +48,9 @@ impl Bench {
         let synth = Synth::new(Ids::replay(), Host::default());
         let pipeline = Pipeline::new(calls, Prices::builtin(), synth, output, None);
         let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
-        Self { pipeline: change(pipeline.with_metrics(Some(metrics))), out, exchanges: 0 }
+        let mut pipeline = pipeline.with_metrics(Some(metrics));
+        pipeline.set_features(features);
+        Self { pipeline, out, exchanges: 0 }
     }
 
     fn process(&mut self, process: Process) {
@@ -112,7 +114,7 @@ fn attribute(span: &Value, name: &str) -> Option<Value> {
 
 #[test]
 fn the_same_request_after_a_failure_is_another_attempt() {
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     for status in [429, 500, 200, 200] {
         bench.chat("", status);
     }
@@ -133,13 +135,8 @@ fn the_same_request_after_a_failure_is_another_attempt() {
 #[test]
 fn calls_are_attributed_by_request_and_environment() {
     let options = "rules: [{attribute: app.team, from: [{header: x-team}, {env: TEAM}], metric_values: 1}]";
-    let options: crate::attribution::Options = serde_saphyr::from_str(options).unwrap();
-    let rules = Attribution::new(&options);
-    let mut bench = Bench::new(|mut pipeline| {
-        let calls = Calls::new(llm::Limits::default(), llm::Options::default()).with_attribution(rules.clone());
-        pipeline.decoding.hops = Hops::new(calls);
-        pipeline.with_attribution(rules.clone())
-    });
+    let attribution = serde_saphyr::from_str(options).unwrap();
+    let mut bench = Bench::new(&Features { attribution, ..Features::default() });
     bench.process(Process { environment: vec![("TEAM".to_owned(), "blue".to_owned())], ..Process::default() });
     bench.chat("", 200);
     bench.chat("x-team: red\r\n", 200);
@@ -167,7 +164,7 @@ fn calls_that_their_process_tells_itself_are_told_as_configured() {
         (OwnTelemetry::MetricsOnly, 0, None, 2.0),
         (OwnTelemetry::Skip, 0, None, 0.0),
     ] {
-        let mut bench = Bench::new(|pipeline| pipeline.with_own_telemetry(own));
+        let mut bench = Bench::new(&Features { own_telemetry: own, ..Features::default() });
         bench.process(Process { tells_of_models: true, ..Process::default() });
         bench.chat("", 200);
         bench.chat("", 200);
@@ -179,7 +176,7 @@ fn calls_that_their_process_tells_itself_are_told_as_configured() {
 
 #[test]
 fn a_process_that_exports_spans_of_models_tells_itself_from_then_on() {
-    let mut bench = Bench::new(|pipeline| pipeline);
+    let mut bench = Bench::new(&Features::default());
     bench.chat("", 200);
     bench.exchange("/v1/traces", "", r#"{"key":"http.request.method"}"#, 200, "{}");
     bench.chat("", 200);

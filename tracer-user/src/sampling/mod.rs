@@ -10,9 +10,12 @@ mod state;
 
 use std::collections::{HashMap, VecDeque};
 
-pub use self::options::{Options, Pattern, Ratio, Rule};
+pub use self::options::{Options, Ratio, Rule};
 use self::state::{incoming, with_threshold};
-use crate::span::{Kind, SpanRecord, Status, Value, ids::TraceId, semconv};
+use crate::{
+    config::values::Pattern,
+    span::{Kind, SpanRecord, Status, Value, ids::TraceId, semconv},
+};
 
 const NANOS_PER_SECOND: f64 = 1e9;
 
@@ -47,21 +50,41 @@ pub struct SampledOut {
 /// Decides span by span.
 #[derive(Debug)]
 pub struct Sampler {
+    limits: Limits,
     /// `None`: all are kept, and nothing is written.
     decisions: Option<Decisions>,
     out: SampledOut,
 }
 
 impl Sampler {
-    pub fn new(options: Options, limits: Limits) -> Self {
-        let decisions = (!options.keeps_all()).then(|| Decisions {
-            options,
-            limits,
-            turns: HashMap::new(),
-            order: VecDeque::new(),
-            held_bytes: 0,
-        });
-        Self { decisions, out: SampledOut::default() }
+    pub fn new(options: &Options, limits: Limits) -> Self {
+        let mut sampler = Self { limits, decisions: None, out: SampledOut::default() };
+        sampler.set_options(options, &mut Vec::new());
+        sampler
+    }
+
+    /// From now on decides so. When all are kept from now on, so are those that waited.
+    pub fn set_options(&mut self, options: &Options, kept: &mut Vec<SpanRecord>) {
+        if options.keeps_all() {
+            let turns = self.decisions.take().into_iter().flat_map(|decisions| decisions.turns.into_values());
+            kept.extend(turns.flat_map(|turn| turn.held).map(|span| {
+                let trace_state = with_threshold(span.trace_state.as_deref(), None);
+                SpanRecord { trace_state, ..span }
+            }));
+            return;
+        }
+        match &mut self.decisions {
+            Some(decisions) => decisions.options = options.clone(),
+            None => {
+                self.decisions = Some(Decisions {
+                    options: options.clone(),
+                    limits: self.limits,
+                    turns: HashMap::new(),
+                    order: VecDeque::new(),
+                    held_bytes: 0,
+                });
+            }
+        }
     }
 
     pub fn sampled_out(&self) -> SampledOut {
@@ -93,7 +116,7 @@ impl Sampler {
 
 impl Default for Sampler {
     fn default() -> Self {
-        Self::new(Options::default(), Limits::default())
+        Self::new(&Options::default(), Limits::default())
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::config::values::{self, Pattern};
 
 /// 2^56 - 1: no threshold is higher.
 pub const MAX_THRESHOLD: u64 = (1 << 56) - 1;
@@ -40,7 +41,7 @@ pub struct Rule {
     /// Its answer was cut off.
     pub aborted: Option<bool>,
     /// It took longer: `20s`.
-    #[serde(with = "crate::config::values::optional_duration")]
+    #[serde(with = "values::optional_duration")]
     pub slower_than: Option<Duration>,
     /// It cost more, in the currency of the prices.
     pub dearer_than: Option<f64>,
@@ -88,31 +89,5 @@ impl<'de> Deserialize<'de> for Ratio {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let ratio = f64::deserialize(deserializer)?;
         Self::new(ratio).ok_or_else(|| D::Error::custom(format!("{ratio} is no ratio: give a number from 0 to 1")))
-    }
-}
-
-/// A glob: `gpt-5*`.
-#[derive(Debug, Clone)]
-pub struct Pattern(GlobMatcher);
-
-impl Pattern {
-    pub fn new(glob: &str) -> Result<Self, globset::Error> {
-        Glob::new(glob).map(|glob| Self(glob.compile_matcher()))
-    }
-
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.is_match(text)
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.glob() == other.0.glob()
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -63,7 +63,7 @@ fn kept(sampler: &mut Sampler, spans: impl IntoIterator<Item = SpanRecord>) -> V
 }
 
 fn sampler(yaml: &str) -> Sampler {
-    Sampler::new(options(yaml), Limits::default())
+    Sampler::new(&options(yaml), Limits::default())
 }
 
 fn names(kept: &[(String, Option<String>)]) -> Vec<&str> {
@@ -206,7 +206,7 @@ fn a_turn_with_one_kept_call_is_kept_whole() {
 fn what_waits_is_bounded() {
     let options = options("{rules: [{error: true}], ratio: 0.25}");
     let weight = call(trace(0, 0)).weight();
-    let mut sampler = Sampler::new(options, Limits { traces: 3, held_bytes: 2 * weight });
+    let mut sampler = Sampler::new(&options, Limits { traces: 3, held_bytes: 2 * weight });
     let turns: Vec<TraceId> = (0..5).map(|number| trace(0, number)).collect();
     assert_eq!(kept(&mut sampler, turns.iter().map(|id| under(call(*id), false))), []);
     assert_eq!(sampler.sampled_out(), SampledOut { no_room: 3, ..SampledOut::default() });
@@ -229,6 +229,24 @@ fn mistakes_of_configuration_are_told() {
     assert!(error("ratios: 1").contains("ratios"));
     assert!(error("rules: [{errors: true}]").contains("errors"));
     assert!(error("rules: [{slower_than: fast}]").contains("30s"));
-    assert!(error("rules: [{model: '['}]").contains('['));
+    assert!(error("rules: [{model: '['}]").contains("glob"));
     assert_eq!(options("rules: [{slower_than: 5m}]").rules[0].slower_than, Some(Duration::from_secs(300)));
+}
+
+#[test]
+fn options_change_while_turns_go_on() {
+    let mut sampler = sampler("ratio: 0.25");
+    let low = trace(0, 1);
+    assert_eq!(kept(&mut sampler, [under(call(low), false)]), []);
+    let mut released = Vec::new();
+    // What waits is decided by the new rules.
+    sampler.set_options(&options("{rules: [{error: true}], ratio: 0.25}"), &mut released);
+    assert!(released.is_empty());
+    assert_eq!(kept(&mut sampler, [under(failed(call(low)), false)]).len(), 2);
+    let other = trace(0, 2);
+    assert_eq!(kept(&mut sampler, [under(call(other), false)]), []);
+    sampler.set_options(&Options::default(), &mut released);
+    assert_eq!(released.len(), 1);
+    assert_eq!(kept(&mut sampler, [root(other)]), [("invoke_agent".to_owned(), None)]);
+    assert_eq!(sampler.sampled_out(), SampledOut::default());
 }

@@ -35,6 +35,8 @@ pub fn process() -> Arc<Process> {
             ("service.namespace".to_owned(), "shop".to_owned()),
             ("deployment.environment.name".to_owned(), "test".to_owned()),
         ],
+        service_is_stated: true,
+        ..Process::default()
     })
 }
 

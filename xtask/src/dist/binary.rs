@@ -1,14 +1,14 @@
 //! Static binaries, for machines with another C library or none: musl, with one C compiler for every target.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::target;
+use super::{python_packages, target};
 use crate::setup::{output, root};
 
 /// An architecture that is released.
@@ -53,20 +53,8 @@ fn remapped() -> Result<Vec<String>> {
     Ok(from_to.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
 }
 
-/// zig and cargo-zigbuild in a virtual environment, pinned by hashes.
+/// zig and cargo-zigbuild.
 fn tools() -> Result<PathBuf> {
-    let folder = target().join("venv-dist");
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dist/requirements.txt");
-    let pinned = fs::read(&requirements)?;
-    let installed = folder.join("requirements.txt");
-    if fs::read(&installed).is_ok_and(|found| found == pinned) {
-        return Ok(folder);
-    }
-    println!("dist: installing zig into {} (once, 100 MB)", folder.display());
-    output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("needs python3 with venv (Debian: apt install python3-venv)")?;
-    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r"];
-    output(Command::new(folder.join("bin/python")).args(pip).arg(&requirements))?;
-    fs::write(installed, pinned)?;
-    Ok(folder)
+    python_packages("venv-dist", &requirements, "100 MB")
 }

@@ -11,6 +11,7 @@ mod package;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use binary::X86_64;
 
-use crate::setup::root;
+use crate::setup::{output, root};
 
 /// Parts, in the order in which they are made.
 const PARTS: [&str; 4] = ["manifests", "binaries", "image", "deb"];
@@ -61,6 +62,23 @@ pub fn folder() -> Result<PathBuf> {
 /// Cargo's folder for what it makes.
 fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |named| root().join(named))
+}
+
+/// A virtual environment below the target folder with exactly the packages of `requirements`, pinned by hashes.
+pub fn python_packages(name: &str, requirements: &Path, size: &str) -> Result<PathBuf> {
+    let folder = target().join(name);
+    let pinned = fs::read(requirements).with_context(|| requirements.display().to_string())?;
+    let installed = folder.join("requirements.txt");
+    if fs::read(&installed).is_ok_and(|found| found == pinned) {
+        return Ok(folder);
+    }
+    println!("dist: installing {} into {} (once, {size})", requirements.display(), folder.display());
+    output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
+        .context("needs python3 with venv (Debian: apt install python3-venv)")?;
+    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r"];
+    output(Command::new(folder.join("bin/python")).args(pip).arg(requirements))?;
+    fs::write(installed, pinned)?;
+    Ok(folder)
 }
 
 /// What `podman build -f deploy/Dockerfile FOLDER` takes.

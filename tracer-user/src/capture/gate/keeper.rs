@@ -106,8 +106,10 @@ fn keep(group: OwnedFd, channel: &Channel, who: Who<'_>, tracer: u32) {
     if keep_for_tracing().is_err() {
         return;
     }
-    // SAFETY: a constant path; the descriptor is owned here alone.
-    let mounts = unsafe { libc::open(c"/proc/self/mountinfo".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    // SAFETY: constant paths; the descriptor is owned here alone.
+    let open = |path: &CStr| unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let first = open(c"/proc/1/mountinfo");
+    let mounts = if first < 0 { open(c"/proc/self/mountinfo") } else { first };
     let mut keeper = State { group, channel, who, tracer, held: BTreeMap::new() };
     if channel.set_nonblocking().is_ok() {
         while keeper.turn(mounts).is_some() {}

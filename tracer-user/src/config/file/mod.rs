@@ -22,6 +22,7 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
+use crate::{attribution, pipeline::OwnTelemetry, sampling, session::Features, span::semconv::Release};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -36,6 +37,14 @@ pub struct File {
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
     pub limits: Limits,
+    /// Which spans are exported.
+    pub sampling: sampling::Options,
+    /// Whom a call is for.
+    pub attribution: attribution::Options,
+    /// What is told of calls that their process exports itself.
+    pub own_telemetry: OwnTelemetry,
+    /// Whose names attributes have.
+    pub semconv: Release,
     pub health: Health,
     pub log: Log,
 }
@@ -141,6 +150,17 @@ impl File {
         let file = Self::deserialize(deserialize::At::new(node))?;
         file.check()?;
         Ok(file)
+    }
+
+    /// What a session tells and how.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        Features {
+            sampling: self.sampling.clone(),
+            attribution: self.attribution.clone(),
+            own_telemetry: self.own_telemetry,
+            semconv: self.semconv,
+        }
     }
 
     /// What no single type can tell. What the machine must say (whether files can be read and addresses bound) is

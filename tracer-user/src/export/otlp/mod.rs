@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc as queue, watch};
 use self::{client::Client, report::Report, send::Sender, worker::Worker};
 pub use self::{
     config::{ConfigError, Protocol, Settings, Signal, exemplars},
-    connect::{BoxFuture, Resolve, SystemResolver},
+    connect::{BoxFuture, Resolve, SystemResolver, Tcp, roots_config},
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
 };

@@ -231,8 +231,29 @@ names! {
     Core HOST_NAME = "host.name";
     Core HOST_ID = "host.id";
     Core CONTAINER_ID = "container.id";
-    /// Read from what a process states of itself; metrics leave it out.
     Core CONTAINER_NAME = "container.name";
+    Core CONTAINER_IMAGE_NAME = "container.image.name";
+    Core CONTAINER_IMAGE_TAGS = "container.image.tags";
+    /// A dot and the label's name follow.
+    Core CONTAINER_LABEL = "container.label";
+    Core CONTAINER_RUNTIME_NAME = "container.runtime.name";
+    Core OCI_MANIFEST_DIGEST = "oci.manifest.digest";
+    Core K8S_NAMESPACE_NAME = "k8s.namespace.name";
+    Core K8S_NODE_NAME = "k8s.node.name";
+    Core K8S_POD_UID = "k8s.pod.uid";
+    Core K8S_POD_NAME = "k8s.pod.name";
+    /// A dot and the label's name follow.
+    Core K8S_POD_LABEL = "k8s.pod.label";
+    /// A dot and the annotation's name follow.
+    Core K8S_POD_ANNOTATION = "k8s.pod.annotation";
+    Core K8S_CONTAINER_NAME = "k8s.container.name";
+    Core K8S_DEPLOYMENT_NAME = "k8s.deployment.name";
+    Core K8S_REPLICASET_NAME = "k8s.replicaset.name";
+    Core K8S_STATEFULSET_NAME = "k8s.statefulset.name";
+    Core K8S_DAEMONSET_NAME = "k8s.daemonset.name";
+    Core K8S_CRONJOB_NAME = "k8s.cronjob.name";
+    Core K8S_JOB_NAME = "k8s.job.name";
+    Core K8S_REPLICATIONCONTROLLER_NAME = "k8s.replicationcontroller.name";
     Core TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
     Core TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
 }

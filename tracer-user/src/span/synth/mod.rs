@@ -45,9 +45,8 @@ impl Synth {
     }
 
     /// Names attributes as this release of the conventions does.
-    #[must_use]
-    pub fn with_release(self, release: Release) -> Self {
-        Self { release, ..self }
+    pub fn set_release(&mut self, release: Release) {
+        self.release = release;
     }
 
     /// A traced process was seen, or has replaced its image.

@@ -224,7 +224,9 @@ fn the_newer_release_has_names_of_its_own() {
     let mut call = full_call();
     (call.usage.cache_write, call.usage.input_text, call.usage.output_audio) = (Some(7), Some(5), Some(3));
     let written = |release| {
-        let record = synth().with_release(release).call(&call, None, None);
+        let mut synth = synth();
+        synth.set_release(release);
+        let record = synth.call(&call, None, None);
         ["cache_creation.input", "cache_write.input", "text.input", "audio.output"]
             .map(|part| record.attribute(&format!("gen_ai.usage.{part}_tokens")).cloned())
     };
