@@ -76,7 +76,7 @@ fn attribute<'a>(span: &'a Value, attributes: &'a Value, name: &str) -> anyhow::
 }
 
 #[test]
-fn phoenix_shows_models_tokens_cost_and_messages() -> anyhow::Result<()> {
+fn phoenix_shows_models_tokens_and_cost() -> anyhow::Result<()> {
     if let Some(why) = untraceable() {
         println!("skipped: {why}");
         return Ok(());
@@ -88,7 +88,7 @@ fn phoenix_shows_models_tokens_cost_and_messages() -> anyhow::Result<()> {
     let bench = Bench::new()?;
     let phoenix = Phoenix::start(&bench)?;
     let line = bench.script("openai_sync.py", &["plain", "stream", "tools", "reasoning"])?;
-    let options = ["--output", "none", "--capture-content", "full", "--otlp-endpoint", &phoenix.url];
+    let options = ["--output", "none", "--otlp-endpoint", &phoenix.url];
     let mut command = bench.traced(&options, &line)?;
     let finished = finish(command.env("OTEL_METRICS_EXPORTER", "none"))?;
     // Nothing lost, nothing to complain of.
@@ -114,9 +114,6 @@ fn phoenix_shows_models_tokens_cost_and_messages() -> anyhow::Result<()> {
         ensure!(attribute(span, &attributes, "llmtap.cost.total")?.as_f64() > Some(0.0), "{attributes}");
         let own = span.pointer("/costSummary/total/cost").and_then(Value::as_f64);
         ensure!(own > Some(0.0), "Phoenix shows no cost: {span}");
-        let messages = attribute(span, &attributes, "llm.input_messages")?.to_string();
-        ensure!(messages.contains("mock:") && messages.contains("user"), "{messages}");
-        ensure!(attribute(span, &attributes, "llm.output_messages")?.to_string().contains("assistant"), "{attributes}");
     }
     expected.sort();
     shown.sort();
