@@ -1,6 +1,7 @@
 //! Arize Phoenix: spans by OTLP, read back through its GraphQL interface.
 
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -54,6 +55,23 @@ impl Phoenix {
         let projects = answer.pointer("/data/projects/edges").and_then(Value::as_array).context("no projects")?;
         let of_project = |project: &Value| project.pointer("/node/spans/edges").and_then(Value::as_array).cloned();
         Ok(projects.iter().filter_map(of_project).flatten().map(|edge| edge["node"].clone()).collect())
+    }
+
+    /// The first project's page of spans, as Debian's Chromium shows it.
+    fn screenshot(&self, file: &Path) -> anyhow::Result<()> {
+        let query = json!({"query": "{ projects { edges { node { id } } } }"}).to_string();
+        let url = format!("{}/graphql", self.url);
+        let answer = curl(&["--header", "content-type: application/json", "--data", &query, &url])?;
+        let id = answer.pointer("/data/projects/edges/0/node/id").and_then(Value::as_str).context("no project")?;
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new("chromium");
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--hide-scrollbars"]);
+        command.args(["--window-size=1600,900", "--virtual-time-budget=20000"]);
+        command.arg(format!("--user-data-dir={}", folder.path().display()));
+        command.arg(format!("--screenshot={}", file.display())).arg(format!("{}/projects/{id}/spans", self.url));
+        let taken = finish(&mut command)?;
+        ensure!(taken.status.success() && file.exists(), "{}", taken.stderr);
+        Ok(())
     }
 
     fn wait_for_spans(&self, count: usize) -> anyhow::Result<Vec<Value>> {
@@ -121,5 +139,9 @@ fn phoenix_shows_models_tokens_and_cost() -> anyhow::Result<()> {
     let tools = spans.iter().filter(|span| span["spanKind"] == "tool").count();
     ensure!(tools == 2, "{tools} tools");
     println!("{} calls, {tools} tools", shown.len());
+    // To look at: LLMTAP_SCREENSHOT=/tmp/phoenix.png.
+    if let Some(file) = std::env::var_os("LLMTAP_SCREENSHOT") {
+        phoenix.screenshot(Path::new(&file))?;
+    }
     Ok(())
 }

@@ -39,6 +39,9 @@ const QUEUE_BYTES: usize = 64 << 20;
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a sender that waits for room bears an endpoint that fails.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often a sender that waits looks for room.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
@@ -55,7 +58,8 @@ pub enum WhenFull {
     /// It is dropped and counted: a traced program must not wait.
     #[default]
     Drop,
-    /// The sender waits as long as the endpoint takes spans. For a replay, which nobody's work waits for.
+    /// The sender waits as long as the endpoint takes spans, or does not for [`FULL_PATIENCE`]. For a replay, which
+    /// nobody's work waits for.
     Wait,
 }
 
@@ -89,7 +93,7 @@ impl Otlp {
     /// Starts the exporter's thread. No file is opened and no program started from here on.
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
         let report = Arc::new(Report::new("spans", self.settings.shown_endpoint()));
-        let when_full = self.when_full;
+        let (when_full, patience) = (self.when_full, self.settings.batch.timeout.min(FULL_PATIENCE));
         let (sender, receiver) = queue::channel(self.settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (done, stopped) = mpsc::channel();
@@ -114,7 +118,7 @@ impl Otlp {
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(ExportHandle { sender, queued_bytes, when_full, report, end, abort, stopped, thread })
+        Ok(ExportHandle { sender, queued_bytes, when_full, patience, report, end, abort, stopped, thread })
     }
 }
 
@@ -124,6 +128,7 @@ pub struct ExportHandle {
     sender: queue::Sender<SpanRecord>,
     queued_bytes: Arc<AtomicUsize>,
     when_full: WhenFull,
+    patience: Duration,
     report: Arc<Report>,
     end: watch::Sender<bool>,
     abort: Arc<Notify>,
@@ -138,7 +143,8 @@ impl ExportHandle {
         let weight = record.weight();
         let mut waiting = record;
         while let Err(back) = self.try_send(waiting, weight) {
-            if self.when_full == WhenFull::Drop || self.report.is_failing() || self.sender.is_closed() {
+            let lasting = self.report.failing_for().is_some_and(|time| time > self.patience);
+            if self.when_full == WhenFull::Drop || lasting || self.sender.is_closed() {
                 self.report.overflowed();
                 return;
             }
