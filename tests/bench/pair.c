@@ -1,5 +1,6 @@
 // The loop of `cargo xtask bench`: one SSL_write and the matching SSL_read over a pair of BIOs in memory.
-// `pair BYTES PAIRS` prints nanoseconds of this process's processor time per pair, user and system.
+// `pair BYTES PAIRS` prints nanoseconds of this process's processor time per pair, user and system; `pair BYTES PAIRS wait`
+// begins at the end of its input.
 //
 // It rests after every `BURST` bytes, so that a reader of what the hooks emit keeps up: losing records would make the
 // hooks look cheap. Rests cost no processor time of the loop's own.
@@ -31,7 +32,7 @@ static SSL *end(SSL_CTX *context, BIO *bio) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 3) return 2;
+    if (count != 3 && count != 4) return 2;
     size_t length = strtoul(arguments[1], NULL, 10);
     long pairs = atol(arguments[2]);
     SSL_CTX *context = SSL_CTX_new(TLS_method());
@@ -52,6 +53,7 @@ int main(int count, char **arguments) {
     unsigned char *out = malloc(length), *in = malloc(length);
     if (!out || !in) fail("malloc");
     memset(out, 'x', length);
+    if (count == 4 && getchar() != EOF) return 2;
     double spent = 0, begin = 0;
     size_t since_rest = 0;
     // The first tenth warms up.

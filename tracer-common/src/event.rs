@@ -507,6 +507,14 @@ pub mod fact {
     pub const LIBRARY_SHIFT: u32 = 4;
 }
 
+/// The upper half of a cookie where the kernel has 64 bits for it: whose the link is. 0 speaks always.
+pub mod reach {
+    /// The link stops one process alone.
+    pub const ALONE: u32 = 1;
+    /// The file's number, from 1, stands above.
+    pub const FILE_SHIFT: u32 = 1;
+}
+
 /// `SSL_CTRL_SET_TLSEXT_HOSTNAME` of OpenSSL's `tls1.h`.
 pub const CTRL_SET_TLSEXT_HOSTNAME: u32 = 55;
 

@@ -49,6 +49,9 @@ pub const LIBRARIES: u32 = 1024;
 /// Places where rustls seals or opens a record, of all hooked programs; each has some five, and releases share them.
 pub const RECORD_PLACES: u32 = 4096;
 
+/// Hooked files whose hooks can change between all processes and the traced ones alone; those beyond stop all.
+pub const REACHES: u32 = 1024;
+
 /// Slices that a record of rustls is gathered from at most: hyper offers 64 to a write.
 pub const RECORD_SLICES: u64 = 64;
 /// The number of what stands for a library where there is none; names of others do not reach it.

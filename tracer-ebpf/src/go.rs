@@ -39,7 +39,7 @@ pub fn write(ctx: &ProbeContext) {
 /// the function keeps its arguments.
 #[inline(always)]
 pub fn read(ctx: &ProbeContext) {
-    let place = GoPlace(cookie(ctx.as_ptr()));
+    let Some(place) = cookie(ctx.as_ptr()).map(GoPlace) else { return };
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
     let done = register(regs, place.register());
@@ -63,8 +63,8 @@ fn tell(ctx: &ProbeContext, conn: u64, address: u64, length: u64, direction: u32
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(target) = target(pid_tgid) else { return };
     let now = task::now();
-    let library = cookie(ctx.as_ptr()) >> PLACE_BITS;
-    let Some(connection) = connection(target, conn, library, now, pid_tgid) else { return };
+    let Some(cookie) = cookie(ctx.as_ptr()) else { return };
+    let Some(connection) = connection(target, conn, cookie >> PLACE_BITS, now, pid_tgid) else { return };
     let payload = emit::Payload { address, length, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
 }

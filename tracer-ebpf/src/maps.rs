@@ -9,7 +9,7 @@ use tracer_common::{
     counter::Counter,
     event::{Calls, CgroupId, Connection, ConnectionId, RecordPlace, Target},
     limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
-    limits::{RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
+    limits::{REACHES, RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
     limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
 };
 
@@ -51,6 +51,11 @@ pub static LIBRARIES: Array<[u8; LIBRARY_NAME]> = Array::with_max_entries(MAX_LI
 /// By the number in the cookie of a probe.
 #[map]
 pub static RECORD_PLACES: Array<RecordPlace> = Array::with_max_entries(MAX_RECORD_PLACES, 0);
+
+/// Which links of a hooked file speak, by the file's number: 0 those that stand for every process, 1 those of single
+/// ones. Both stand while one kind takes the other's place, and a call must count once.
+#[map]
+pub static REACH: Array<u32> = Array::with_max_entries(REACHES, 0);
 
 #[map]
 pub static CGROUPS: HashMap<CgroupId, u8> = HashMap::with_max_entries(MAX_CGROUPS, 0);

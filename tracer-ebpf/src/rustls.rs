@@ -38,7 +38,7 @@ impl Record {
     fn of(ctx: &ProbeContext) -> Option<Self> {
         let pid_tgid = bpf_get_current_pid_tgid();
         let target = tls::target(pid_tgid)?;
-        let cookie = tls::cookie(ctx.as_ptr());
+        let cookie = tls::cookie(ctx.as_ptr())?;
         let place = RECORD_PLACES.get(cookie & ((1 << PLACE_BITS) - 1))?;
         // SAFETY: the context of a uprobe program is `pt_regs`.
         let regs: &pt_regs = unsafe { &*ctx.regs };

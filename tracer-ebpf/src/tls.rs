@@ -17,14 +17,14 @@ use tracer_common::{
     decide,
     event::{
         CTRL_SET_TLSEXT_HOSTNAME, Call, CallResult, Calls, Connection, ConnectionId, Cookie, Name, Open, ReadCookie,
-        Register, Target, direction, end, fact, kind, lifecycle, record,
+        Register, Target, direction, end, fact, kind, lifecycle, reach, record,
     },
     limits::{NESTED_CALLS, SERVER_NAME},
 };
 
 use crate::{
     emit,
-    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, REFUSED_SENDS, TARGETS, THREADS, TRACE_ALL, count},
+    maps::{CONNECTIONS, EVENTS, GENERATION, LOG, NO_CALLS, REACH, REFUSED_SENDS, TARGETS, THREADS, TRACE_ALL, count},
     process,
     task::{self, Task},
 };
@@ -43,10 +43,19 @@ pub fn session_is_return(ctx: *mut c_void) -> bool {
     }
 }
 
+/// What the site says of itself. None when another link at the same site speaks.
 #[inline(always)]
-pub fn cookie(ctx: *mut c_void) -> u32 {
+pub fn cookie(ctx: *mut c_void) -> Option<u32> {
     // SAFETY: `ctx` is this program's context.
-    unsafe { bpf_get_attach_cookie(ctx) as u32 }
+    let cookie = unsafe { bpf_get_attach_cookie(ctx) };
+    let link = (cookie >> 32) as u32;
+    if link != 0
+        && let Some(speaking) = REACH.get(link >> reach::FILE_SHIFT)
+        && *speaking != link & reach::ALONE
+    {
+        return None;
+    }
+    Some(cookie as u32)
 }
 
 /// The target that the current thread belongs to.
@@ -72,7 +81,7 @@ pub fn target(pid_tgid: u64) -> Option<&'static mut Target> {
 pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(calls) = calls(pid_tgid) else { return false };
-    let cookie = Cookie(cookie(ctx.as_ptr()));
+    let Some(cookie) = cookie(ctx.as_ptr()).map(Cookie) else { return false };
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
     let call = Call {
@@ -338,7 +347,7 @@ fn innermost(calls: &Calls, stack: u64) -> Option<usize> {
 pub fn finished_read(ctx: &ProbeContext) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(target) = target(pid_tgid) else { return };
-    let cookie = ReadCookie(cookie(ctx.as_ptr()));
+    let Some(cookie) = cookie(ctx.as_ptr()).map(ReadCookie) else { return };
     // SAFETY: the context of a uprobe program is `pt_regs`.
     let regs = unsafe { &*ctx.regs };
     let result = regs.rax as i32;
@@ -394,7 +403,7 @@ pub fn peer_closed(key: &ConnectionId) {
 pub fn fact(ctx: &ProbeContext) {
     let pid_tgid = bpf_get_current_pid_tgid();
     let Some(target) = target(pid_tgid) else { return };
-    let cookie = cookie(ctx.as_ptr());
+    let Some(cookie) = cookie(ctx.as_ptr()) else { return };
     let what = cookie & fact::MASK;
     // Read one by one, here: the compiler would compute the address of one field among several, which the verifier does
     // not allow in the context.

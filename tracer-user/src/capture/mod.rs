@@ -22,6 +22,7 @@ pub mod program;
 pub mod rcu;
 pub mod record;
 pub mod replay;
+mod rest;
 pub mod returns;
 pub mod ring;
 mod root;

@@ -8,6 +8,7 @@ use super::{
 };
 
 /// A site of a read or write function.
+#[derive(Debug, Clone)]
 pub(super) struct CallSite {
     pub offset: u64,
     pub cookie: Cookie,

@@ -9,7 +9,7 @@ use std::{
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
@@ -26,7 +26,8 @@ const BPF_TRACE_UPROBE_SESSION: u32 = 57;
 const BPF_F_UPROBE_MULTI_RETURN: u32 = 1;
 
 const OP_CALL: u8 = 0x85;
-const OP_MOVE_IMMEDIATE: u8 = 0xb7;
+/// To the lower half of a register; the upper one becomes 0.
+const OP_MOVE_IMMEDIATE: u8 = 0xb4;
 const PSEUDO_KFUNC_CALL: u8 = 2;
 /// Stands for `bpf_session_is_return` in the object.
 const SESSION_IS_RETURN: i32 = 0x7fff_ff01;
@@ -216,7 +217,7 @@ fn c_path(path: &Path) -> Result<CString, ProgramError> {
 
 /// Attaches one program to many sites of a file, for all processes or for one.
 pub fn attach_multi(
-    program: &OwnedFd,
+    program: BorrowedFd<'_>,
     mode: AttachMode,
     path: &Path,
     sites: &[(u64, u64)],
@@ -249,7 +250,7 @@ pub struct PerfProbe {
 /// Attaches one program to one site by a perf event.
 #[expect(unsafe_code, reason = "perf_event_open(2) and its ioctls have no safe wrapper")]
 pub fn attach_perf(
-    program: &OwnedFd,
+    program: BorrowedFd<'_>,
     mode: AttachMode,
     path: &Path,
     offset: u64,

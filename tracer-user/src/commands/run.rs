@@ -42,6 +42,8 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
             ring_bytes: arguments.live.ring << 20,
             mode: arguments.live.mode(),
             plaintext: arguments.live.plaintext.clone(),
+            // The command may do something new at any time, and the run is for it alone.
+            rest: None,
             ..Options::default()
         },
         selection: Selection::default(),

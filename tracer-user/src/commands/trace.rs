@@ -31,6 +31,7 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
             plaintext: arguments.live.plaintext.clone(),
             log: tracing::enabled!(tracing::Level::TRACE),
             notice_all: selection.by_name() || selection.all,
+            ..Options::default()
         },
         selection,
         launch: None,

@@ -216,7 +216,8 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let next = until.into_iter().chain(self.watch.as_ref().map(Watch::next)).chain(self.pods.next()).min();
+            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.pods.next());
+            let next = until.into_iter().chain(own).chain(self.tracer.next_adjustment()).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
@@ -257,6 +258,7 @@ impl Half<'_> {
                 return Ok(Ended::Command(status));
             }
             self.ask_cluster();
+            self.tracer.adjust();
             self.tell();
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);

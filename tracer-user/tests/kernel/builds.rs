@@ -9,7 +9,7 @@ use std::{
 
 use llmtap::capture::program::AttachMode;
 
-use super::lab::{Lab, Run, lab};
+use super::lab::{Lab, Run, SOURCES, lab};
 
 const MODES: [Option<AttachMode>; 2] = [None, Some(AttachMode::Multi)];
 
@@ -57,7 +57,7 @@ fn openssl_1_1_1() {
     let linked = Command::new("cc")
         .args(["-w", "-O1", "-o"])
         .arg(&program)
-        .arg(lab.program().with_file_name("target.c"))
+        .arg(format!("{SOURCES}target.c"))
         .args([folder.join("libssl.so.1.1"), folder.join("libcrypto.so.1.1")])
         .arg("-lpthread")
         .status()

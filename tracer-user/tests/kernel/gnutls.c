@@ -8,24 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PLENTY (1 << 20)
+#include "told.h"
 
-static unsigned char pattern(unsigned seed, size_t at) { return (unsigned char)(seed * 131 + at * 7 + (at >> 8)); }
+#define PLENTY (1 << 20)
 
 static void die(const char *what, long code) {
     fprintf(stderr, "%s: %s\n", what, gnutls_strerror((int)code));
     exit(3);
-}
-
-static void told(const char *tag, const char *way, size_t length, unsigned seed) {
-    printf("%d 0 %s %s %zu %u\n", getpid(), tag, way, length, seed);
-    fflush(stdout);
-}
-
-static unsigned char *filled(size_t length, unsigned seed) {
-    unsigned char *bytes = malloc(length + 1);
-    for (size_t at = 0; at < length; at++) bytes[at] = pattern(seed, at);
-    return bytes;
 }
 
 // One way of the transport: takes no more than `room` bytes at a time.

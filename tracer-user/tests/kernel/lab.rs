@@ -25,6 +25,10 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Probes are a property of the machine: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Of the programs.
+pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/");
+
 static PROGRAM: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
 
 pub struct Lab {
@@ -65,12 +69,10 @@ pub fn lab() -> Option<Lab> {
 fn prepare() -> Result<tempfile::TempDir, String> {
     Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let source = directory.path().join("target.c");
-    std::fs::write(&source, include_str!("target.c")).map_err(|error| error.to_string())?;
     let compiled = Command::new("cc")
         .args(["-O1", "-o"])
         .arg(directory.path().join("target"))
-        .arg(&source)
+        .arg(SOURCES.to_owned() + "target.c")
         .args(["-lssl", "-lcrypto", "-lpthread"])
         .output()
         .map_err(|error| format!("cc: {error}"))?;
@@ -298,11 +300,12 @@ impl Run {
             libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, libc::c_int::try_from(wait).unwrap());
         }
         tracer.on_readable(&mut self.notices);
+        tracer.adjust();
         while reader.drain(&mut self.events) {}
     }
 
     /// Streams as the program told them: process, image, end, direction.
-    fn told(&self) -> BTreeMap<(u32, u32, String, String), Vec<u8>> {
+    pub fn told(&self) -> BTreeMap<(u32, u32, String, String), Vec<u8>> {
         let mut streams: BTreeMap<_, Vec<u8>> = BTreeMap::new();
         for line in self.output.as_bytes().lines().map(Result::unwrap) {
             let fields: Vec<&str> = line.split(' ').collect();

@@ -8,6 +8,7 @@ mod files;
 mod gnutls;
 mod go;
 mod lab;
+mod reach;
 mod socket;
 mod starts;
 

@@ -16,22 +16,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static unsigned char pattern(unsigned seed, size_t at) { return (unsigned char)(seed * 131 + at * 7 + (at >> 8)); }
+#include "told.h"
 
 static void die(const char *what) {
     perror(what);
     exit(3);
-}
-
-static void told(const char *tag, const char *way, size_t length, unsigned seed) {
-    printf("%d 0 %s %s %zu %u\n", getpid(), tag, way, length, seed);
-    fflush(stdout);
-}
-
-static unsigned char *filled(size_t length, unsigned seed) {
-    unsigned char *bytes = malloc(length + 1);
-    for (size_t at = 0; at < length; at++) bytes[at] = pattern(seed, at);
-    return bytes;
 }
 
 struct pair {

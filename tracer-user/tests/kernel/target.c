@@ -23,20 +23,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-static unsigned char pattern(unsigned seed, size_t at) { return (unsigned char)(seed * 131 + at * 7 + (at >> 8)); }
+#include "told.h"
 
 static void die(const char *what) {
     fprintf(stderr, "%s\n", what);
     ERR_print_errors_fp(stderr);
     exit(3);
-}
-
-// Counts what exec has replaced.
-static int image;
-
-static void told(const char *tag, const char *way, size_t length, unsigned seed) {
-    printf("%d %d %s %s %zu %u\n", getpid(), image, tag, way, length, seed);
-    fflush(stdout);
 }
 
 static SSL_CTX *context(void) {
@@ -79,12 +71,6 @@ static struct pair connected(size_t room) {
     SSL_set_tlsext_host_name(pair.client, "model.example");
     handshake(&pair);
     return pair;
-}
-
-static unsigned char *filled(size_t length, unsigned seed) {
-    unsigned char *bytes = malloc(length + 1);
-    for (size_t at = 0; at < length; at++) bytes[at] = pattern(seed, at);
-    return bytes;
 }
 
 static int put(SSL *ssl, int ex, const void *bytes, size_t length) {
@@ -418,6 +404,17 @@ static void streaming(void) {
     puts("survived");
 }
 
+// One connection that is used for some seconds, and tells all that it carries.
+static void ticking(void) {
+    struct pair pair = connected(1 << 20);
+    for (unsigned turn = 0; turn < 3000; turn++) {
+        transfer(pair.client, pair.server, 40, turn, turn & 1);
+        usleep(1000);
+    }
+    SSL_free(pair.client);
+    SSL_free(pair.server);
+}
+
 static double between(struct timespec begin, struct timespec end) {
     return (double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec);
 }
@@ -468,6 +465,8 @@ int main(int count, char **arguments) {
     else if (!strcmp(what, "longjmp")) jumped();
     else if (!strcmp(what, "seccomp")) confined();
     else if (!strcmp(what, "stream")) streaming();
+    else if (!strcmp(what, "idle")) sleep(60);
+    else if (!strcmp(what, "tick")) ticking();
     else if (!strcmp(what, "measure") && count == 4) measured((size_t)atol(arguments[2]), atoi(arguments[3]));
     else return 2;
     // As a crash would: nothing is freed.

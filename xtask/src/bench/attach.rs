@@ -2,10 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Instant, SystemTime},
+    sync::mpsc::{self, Receiver},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,12 @@ use crate::setup;
 const STARTS: &str = "100";
 const PROCESSES: usize = 500;
 const ROUNDS: usize = 7;
+/// Targets that hooks stop alone, at most.
+const ALONE: usize = 8;
+/// Rounds of the rows for which targets have to rest, which takes half a minute each.
+const RESTS: usize = 3;
+/// How long they are waited for.
+const REST: Duration = Duration::from_secs(180);
 /// Pairs of a write and a read, of 64 bytes.
 const PAIRS: &str = "20000";
 
@@ -48,6 +55,17 @@ impl Yard {
         fs::copy(path, &library)?;
         fs::copy(path, folder.join("original/library"))?;
         Ok(Self { folder, start, pair, library })
+    }
+
+    /// Programs by whose names they are targets: one that idles and the loop, and a pattern of both.
+    fn named(&self) -> Result<(PathBuf, PathBuf, String)> {
+        let name = format!("tap{}", std::process::id() % 100_000);
+        let named = |suffix: &str, of: &Path| -> Result<PathBuf> {
+            let path = self.folder.join(format!("{name}{suffix}"));
+            fs::copy(of, &path)?;
+            Ok(path)
+        };
+        Ok((named("idle", &self.start)?, named("pair", &self.pair)?, format!("{name}*")))
     }
 
     fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
@@ -82,14 +100,30 @@ impl Yard {
         Ok(String::from_utf8(output.stdout)?.trim().parse()?)
     }
 
+    /// A program that will run the loop when its input ends.
+    fn waiting(&self, program: &Path) -> Result<Child> {
+        let mut command = Command::new(program);
+        command.args(["64", PAIRS, "wait"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Ok(self.equip(&mut command).spawn()?)
+    }
+
     fn idle(&self, program: &Path, count: usize) -> Result<Vec<Child>> {
         let start = || self.equip(Command::new(program).arg("idle")).stdin(Stdio::piped()).spawn();
         (0..count).map(|_| Ok(start()?)).collect()
     }
 }
 
-/// `llmtap trace`, once it has attached.
-struct Tracer(Child);
+/// What a program that was made to wait measured.
+fn go_on(mut waiting: Child) -> Result<f64> {
+    drop(waiting.stdin.take());
+    let mut text = String::new();
+    waiting.stdout.take().context("no output")?.read_to_string(&mut text)?;
+    ensure!(waiting.wait()?.success(), "the loop failed");
+    Ok(text.trim().parse()?)
+}
+
+/// `llmtap trace`, once it has attached, and the rest of what it says.
+struct Tracer(Child, Receiver<String>);
 
 impl Tracer {
     /// Also how long that took, ms.
@@ -98,13 +132,26 @@ impl Tracer {
         let mut command = Command::new(llmtap);
         command.args(["trace", "-v", "--output", "none", "--comm", names]);
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(child.stderr.take().context("no stderr")?).lines();
-        let ready = lines.any(|line| line.is_ok_and(|line| line.contains("tracing begins")));
+        let lines = BufReader::new(child.stderr.take().context("no stderr")?).lines();
+        let (sender, said) = mpsc::channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+        let ready = said.iter().any(|line| line.contains("tracing begins"));
         let took = begin.elapsed().as_secs_f64() * 1e3;
-        // It may say more.
-        std::thread::spawn(move || lines.for_each(drop));
         ensure!(ready, "the tracer ended");
-        Ok((Self(child), took))
+        Ok((Self(child, said), took))
+    }
+
+    /// Until its targets rest and its hooks stop these alone.
+    fn rest(&self) -> Result<()> {
+        let until = Instant::now() + REST;
+        while let Ok(line) = self.1.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            if line.contains("hooks stop") {
+                // What stood before goes a little later.
+                std::thread::sleep(Duration::from_secs(4));
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the targets did not come to rest")
     }
 
     /// How long it takes to end, ms.
@@ -127,6 +174,7 @@ pub fn run(places: &Places) -> Result<Vec<Goal>> {
     let yard = Yard::set()?;
     let mut goals = starts(places, &yard)?;
     goals.extend(many(places, &yard)?);
+    goals.extend(rested(places, &yard)?);
     goals.push(status(places)?);
     fs::remove_dir_all(&yard.folder)?;
     Ok(goals)
@@ -149,14 +197,7 @@ fn starts(places: &Places, yard: &Yard) -> Result<Vec<Goal>> {
 }
 
 fn many(places: &Places, yard: &Yard) -> Result<Vec<Goal>> {
-    let name = format!("tap{}", std::process::id() % 100_000);
-    let named = |suffix: &str, of: &Path| -> Result<PathBuf> {
-        let path = yard.folder.join(format!("{name}{suffix}"));
-        fs::copy(of, &path)?;
-        Ok(path)
-    };
-    let (idle, target) = (named("idle", &yard.start)?, named("pair", &yard.pair)?);
-    let pattern = format!("{name}*");
+    let (idle, target, pattern) = yard.named()?;
     let mut samples: [Vec<f64>; 4] = Default::default();
     let [mut attached, mut detached]: [[Vec<f64>; 2]; 2] = Default::default();
     for _ in 0..ROUNDS {
@@ -179,11 +220,41 @@ fn many(places: &Places, yard: &Yard) -> Result<Vec<Goal>> {
     println!(
         "a write and a read of 64 B, ns: untraced {untraced:.0}; one target {one:.0}; one of {PROCESSES} {all:.0}"
     );
-    println!("the same in a process that is no target, beside one that is: {beside:.0}");
+    println!("the same in a process that is no target, while targets come and go: {beside:.0}");
     Ok(vec![
         Goal::at_most(format!("attach, detaching from {PROCESSES} processes, s"), gone / 1e3, 1.0, "<= 1"),
         Goal::at_most(format!("attach, a hit with {PROCESSES} targets to one with one"), all / one, 1.2, "<= 1.2"),
+    ])
+}
+
+/// When targets have rested for a while, as in a daemon's steady state.
+fn rested(places: &Places, yard: &Yard) -> Result<Vec<Goal>> {
+    let (idle, target, pattern) = yard.named()?;
+    let [mut untraced, mut beside, mut one, mut all]: [Vec<f64>; 4] = Default::default();
+    for _ in 0..RESTS {
+        for (count, samples) in [(1, &mut one), (ALONE, &mut all)] {
+            let children = yard.idle(&idle, count - 1)?;
+            let waiting = yard.waiting(&target)?;
+            let (tracer, _) = Tracer::start(&places.llmtap, &pattern)?;
+            tracer.rest()?;
+            for _ in 0..ROUNDS {
+                beside.push(yard.loops(&yard.pair)?);
+            }
+            samples.push(go_on(waiting)?);
+            tracer.end()?;
+            end_all(children);
+            for _ in 0..ROUNDS {
+                untraced.push(yard.loops(&yard.pair)?);
+            }
+        }
+    }
+    let [untraced, beside, one, all] = [untraced, beside, one, all].map(median);
+    println!(
+        "at rest, ns: untraced {untraced:.0}; no target {beside:.0}; one target {one:.0}; one of {ALONE} {all:.0}"
+    );
+    Ok(vec![
         Goal::at_most("attach, 64 B in a process that is no target to untraced", beside / untraced, 1.02, "<= 1.02"),
+        Goal::at_most(format!("attach, a hit with {ALONE} targets at rest to one with one"), all / one, 1.2, "<= 1.2"),
     ])
 }
 

@@ -1,11 +1,14 @@
 //! Puts hooks into the TLS libraries of processes: each file once, whoever maps it.
 
+mod probes;
+mod reach;
+
 use std::{
     collections::{HashMap, HashSet},
     fs::{self, File, Metadata},
     io::{self, Read as _, Seek as _},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
@@ -24,11 +27,13 @@ use super::{
     perf::Mapping,
     plan::Plan,
     process,
-    program::{AttachMode, PerfProbe, ProgramError, Programs, attach_multi, attach_perf},
-    rcu::Expedited,
+    program::{AttachMode, ProgramError, Programs, attach_multi},
     returns,
     root::Root,
 };
+use probes::{Placed, Probes};
+pub use reach::MAX_ALONE;
+use reach::{Reaches, Standing};
 
 /// Files larger than this are not examined. The largest runtimes with TLS inside are a quarter of it.
 pub(super) const MAX_FILE: u64 = 1 << 30;
@@ -122,17 +127,18 @@ struct Hook {
     library: String,
     preferred: bool,
     site: u64,
-    /// Tells whether the file has changed.
+    /// Tells whether the file has changed, and where probes go.
     file: File,
-    _links: Vec<OwnedFd>,
-    _probes: Vec<PerfProbe>,
+    plan: Plan,
+    /// Under which the programs find whose probes speak; 0: always these.
+    number: u32,
+    standing: Standing,
 }
 
 /// All hooks, and every file that was examined.
 pub struct Attachments {
-    programs: Programs,
-    mode: AttachMode,
-    loaded: HashMap<(&'static str, u32), OwnedFd>,
+    probes: Probes,
+    reaches: Reaches,
     files: HashMap<FileKey, Outcome>,
     /// From this many files with hooks on, those that nobody uses lose them.
     hooked_limit: usize,
@@ -150,11 +156,11 @@ impl Attachments {
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
         records: Array<MapData, [u64; 6]>,
+        speaking: Array<MapData, u32>,
     ) -> Result<Self, ProgramError> {
-        let mut attachments = Self {
-            programs,
-            mode: AttachMode::Perf,
-            loaded: HashMap::new(),
+        Ok(Self {
+            probes: Probes::new(programs, forced)?,
+            reaches: Reaches::new(speaking),
             files: HashMap::new(),
             hooked_limit: MAX_HOOKED,
             libraries,
@@ -162,60 +168,12 @@ impl Attachments {
             records,
             record_places: Vec::new(),
             cache: Cache::of_user(),
-        };
-        if let Some(mode) = forced {
-            attachments.mode = mode;
-            attachments.prepare()?;
-            return Ok(attachments);
-        }
-        let multi = aya::sys::is_uprobe_multi_supported(aya::sys::UProbeMultiFeature::LinkCreation).unwrap_or(false);
-        let modes: &[AttachMode] = if multi {
-            &[AttachMode::Session, AttachMode::Multi, AttachMode::Perf]
-        } else {
-            &[AttachMode::Perf, AttachMode::PerfConstant]
-        };
-        let mut refused = None;
-        for mode in modes {
-            attachments.mode = *mode;
-            match attachments.prepare() {
-                Ok(()) => return Ok(attachments),
-                Err(error) => refused = Some(error),
-            }
-            attachments.loaded.clear();
-        }
-        Err(refused.unwrap_or_else(|| ProgramError::Object("no way of attaching".into())))
+        })
     }
 
     #[must_use]
     pub fn mode(&self) -> AttachMode {
-        self.mode
-    }
-
-    /// Loads the programs of the mode, so that attaching finds them.
-    fn prepare(&mut self) -> Result<(), ProgramError> {
-        if self.mode == AttachMode::Session {
-            self.load("call_session", 0)?;
-        } else {
-            self.load("call_entry", 0)?;
-            self.load("call_exit", 0)?;
-        }
-        self.load("read_return", 0)?;
-        self.load("connection_fact", 0)
-    }
-
-    /// Loads a program, once, or once per cookie where that is built in.
-    fn load(&mut self, name: &'static str, cookie: u32) -> Result<(), ProgramError> {
-        let mode = match (name, self.mode) {
-            // Nothing of it runs on return.
-            (name, AttachMode::Session) if name != "call_session" => AttachMode::Multi,
-            (_, mode) => mode,
-        };
-        let cookie = if mode == AttachMode::PerfConstant { cookie } else { 0 };
-        if !self.loaded.contains_key(&(name, cookie)) {
-            let program = self.programs.load(name, mode, cookie)?;
-            self.loaded.insert((name, cookie), program);
-        }
-        Ok(())
+        self.probes.mode()
     }
 
     /// Hooks what a process has mapped.
@@ -227,6 +185,9 @@ impl Attachments {
         for mapping in mappings {
             let Some(file) = open(&mapping) else { continue };
             let path = Path::new(&mapping.path);
+            if let Ok(metadata) = file.metadata() {
+                self.reach(&FileKey::of(&metadata), pid);
+            }
             if let Some(outcome) = self.examine(file, Some(pid), path) {
                 verdict.add(path, outcome);
             }
@@ -237,6 +198,9 @@ impl Attachments {
     /// Hooks a file that a process has just mapped, unless that was done. The verdict tells only of news.
     pub fn mapping(&mut self, mapping: &Mapping) -> Verdict {
         let Some(file) = open(mapping) else { return Verdict::default() };
+        if let Ok(metadata) = file.metadata() {
+            self.reach(&FileKey::of(&metadata), mapping.pid);
+        }
         self.news(file, Some(mapping.pid), Path::new(&mapping.path), true)
     }
 
@@ -295,25 +259,25 @@ impl Attachments {
         let bytes = fs::read(path).map_err(ProgramError::Attach)?;
         let unusable = |reason: Reason| ProgramError::Object(format!("{} {reason}", path.display()));
         let mut hooks = locate::locate(&bytes).map_err(unusable)?;
-        let mode = if self.mode == AttachMode::Session && !exported { self.mode } else { AttachMode::Multi };
+        let mode = if self.mode() == AttachMode::Session && !exported { self.mode() } else { AttachMode::Multi };
         let [on_entry, on_return] = [("empty_entry", mode), ("empty_return", AttachMode::Multi)]
-            .map(|(name, mode)| self.programs.load(name, mode, 0));
+            .map(|(name, mode)| self.probes.load_apart(name, mode));
         let (on_entry, on_return) = (on_entry?, on_return?);
         if exported {
             hooks.method = None;
         }
-        let plan = Plan::of(&hooks, 0, self.mode);
+        let plan = Plan::of(&hooks, 0, self.mode());
         let sites: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, 0)).collect();
-        let mut links = vec![attach_multi(&on_entry, mode, path, &sites, false, None)?];
+        let mut links = vec![attach_multi(on_entry.as_fd(), mode, path, &sites, false, None)?];
         if mode == AttachMode::Multi {
             let reads = plan.calls.iter().filter(|site| !exported || site.cookie.direction() == direction::RECEIVE);
             let reads: Vec<(u64, u64)> = reads.map(|site| (site.offset, 0)).collect();
-            links.push(attach_multi(&on_return, mode, path, &reads, true, None)?);
+            links.push(attach_multi(on_return.as_fd(), mode, path, &reads, true, None)?);
         }
         let reads: Vec<(u64, u64)> = plan.reads.iter().map(|(offset, _)| (*offset, 0)).collect();
         if !reads.is_empty() {
-            let on_read = self.programs.load("empty_entry", AttachMode::Multi, 0)?;
-            links.push(attach_multi(&on_read, AttachMode::Multi, path, &reads, false, None)?);
+            let on_read = self.probes.load_apart("empty_entry", AttachMode::Multi)?;
+            links.push(attach_multi(on_read.as_fd(), AttachMode::Multi, path, &reads, false, None)?);
         }
         Ok(links)
     }
@@ -408,7 +372,7 @@ impl Attachments {
     /// if they are not seen whole anyway.
     fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
         let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
-        if self.mode == AttachMode::Session || !has_calls {
+        if self.mode() == AttachMode::Session || !has_calls {
             return Ok(Vec::new());
         }
         if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
@@ -425,85 +389,26 @@ impl Attachments {
     }
 
     fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, name: String, file: &File) -> Result<Hook, ProgramError> {
-        // The file that was examined, whatever its path leads to by now.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let path = path.as_path();
         let library = self.library(&name);
-        let plan = Plan { exits, ..Plan::of(&self.numbered(hooks)?, library, self.mode) };
+        let plan = Plan { exits, ..Plan::of(&self.numbered(hooks)?, library, self.mode()) };
         let site = plan.calls.first().map(|site| site.offset);
         let Some(site) = site.or(plan.others.first().map(|(_, offset, _)| *offset)) else {
             return Err(ProgramError::Object("its functions have no place for a probe".into()));
         };
-        for (program, _, cookie) in &plan.others {
-            self.load(program, *cookie)?;
-        }
         let mut hook = Hook {
             stripped: hooks.stripped.is_some(),
             beside: hooks.stripped.as_ref().and_then(|stripped| stripped.beside),
             library: name,
             preferred: hooks.are_inner(),
             site,
+            // The file that was examined, whatever its path leads to by now.
             file: file.try_clone().map_err(ProgramError::Attach)?,
-            _links: Vec::new(),
-            _probes: Vec::new(),
+            plan,
+            number: self.number(),
+            standing: Standing::Everyone(Placed::default()),
         };
-        let _expedited = Expedited::begin();
-        match self.mode {
-            AttachMode::Session | AttachMode::Multi => hook._links = self.attach_links(&plan, path)?,
-            AttachMode::Perf | AttachMode::PerfConstant => hook._probes = self.attach_events(&plan, path)?,
-        }
+        self.place(&mut hook)?;
         Ok(hook)
-    }
-
-    fn attach_links(&self, plan: &Plan, path: &Path) -> Result<Vec<OwnedFd>, ProgramError> {
-        let calls: Vec<(u64, u64)> = plan.calls.iter().map(|site| (site.offset, u64::from(site.cookie.0))).collect();
-        let plain = |sites: &[(u64, u32)]| -> Vec<(u64, u64)> {
-            sites.iter().map(|(offset, cookie)| (*offset, u64::from(*cookie))).collect()
-        };
-        let (reads, facts) = (plain(&plan.reads), plain(&plan.facts));
-        let exits: Vec<(u64, u64)> = plan.exits.iter().map(|offset| (*offset, 0)).collect();
-        let mut links = Vec::new();
-        let mut attach = |name, mode, sites: &[(u64, u64)]| {
-            if !sites.is_empty() {
-                links.push(attach_multi(self.program(name, 0)?, mode, path, sites, false, None)?);
-            }
-            Ok::<_, ProgramError>(())
-        };
-        if self.mode == AttachMode::Session {
-            attach("call_session", AttachMode::Session, &calls)?;
-        } else {
-            // Ends first: a beginning without its end would be forgotten, an end without its beginning is not told.
-            attach("call_exit", AttachMode::Multi, &exits)?;
-            attach("call_entry", AttachMode::Multi, &calls)?;
-        }
-        attach("read_return", AttachMode::Multi, &reads)?;
-        attach("connection_fact", AttachMode::Multi, &facts)?;
-        for others in plan.others.chunk_by(|a, b| a.0 == b.0) {
-            let sites: Vec<(u64, u64)> =
-                others.iter().map(|(_, offset, cookie)| (*offset, u64::from(*cookie))).collect();
-            attach(others[0].0, AttachMode::Multi, &sites)?;
-        }
-        Ok(links)
-    }
-
-    fn attach_events(&mut self, plan: &Plan, path: &Path) -> Result<Vec<PerfProbe>, ProgramError> {
-        let mut probes = Vec::new();
-        let exits = plan.exits.iter().map(|offset| ("call_exit", *offset, 0));
-        let entries = plan.calls.iter().map(|site| ("call_entry", site.offset, site.cookie.0));
-        let facts = plan.facts.iter().map(|(offset, cookie)| ("connection_fact", *offset, *cookie));
-        let reads = plan.reads.iter().map(|(offset, cookie)| ("read_return", *offset, *cookie));
-        let others = plan.others.iter().copied();
-        for (name, offset, cookie) in exits.chain(entries).chain(reads).chain(facts).chain(others) {
-            self.load(name, cookie)?;
-            let program = self.program(name, cookie)?;
-            probes.push(attach_perf(program, self.mode, path, offset, u64::from(cookie))?);
-        }
-        Ok(probes)
-    }
-
-    fn program(&self, name: &'static str, cookie: u32) -> Result<&OwnedFd, ProgramError> {
-        let cookie = if self.mode == AttachMode::PerfConstant { cookie } else { 0 };
-        self.loaded.get(&(name, cookie)).ok_or_else(|| ProgramError::Object(format!("program {name} is not loaded")))
     }
 
     /// The number by which records name a library; the last when there are too many.

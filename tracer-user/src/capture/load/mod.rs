@@ -1,11 +1,16 @@
 //! The privileged half: loads the programs, keeps the set of targets, attaches.
 
+mod adjust;
+mod fields;
+mod notice;
+
 use std::{
     collections::{HashMap, VecDeque},
     ffi::OsString,
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -15,7 +20,7 @@ use aya::{
 };
 use tracer_common::{
     counter::Counter,
-    event::{ConnectionId, Process as ProcessRecord, lifecycle},
+    event::{ConnectionId, Process as ProcessRecord},
     limits::{LIBRARY_NAME, PLAINTEXT_LIBRARY},
 };
 
@@ -27,10 +32,16 @@ use super::{
     libraries::Libraries,
     perf::{Mapping, MappingWatch},
     program::{AttachMode, ProgramError, Programs},
+    rest::Rest,
     ring::{self, RingReader},
     seam::missing,
     target::{CgroupError, Names, Targets},
 };
+
+use adjust::Due;
+use fields::{field_offsets, socket_offsets};
+use notice::notice;
+pub use notice::{Counters, ProcessNews, ProcessNotice};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracer-ebpf"));
 
@@ -60,6 +71,9 @@ pub struct Options {
     pub notice_all: bool,
     /// Plaintext TCP connections to and at these ports are read too (Linux 6.3).
     pub plaintext: Vec<u16>,
+    /// When no target came, forked or executed anything for so long, hooks stop the targets alone, where the kernel can
+    /// (6.13). `None`: they always stop every process that maps the files.
+    pub rest: Option<Duration>,
     /// Let the eBPF programs log rare decisions (through aya-log, to the `log` crate's logger).
     pub log: bool,
 }
@@ -72,6 +86,7 @@ impl Default for Options {
             mode: None,
             notice_all: false,
             plaintext: Vec::new(),
+            rest: Some(Duration::from_secs(30)),
             log: false,
         }
     }
@@ -126,58 +141,6 @@ fn lacking() -> String {
     needed.map(|one| format!("; {} is missing: {}", one.name, one.purpose)).collect()
 }
 
-/// News about a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProcessNotice {
-    pub what: ProcessNews,
-    pub pid: u32,
-    pub parent: Option<u32>,
-    pub uid: Option<u32>,
-    /// Start, nanoseconds since the Unix epoch.
-    pub start: Option<u64>,
-    pub comm: String,
-    /// What `execve` was given, as the process names it.
-    pub file: Option<String>,
-    /// Whether the process is traced.
-    pub target: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProcessNews {
-    Forked,
-    Executed,
-    Exited,
-    /// Entered a selected cgroup.
-    Joined,
-    /// Calls its TLS library on stacks other than its threads' own; those calls are not seen.
-    ForeignStack,
-    /// Mapped files that were not known before; with what came of it.
-    Mapped(Verdict),
-}
-
-/// What was counted, by cause.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counters {
-    values: [u64; Counter::ALL.len()],
-}
-
-impl Counters {
-    #[must_use]
-    pub fn value(&self, counter: Counter) -> u64 {
-        self.values[counter as usize]
-    }
-
-    /// What was lost, by cause.
-    pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
-        lost.filter(|(_, count)| *count > 0)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> + '_ {
-        Counter::ALL.into_iter().map(|counter| (counter, self.value(counter)))
-    }
-}
-
 /// The kernel side, loaded. Dropping it takes every probe away.
 pub struct Tracer {
     /// Keeps maps, tracepoint programs and their links.
@@ -192,6 +155,9 @@ pub struct Tracer {
     /// Holds programs at their start, where that is possible.
     gate: Option<Gate>,
     libraries: Libraries,
+    rest: Rest,
+    /// Files whose hooks are about to stop single processes.
+    due: Vec<Due>,
     /// Hands the programs' log on.
     flush_log: Option<Box<dyn FnMut() + Send>>,
 }
@@ -239,7 +205,8 @@ impl Tracer {
         if !options.plaintext.is_empty() {
             read_sockets(&mut ebpf, &mut libraries, &options.plaintext)?;
         }
-        let attachments = Attachments::new(programs, options.mode, libraries, take(&mut ebpf, "RECORD_PLACES")?)?;
+        let (records, speaking) = (take(&mut ebpf, "RECORD_PLACES")?, take(&mut ebpf, "REACH")?);
+        let attachments = Attachments::new(programs, options.mode, libraries, records, speaking)?;
 
         let mut targets = Targets::new(
             take(&mut ebpf, "TARGETS")?,
@@ -284,6 +251,8 @@ impl Tracer {
             clock: Clock::new(),
             gate: None,
             libraries: Libraries::default(),
+            rest: Rest::new(options.rest, Instant::now()),
+            due: Vec::new(),
             flush_log,
         };
         // After the tracepoint stands, so that no task slips between.
@@ -324,6 +293,7 @@ impl Tracer {
     /// Traces a process and its descendants from now on. Libraries that it has already are hooked by
     /// [`Self::attach_process`], those to come by [`Self::on_readable`].
     pub fn add_target(&mut self, tgid: u32) -> Result<(), LoadError> {
+        self.disturbed();
         self.targets.add(tgid).map_err(|error| LoadError::Map("TARGETS", error))
     }
 
@@ -402,10 +372,14 @@ impl Tracer {
             verdicts.extend(missed.filter(|(_, verdict)| !verdict.is_empty()));
         }
         self.clock.renew();
+        let first = out.len();
         while let Some(item) = self.notices.next() {
             if let Some(record) = ring::read::<ProcessRecord>(&item) {
                 out.push(notice(&record, &self.clock));
             }
+        }
+        for notice in out.get(first..).unwrap_or_default() {
+            self.heed(notice);
         }
         out.extend(verdicts.into_iter().map(|(pid, verdict)| ProcessNotice {
             what: ProcessNews::Mapped(verdict),
@@ -435,6 +409,7 @@ impl Tracer {
                 }
             };
             gate.watch_mounts(program.pid);
+            self.disturbed();
             if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
                 // By its name. A full table is counted by the kernel side.
                 let _ = self.targets.add(program.pid);
@@ -445,7 +420,9 @@ impl Tracer {
                     verdicts.push_back((program.pid, verdict));
                 }
             }
-            gate.release(program);
+            if let Some(gate) = &self.gate {
+                gate.release(program);
+            }
         }
     }
 
@@ -494,76 +471,6 @@ impl Tracer {
             let _ = self.connections.insert(&key, &[id, sent, received, flags | Connection::IGNORED, writing], 0);
         }
     }
-}
-
-fn notice(record: &ProcessRecord, clock: &Clock) -> ProcessNotice {
-    ProcessNotice {
-        what: match record.what {
-            lifecycle::FORK => ProcessNews::Forked,
-            lifecycle::EXEC => ProcessNews::Executed,
-            lifecycle::EXIT => ProcessNews::Exited,
-            lifecycle::JOINED => ProcessNews::Joined,
-            _ => ProcessNews::ForeignStack,
-        },
-        pid: record.tgid,
-        parent: (record.parent != 0).then_some(record.parent),
-        uid: Some(record.uid),
-        start: (record.start != 0).then(|| clock.unix(record.start)),
-        comm: ring::text(&record.comm),
-        file: Some(ring::text(&record.file)).filter(|file| !file.is_empty()),
-        target: record.target != 0,
-    }
-}
-
-/// Where the eBPF programs find what, by the names of their globals.
-fn field_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
-    let thread = btf.offset("task_struct", "thread")?;
-    let mut offsets = vec![("TASK_FSBASE", thread + btf.offset("thread_struct", "fsbase")?)];
-    for (name, structure, field) in [
-        ("TASK_PID", "task_struct", "pid"),
-        ("TASK_TGID", "task_struct", "tgid"),
-        ("TASK_SIGNAL", "task_struct", "signal"),
-        ("TASK_REAL_PARENT", "task_struct", "real_parent"),
-        ("TASK_START_BOOTTIME", "task_struct", "start_boottime"),
-        ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
-        ("TASK_MM", "task_struct", "mm"),
-        ("SIGNAL_LIVE", "signal_struct", "live"),
-        ("MM_START_STACK", "mm_struct", "start_stack"),
-        ("BPRM_FILENAME", "linux_binprm", "filename"),
-        ("CGROUP_SELF", "cgroup", "self"),
-        ("CGROUP_KN", "cgroup", "kn"),
-        ("CGROUP_ROOT", "cgroup", "root"),
-        ("CSS_PARENT", "cgroup_subsys_state", "parent"),
-        ("KN_ID", "kernfs_node", "id"),
-        ("ROOT_HIERARCHY_ID", "cgroup_root", "hierarchy_id"),
-    ] {
-        offsets.push((name, btf.offset(structure, field)?));
-    }
-    Ok(offsets)
-}
-
-/// What only the reading of sockets needs.
-fn socket_offsets(btf: &Btf) -> Result<Vec<(&'static str, u32)>, BtfError> {
-    let common = btf.offset("sock", "__sk_common")?;
-    let mut offsets = vec![(
-        "SOCKET_INODE",
-        btf.offset("socket_alloc", "vfs_inode")? + btf.offset("inode", "i_ino")?
-            - btf.offset("socket_alloc", "socket")?,
-    )];
-    for (name, field) in [
-        ("SOCK_FAMILY", "skc_family"),
-        ("SOCK_PORTS", "skc_portpair"),
-        ("SOCK_PEER", "skc_daddr"),
-        ("SOCK_PEER_V6", "skc_v6_daddr"),
-    ] {
-        offsets.push((name, common + btf.offset("sock_common", field)?));
-    }
-    for (name, field) in
-        [("SOCK_PROTOCOL", "sk_protocol"), ("SOCK_SHUTDOWN", "sk_shutdown"), ("SOCK_SOCKET", "sk_socket")]
-    {
-        offsets.push((name, btf.offset("sock", field)?));
-    }
-    Ok(offsets)
 }
 
 /// Has plaintext on `ports` told. What names a library elsewhere says that there is none.

@@ -1,0 +1,61 @@
+//! Whom hooks stop, as targets come and rest.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    os::unix::fs::FileExt as _,
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use llmtap::capture::{Options, Tracer, program::AttachMode, target::Names};
+
+use super::{byte_at, lab::lab};
+
+#[test]
+fn targets_at_rest_are_stopped_alone_and_nothing_is_missed() {
+    let Some(lab) = lab() else { return };
+    let library = lab.hooked();
+    let rest = Some(Duration::from_millis(300));
+    let mut tracer = Tracer::load(&Options { rest, ..Options::default() }).unwrap();
+    if tracer.attach_mode() != AttachMode::Session {
+        println!("skipped: needs Linux 6.13");
+        return;
+    }
+    if let Err(error) = tracer.hold_programs(&Names::default()) {
+        println!("skipped: programs cannot be held here: {error}");
+        return;
+    }
+    // Not traced; it uses the same library.
+    let mut other = lab.command("idle").stdout(Stdio::null()).spawn().unwrap();
+    let mut clean = [0];
+    File::open(&library.path).unwrap().read_exact_at(&mut clean, library.site).unwrap();
+    let over = AtomicBool::new(false);
+    // The second program begins when the first has long been stopped alone.
+    let command: [&OsStr; 4] =
+        ["sh".as_ref(), "-c".as_ref(), r#""$0" tick; "$0" one"#.as_ref(), lab.program().as_ref()];
+    let (run, states) = thread::scope(|scope| {
+        let sampler = scope.spawn(|| {
+            let mut states: Vec<bool> = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                if let Some(byte) = byte_at(other.id(), &library) {
+                    states.push(byte != clean[0]);
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            states.dedup();
+            states
+        });
+        let run = lab.run_with(&mut tracer, &command, None);
+        over.store(true, Ordering::Relaxed);
+        (run, sampler.join().unwrap())
+    });
+    other.kill().unwrap();
+    other.wait().unwrap();
+    run.assert_exact();
+    assert_eq!(run.captured_bytes(), run.told_bytes(), "bytes that nobody sent");
+    let begin = states.iter().position(|hooked| *hooked).expect("the library was never hooked");
+    assert!(states[begin..].starts_with(&[true, false, true]), "whether the other process was stopped: {states:?}");
+}
