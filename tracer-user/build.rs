@@ -22,6 +22,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Some(linker) = bpf_linker(&root) else {
         return Err("bpf-linker is missing: run `cargo xtask setup` once (it builds it into target/tools)".into());
     };
+    // Line information would otherwise name folders of the machine that builds, and differ from machine to machine.
+    let sysroot = Command::new(env::var("RUSTC")?).args(["--print", "sysroot"]).output()?.stdout;
+    let home = env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", env::var("HOME").unwrap_or_default()));
+    let flags = [
+        "-Cdebuginfo=2".to_owned(),
+        "-Clink-arg=--btf".to_owned(),
+        format!("-Clinker={}", linker.display()),
+        format!("--remap-path-prefix={}=/llmtap", root.display()),
+        format!("--remap-path-prefix={home}=/cargo"),
+        format!("--remap-path-prefix={}=/rust", String::from_utf8(sysroot)?.trim()),
+    ];
     let status = Command::new(env::var("CARGO")?)
         .current_dir(&root)
         .args(["build", "--package", "tracer-ebpf", "--release", "--target", TARGET, "-Z", "build-std=core"])
@@ -29,10 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .arg(out.join("ebpf"))
         // build-std is unstable; the flag lets the pinned stable toolchain use it.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env(
-            "CARGO_ENCODED_RUSTFLAGS",
-            ["-Cdebuginfo=2", "-Clink-arg=--btf", &format!("-Clinker={}", linker.display())].join("\x1f"),
-        )
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTC")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .status()?;

@@ -62,6 +62,14 @@ def stream(client, calls, tokens):
     }
 
 
+def calls(client, number):
+    """Short calls, one after the other."""
+    wall = time.perf_counter_ns()
+    for _ in range(number):
+        client.chat.completions.create(model="gpt-5-mini", messages=prompt("Be short.", tokens=20))
+    return {"calls": number, "wall_ns": time.perf_counter_ns() - wall}
+
+
 def large(client, size):
     """One request of `size` bytes."""
     answer = client.chat.completions.create(
@@ -94,6 +102,8 @@ def main():
         numbers = [int(number) for number in numbers]
         if command == "stream":
             answer = stream(client, *numbers)
+        elif command == "calls":
+            answer = calls(client, *numbers)
         elif command == "large":
             answer = large(client, *numbers)
         elif command == "together":

@@ -115,6 +115,16 @@ def retry():
     )
 
 
+def attributed():
+    """Says for whom it asks, in the ways that the service knows."""
+    headers = {"x-tenant-id": "blue", "x-client-request-id": "request-1"}
+    client.chat.completions.create(
+        model="gpt-5", messages=user(prompt(tokens=2)), user="user-1", metadata={"feature": "search", "session_id": "s-1"},
+        extra_headers=headers,
+    )
+    client.chat.completions.create(model="gpt-5", messages=user(prompt(tokens=2)), safety_identifier="hash-2")
+
+
 def abort():
     """The client leaves in the middle of a stream, and its connection with it."""
     chunks = client.chat.completions.create(
@@ -211,7 +221,7 @@ SCENARIOS = {
     f.__name__: f
     for f in (
         plain, stream, stream_without_usage, reasoning, choices, tools, stream_tools, errors, error_in_stream, retry,
-        abort, broken, encodings, framings, big, long, slow, threads, others,
+        attributed, abort, broken, encodings, framings, big, long, slow, threads, others,
         wait,
     )
 }

@@ -24,6 +24,8 @@ pub enum Python {
     LiteLlm,
     /// Prometheus' parsers.
     Metrics,
+    /// Arize Phoenix, a back end.
+    Phoenix,
 }
 
 impl Python {
@@ -35,6 +37,7 @@ impl Python {
             Self::Wheels => ("venv-wheels", "requirements-wheels.txt", "some 20 seconds"),
             Self::LiteLlm => ("venv-litellm", "requirements-litellm.txt", "about a minute"),
             Self::Metrics => ("venv-metrics", "requirements-metrics.txt", "some 10 seconds"),
+            Self::Phoenix => ("venv-phoenix", "requirements-phoenix.txt", "some minutes"),
         }
     }
 

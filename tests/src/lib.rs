@@ -6,4 +6,6 @@ pub mod environment;
 pub mod harness;
 pub mod mock;
 pub mod receiver;
+pub mod registry;
 pub mod spans;
+pub mod yard;

@@ -39,6 +39,8 @@ enum Command {
     },
     /// Makes the virtual environment of the demo's scripts and prints the path of its Python
     PrepareDemo,
+    /// Install what the tests of back ends need
+    PrepareBackends,
 }
 
 #[derive(Args)]
@@ -91,6 +93,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Command::PrepareDemo) => {
             println!("{}", Python::Demo.prepared()?.display());
             Ok(())
+        }
+        Some(Command::PrepareBackends) => {
+            // Each says for itself what it lacks: one must not keep the others out.
+            let made = [Python::Clients, Python::Phoenix].map(Python::prepared);
+            made.into_iter().try_for_each(|python| python.map(drop))
         }
         None => serve(arguments.serve),
     }

@@ -1,4 +1,4 @@
-//! An OTLP receiver over HTTP that keeps what it gets.
+//! An OTLP receiver over HTTP that keeps what it gets, and holds what comes as JSON against the registry.
 
 use std::{
     io::Read,
@@ -16,7 +16,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::mock::http1::{self, Request};
+use crate::{
+    mock::http1::{self, Request},
+    registry,
+};
 
 /// One export as it came, accepted ones only.
 #[derive(Debug, Clone)]
@@ -68,8 +71,16 @@ impl Receiver {
         format!("http://{}", self.address)
     }
 
+    /// What came so far. Panics when something of it is not as the registry has it.
+    #[expect(clippy::panic, reason = "what is wrong with it fails the test")]
     pub fn received(&self) -> Vec<Export> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for export in kept.iter().filter(|export| export.header("content-type") == Some("application/json")) {
+            if let Err(error) = export.json().and_then(|data| registry::check(&data)) {
+                panic!("{}: {error:#}", export.path);
+            }
+        }
+        kept
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
 use anyhow::Context;
 use serde_json::Value;
 
+use crate::registry;
+
 /// One span, with its attributes as plain JSON values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Span {
@@ -17,6 +19,9 @@ pub struct Span {
     pub trace_id: String,
     pub span_id: String,
     pub parent_span_id: Option<String>,
+    pub trace_state: String,
+    /// Trace and span.
+    pub links: Vec<(String, String)>,
     /// Nanoseconds since the Unix epoch.
     pub start: u64,
     pub end: u64,
@@ -70,8 +75,14 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Span>> {
     Ok(spans)
 }
 
-/// All spans of one `TracesData` (or `ExportTraceServiceRequest`, which has the same shape).
+/// All spans of one `TracesData` (or `ExportTraceServiceRequest`, which has the same shape). An error when they are not
+/// as the registry has them.
 pub fn collect(data: &Value, into: &mut Vec<Span>) -> anyhow::Result<()> {
+    registry::check(data)?;
+    parse(data, into)
+}
+
+fn parse(data: &Value, into: &mut Vec<Span>) -> anyhow::Result<()> {
     for resource_spans in array(data, "resourceSpans") {
         let resource = resource_spans.get("resource").map(attributes).unwrap_or_default();
         for scope_spans in array(resource_spans, "scopeSpans") {
@@ -81,6 +92,11 @@ pub fn collect(data: &Value, into: &mut Vec<Span>) -> anyhow::Result<()> {
                     trace_id: string(span, "traceId"),
                     span_id: string(span, "spanId"),
                     parent_span_id: Some(string(span, "parentSpanId")).filter(|id| !id.is_empty()),
+                    trace_state: string(span, "traceState"),
+                    links: array(span, "links")
+                        .iter()
+                        .map(|link| (string(link, "traceId"), string(link, "spanId")))
+                        .collect(),
                     start: nanoseconds(span, "startTimeUnixNano")?,
                     end: nanoseconds(span, "endTimeUnixNano")?,
                     status: span.pointer("/status/code").and_then(Value::as_u64).unwrap_or(0),
@@ -150,7 +166,7 @@ mod tests {
             }]}],
         }]});
         let mut spans = Vec::new();
-        collect(&data, &mut spans).unwrap();
+        parse(&data, &mut spans).unwrap();
         let [span] = spans.as_slice() else { panic!("one span") };
         assert_eq!((span.start, span.end, span.status), (1_763_700_000_000_000_000, 1_763_700_000_900_000_000, 2));
         assert_eq!(span.parent_span_id, None);

@@ -7,10 +7,13 @@
 //! ```
 
 pub mod agent;
+pub mod attempts;
+pub mod attribution;
 pub mod capture;
 pub mod carrier;
 pub mod commands;
 pub mod config;
+pub mod content;
 pub mod credentials;
 pub mod diagnostics;
 pub mod doctor;
@@ -22,14 +25,18 @@ pub mod flow;
 pub mod fuzz;
 pub mod hop;
 pub mod json;
+pub mod kubernetes;
 pub mod live;
 pub mod llm;
 pub mod mcp;
 pub mod metrics;
+pub mod observe;
 pub mod output;
 pub mod pipeline;
 pub mod price;
 pub mod proto;
+pub mod redact;
 pub mod retrieval;
+pub mod sampling;
 pub mod session;
 pub mod span;

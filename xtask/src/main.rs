@@ -2,7 +2,9 @@
 
 mod bench;
 mod corpus;
+mod dashboards;
 mod demo;
+mod dist;
 mod fixture;
 mod fuzz;
 mod prices;
@@ -29,16 +31,22 @@ enum Task {
     Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
-        /// Only these tiers: unit, data, kernel, e2e; and runtimes, which downloads some 1.5 GB of programs and needs root
+        /// Only these tiers: unit, data, kernel, e2e; and those that run only when named, as root: runtimes, which
+        /// downloads some 1.5 GB of programs, backends (some 700 MB), containers, and deploy (a static build)
         tiers: Vec<String>,
     },
     /// Measure what llmtap costs, each figure beside a baseline of the same run
     Bench {
-        /// Only these parts: hooks, client, replay, memory
+        /// Only these parts: hooks, attach, client, replay, memory, capacity
         parts: Vec<String>,
     },
     /// Replay a folder of recordings and compare every span with what is expected of it
     Corpus(corpus::Arguments),
+    /// Make what a release consists of in target/dist-out: static binaries, .deb, image context, Kubernetes manifests
+    Dist {
+        /// Only these parts: manifests, binaries, image, deb
+        parts: Vec<String>,
+    },
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
     Fixture,
     /// Fuzz the decoders
@@ -51,6 +59,8 @@ enum Task {
     },
     /// Make docs/telemetry.md anew from docs/registry.yaml
     Registry,
+    /// Make dashboards, alert rules and their runbook anew from deploy/pictures.yaml
+    Dashboards,
     /// Make the built-in price table anew from published price lists
     Prices {
         /// A folder with the downloaded packages, instead of a download
@@ -65,10 +75,12 @@ fn main() -> ExitCode {
         Task::Demo => setup::run().and_then(|()| demo::run()),
         Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
         Task::Corpus(arguments) => setup::run().and_then(|()| corpus::run(arguments)),
+        Task::Dist { parts } => setup::run().and_then(|()| dist::run(&parts)),
         Task::Fixture => fixture::run(),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
         Task::Registry => registry::run(),
+        Task::Dashboards => dashboards::run(),
         Task::Prices { wheels } => prices::run(wheels),
     };
     match result {

@@ -38,6 +38,18 @@ struct Attribute {
     #[serde(rename = "type")]
     kind: Option<Type>,
     brief: Option<String>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Annotations {
+    llmtap: Own,
+}
+
+#[derive(Debug, Deserialize)]
+struct Own {
+    /// The name of release 1.41.1 that this one stands for with `semconv: next`.
+    replaces: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,6 +85,7 @@ fn made() -> Result<String> {
     metrics(&mut page, &of("metric"))?;
     resources(&mut page, &of("entity"))?;
     attributes(&mut page, &of("attribute_group"))?;
+    renamed(&mut page, &of("attribute_group"))?;
     Ok(page)
 }
 
@@ -124,6 +137,20 @@ fn attributes(page: &mut String, groups: &[&Group]) -> Result<()> {
     }
     for row in rows.values() {
         writeln!(page, "{row}")?;
+    }
+    Ok(())
+}
+
+fn renamed(page: &mut String, groups: &[&Group]) -> Result<()> {
+    page.push_str(
+        "\n## Names with `semconv: next`\n\nThe newer `semantic-conventions-genai` repository, as far as it was merged by \
+         September 2026. All other names are the same.\n\n| 1.41 | next |\n|---|---|\n",
+    );
+    for attribute in groups.iter().flat_map(|group| &group.attributes) {
+        let (Some(id), Some(Annotations { llmtap: Own { replaces } })) = (&attribute.id, &attribute.annotations) else {
+            continue;
+        };
+        writeln!(page, "| `{replaces}` | `{id}` |")?;
     }
     Ok(())
 }

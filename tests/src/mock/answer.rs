@@ -39,7 +39,7 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
     let Some(model) = truth.request_model.clone() else {
         return (directive, refuse(api.service, serial, "the request names no model", truth));
     };
-    let plan = (api.plan)(&Ask {
+    let mut plan = (api.plan)(&Ask {
         directive: &directive,
         request: &body,
         body_bytes: request.body.len(),
@@ -49,6 +49,9 @@ pub fn answer(request: &Request, serial: &str, truth: &mut Truth) -> (Directive,
         stream: truth.stream,
         serial,
     });
+    if let Some(fallbacks) = directive.fallbacks {
+        plan.headers.push(("x-litellm-attempted-fallbacks", fallbacks.to_string()));
+    }
     (directive, plan)
 }
 

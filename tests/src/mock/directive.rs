@@ -47,6 +47,7 @@ text of its body after the word `mock:` (the last message or item that has one c
   retry_after       seconds, in the error's `retry-after` header [none]
   fail_times        fail only the first attempts: by the client's retry count, else by how often the same
                     request came [fail always]
+  fallbacks         models that a gateway says it went on from, in `x-litellm-attempted-fallbacks` [none]
   body              of an error: json, html, empty [json]
   encoding          identity, gzip, br, zstd, deflate, deflate-raw [identity]
   flush             false lets the coder keep events back [true]
@@ -138,6 +139,7 @@ pub struct Directive {
     pub code: Option<String>,
     pub retry_after: Option<u64>,
     pub fail_times: Option<u32>,
+    pub fallbacks: Option<u32>,
     pub body: ErrorBody,
     pub encoding: Coding,
     pub flush: bool,
@@ -176,6 +178,7 @@ impl Default for Directive {
             code: None,
             retry_after: None,
             fail_times: None,
+            fallbacks: None,
             body: ErrorBody::Json,
             encoding: Coding::Identity,
             flush: true,

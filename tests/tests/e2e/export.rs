@@ -1,5 +1,11 @@
 //! OTLP to a receiver that is not ours but for these lines.
 
+use std::{
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
+
 use anyhow::ensure;
 use tests::{compare, harness::Bench, receiver::Receiver};
 
@@ -67,5 +73,22 @@ fn an_endpoint_by_its_name() -> anyhow::Result<()> {
     for path in ["/v1/traces", "/v1/metrics"] {
         ensure!(paths.iter().filter(|other| *other == path).count() == 1, "{paths:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_dead_endpoint_delays_the_end_by_one_deadline() -> anyhow::Result<()> {
+    // Accepts connections and answers none.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let capture = tests::harness::workspace().join("tests/fixtures/anthropic/tool_call/capture.jsonl");
+    let mut command = Command::new(tests::harness::llmtap()?);
+    command.args(["replay", "--output", "none", "--otlp-endpoint", &format!("http://{}", silent.local_addr()?)]);
+    let begun = Instant::now();
+    let finished = tests::harness::finish(command.arg(capture))?;
+    ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
+    ensure!(finished.stderr.contains("spans dropped"), "{}", finished.stderr);
+    let taken = begun.elapsed();
+    // Spans and metrics together; one after the other would be ten seconds.
+    ensure!(taken > Duration::from_millis(4500) && taken < Duration::from_secs(8), "{taken:?}");
     Ok(())
 }

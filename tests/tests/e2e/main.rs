@@ -5,13 +5,16 @@
 mod beside;
 mod clients;
 mod command_line;
+mod daemon;
 mod doctor;
 mod export;
 mod http2;
 mod metrics;
 mod plaintext;
+mod privileges;
 mod robustness;
 mod sdks;
+mod signals;
 mod stacks;
 mod starts;
 mod websockets;

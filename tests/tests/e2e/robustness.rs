@@ -17,7 +17,7 @@ use crate::bench;
 
 /// The processes of a tracer: the one that was started, then its children of the same executable, the keeper before the
 /// parsing half.
-fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
+pub fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
     let binary = fs::canonicalize(llmtap()?)?;
     let is_parser =
         |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name != "llmtap-keeper\n");

@@ -110,7 +110,7 @@ fn neither_a_stopped_nor_a_killed_tracer_holds_programs() -> anyhow::Result<()> 
         (state.is_empty() || state.contains(") Z ")).then_some(())
     })?;
     let switch = fs::read_to_string("/sys/kernel/rcu_expedited");
-    let note = Path::new("/run/llmtap.rcu_expedited").exists();
+    let note = Path::new("/run/llmtap/rcu_expedited").exists();
     signal("KILL", client)?;
     ensure!(!note || switch.is_ok_and(|switch| switch.trim() == "0"), "the switch of the machine was left on");
     ensure!(finish(&mut Command::new("true"))?.status.success());

@@ -32,6 +32,9 @@ const ANSWERS: usize = 50;
 const EVENTS: usize = 300;
 const TEXT: usize = 8 << 10;
 const NUMBERS: usize = 1536;
+/// Passages that a reranker compares, and bytes of each.
+const PASSAGES: usize = 100;
+const PASSAGE: usize = 512;
 /// Bytes of a picture in an answer, and of a piece of audio or of a picture in an event, in base64: at the low end of what
 /// services send.
 const PICTURE: usize = 256 << 10;
@@ -58,6 +61,7 @@ fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
     let Some(Recorded { connection, head, question, pieces, body, media_type }) = Recorded::read(path)? else {
         return Ok(None);
     };
+    let question = with_passages(serde_json::from_str(&question)?).map_or(question, |long| long.to_string());
     let mut script = Script::on(shape, connection);
     let target = match head.query.as_str() {
         "" => head.path.clone(),
@@ -70,6 +74,7 @@ fn scaled(name: &str, shape: Shape, path: &Path) -> Result<Option<Workload>> {
             *json = with_media(event, MEDIA_PIECE).to_string();
         }
     }
+    let lengthened = |answer: Value| with_passages(answer.clone()).unwrap_or_else(|| lengthened(answer));
     let whole = serde_json::from_slice(&body).map(|value| with_media(lengthened(value), PICTURE).to_string());
     for _ in 0..if stream.is_empty() { ANSWERS } else { STREAMS } {
         script.ask(&target, &fields, question.clone());
@@ -235,6 +240,19 @@ fn lengthened(mut answer: Value) -> Value {
     let length = longest(&answer);
     stretch(&mut answer, length, &mut false);
     answer
+}
+
+/// A reranker's question or answer with as many passages as real ones; `None` of anything else.
+fn with_passages(mut value: Value) -> Option<Value> {
+    let list = if value["results"][0]["relevance_score"].is_number() { "results" } else { "documents" };
+    let items = value.get_mut(list)?.as_array_mut()?;
+    *items = items.iter().cloned().cycle().take(PASSAGES).collect();
+    for item in items {
+        if let Value::String(text) = item {
+            *text = text.repeat(PASSAGE / text.len().max(1) + 1);
+        }
+    }
+    Some(value)
 }
 
 /// Members that hold pictures and audio: fixtures have a few letters there.

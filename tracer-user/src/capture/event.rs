@@ -9,6 +9,9 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::container::Container;
+use crate::kubernetes::InPod;
+
 /// Names one connection's life within one run of llmtap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey(pub u64);
@@ -102,8 +105,35 @@ pub struct Process {
     pub uid: Option<u32>,
     /// Its `OTEL_SERVICE_NAME`, else the name of its script or executable.
     pub service: Option<Arc<str>>,
+    /// Whether the process states that name itself, in its environment.
+    #[serde(default)]
+    pub service_is_stated: bool,
     /// Its `OTEL_RESOURCE_ATTRIBUTES`, decoded.
     pub resource_attributes: Vec<(String, String)>,
+    /// The variables of its environment that attribution names, and no others.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
+    /// Its environment says that it exports telemetry of its model calls itself.
+    #[serde(default)]
+    pub tells_of_models: bool,
+    /// The container that it is in.
+    #[serde(default)]
+    pub container: Option<Arc<Container>>,
+    /// The pod that it is in.
+    #[serde(default)]
+    pub pod: Option<InPod>,
+    /// Whether more of the pod is expected: then the process is told again, in any case, within
+    /// [`wait`](crate::kubernetes::Options::wait).
+    #[serde(default)]
+    pub awaits_pod: bool,
+}
+
+impl Process {
+    /// The service by the conventions' order: what the process states, what its pod states or is, its program's name.
+    pub fn service_name(&self) -> Option<Arc<str>> {
+        let stated = self.service.as_ref().filter(|_| self.service_is_stated).cloned();
+        stated.or_else(|| self.pod.as_ref()?.service_name()).or_else(|| self.service.clone())
+    }
 }
 
 /// One observation. Times are nanoseconds since the Unix epoch, taken from the kernel's clock.

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::Container;
+use crate::kubernetes::InPod;
+
 /// The version that this program reads and writes.
 pub const VERSION: u64 = 1;
 
@@ -65,4 +68,9 @@ pub struct Record<'a> {
     pub peer: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Cow<'a, str>>,
+    /// Of a process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Box<Container>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Box<InPod>>,
 }

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod btf;
 mod cache;
 pub mod clock;
+pub mod container;
 mod dynamic;
 pub mod event;
 pub mod format;

@@ -32,19 +32,17 @@ impl Plan {
     pub fn of(hooks: &Hooks, library: u32, mode: AttachMode) -> Self {
         let placed = |site: &Site, direction, result, [buffer, length, done]: [usize; 3]| {
             let registers = ArgumentRegisters {
-                ssl: register(site.registers[0]?)?,
-                buffer: register(site.registers[buffer]?)?,
-                length: register(site.registers[length]?)?,
-                done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?)? },
+                ssl: register(site.registers[0]?),
+                buffer: register(site.registers[buffer]?),
+                length: register(site.registers[length]?),
+                done: if result == CallResult::Count { Register::Rcx } else { register(site.registers[done]?) },
             };
             Some(CallSite { offset: site.offset, cookie: Cookie::new(direction, result, registers, library) })
         };
         let call = |site: &Site, direction, result, done: usize| placed(site, direction, result, [1, 2, done]);
         let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
-        // All or none: a read that passes one of them must not be counted at its entry too.
-        let reads: Option<Vec<_>> =
-            returns.iter().map(|one| Some((one.offset, finished_read(one, library)?))).collect();
-        let reads = reads.unwrap_or_default();
+        // A read that passes one of them must not be counted at its entry too.
+        let reads: Vec<_> = returns.iter().map(|one| (one.offset, finished_read(one, library))).collect();
         let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
             Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
             Some(method) => vec![
@@ -107,23 +105,22 @@ impl Plan {
     }
 }
 
-fn finished_read(at: &ReadReturn, library: u32) -> Option<u32> {
+fn finished_read(at: &ReadReturn, library: u32) -> u32 {
     let registers = ArgumentRegisters {
-        ssl: register(at.ssl)?,
-        buffer: register(at.buf)?,
-        length: register(at.len)?,
-        done: register(at.done)?,
+        ssl: register(at.ssl),
+        buffer: register(at.buf),
+        length: register(at.len),
+        done: register(at.done),
     };
     let peek = match at.peek {
-        Peek::Flag(flag) => Some(register(flag)?),
+        Peek::Flag(flag) => Some(register(flag)),
         Peek::Never | Peek::Lost => None,
     };
-    Some(ReadCookie::new(registers, peek, library).0)
+    ReadCookie::new(registers, peek, library).0
 }
 
-/// None for registers of other architectures.
-fn register(at: locate::Register) -> Option<Register> {
-    Some(match at {
+fn register(at: locate::Register) -> Register {
+    match at {
         locate::Register::Rax => Register::Rax,
         locate::Register::Rcx => Register::Rcx,
         locate::Register::Rdx => Register::Rdx,
@@ -139,6 +136,5 @@ fn register(at: locate::Register) -> Option<Register> {
         locate::Register::R13 => Register::R13,
         locate::Register::R14 => Register::R14,
         locate::Register::R15 => Register::R15,
-        _ => return None,
-    })
+    }
 }

@@ -8,10 +8,13 @@ use std::{
 };
 
 use super::Process;
-use crate::environment::parse_resource_attributes;
+use crate::environment::{parse_resource_attributes, tells_of_models};
 
 /// Longest text taken from a process, bytes. Command lines and environments belong to others and can be large.
 const MAX_TEXT: usize = 4096;
+
+/// Longest value of a variable that goes to the other half, bytes: names of teams and the like are far shorter.
+const MAX_VARIABLE: usize = 256;
 
 /// Most of `/proc/PID/environ` that is looked at, bytes.
 const MAX_ENVIRONMENT: usize = 1 << 20;
@@ -23,9 +26,19 @@ const INTERPRETERS: [&str; 12] =
 /// Clock ticks per second of `/proc/PID/stat`: fixed at 100 for user space on every architecture that llmtap runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// The facts of process `pid`, as far as they can be read.
-pub fn facts(pid: u32) -> io::Result<Process> {
-    facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time())
+/// The facts of process `pid`, as far as they can be read. Of its environment only `variables` are kept.
+pub fn facts(pid: u32, variables: &[String]) -> io::Result<Process> {
+    facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time(), variables)
+}
+
+/// The effective user of process `pid`.
+pub fn user(pid: u32) -> Option<u32> {
+    uid(&Path::new("/proc").join(pid.to_string()).join("status"))
+}
+
+/// The parent of process `pid`.
+pub fn parent(pid: u32) -> Option<u32> {
+    Some(parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?.0)
 }
 
 /// Whether process `pid` exists.
@@ -80,7 +93,7 @@ pub fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> {
+fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>, variables: &[String]) -> io::Result<Process> {
     let stat = fs::read_to_string(proc.join("stat"))?;
     let (ppid, start_ticks) = parse_stat(&stat).ok_or(io::ErrorKind::InvalidData)?;
     let arguments = arguments(&proc.join("cmdline"));
@@ -92,12 +105,15 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> 
             .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
             .filter(|value| !value.is_empty())
     };
+    // What has line breaks and the like is no name of anything.
+    let plain = |value: &&str| value.len() <= MAX_VARIABLE && !value.contains(char::is_control);
+    let named = |name: &String| Some((name.clone(), variable(name).filter(plain)?.to_owned()));
     let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_resource_attributes).unwrap_or_default();
-    let service = variable("OTEL_SERVICE_NAME")
+    let stated = variable("OTEL_SERVICE_NAME")
         .map(str::to_owned)
-        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()))
-        .or_else(|| script(&arguments))
-        .or_else(|| exe.as_deref().map(file_name));
+        .or_else(|| resource_attributes.iter().find(|(key, _)| key == "service.name").map(|(_, value)| value.clone()));
+    let service_is_stated = stated.is_some();
+    let service = stated.or_else(|| script(&arguments)).or_else(|| exe.as_deref().map(file_name));
     Ok(Process {
         pid,
         ppid: Some(ppid),
@@ -106,7 +122,11 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>) -> io::Result<Process> 
         argv0: arguments.first().cloned().map(cut),
         uid: uid(&proc.join("status")),
         service: service.map(cut),
+        service_is_stated,
+        environment: variables.iter().filter_map(named).collect(),
+        tells_of_models: tells_of_models(&variable),
         resource_attributes,
+        ..Process::default()
     })
 }
 
@@ -138,8 +158,7 @@ fn arguments(cmdline: &Path) -> Vec<String> {
 fn environment(environ: &Path) -> Vec<String> {
     let mut bytes = fs::read(environ).unwrap_or_default();
     bytes.truncate(MAX_ENVIRONMENT);
-    let wanted = |entry: &&[u8]| entry.starts_with(b"OTEL_");
-    bytes.split(|byte| *byte == 0).filter(wanted).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
+    bytes.split(|byte| *byte == 0).map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
 }
 
 /// The script that an interpreter runs: `agent.py` of `python3 -u agent.py`, `pkg` of `python3 -m pkg`.
@@ -202,7 +221,10 @@ mod tests {
 
     #[test]
     fn reads_this_process() {
-        let facts = facts(std::process::id()).unwrap();
+        let named = ["CARGO_PKG_NAME".to_owned(), "NO SUCH".to_owned()];
+        let facts = facts(std::process::id(), &named).unwrap();
+        let own = std::env::var("CARGO_PKG_NAME").ok().map(|value| (named[0].clone(), value));
+        assert_eq!(facts.environment, own.into_iter().collect::<Vec<_>>());
         assert!(facts.exe.is_some() && facts.uid.is_some());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let age = now.abs_diff(facts.start.unwrap());

@@ -88,6 +88,7 @@ impl<W: Write> Recorder<W> {
     pub fn push(&mut self, event: &Event) -> io::Result<()> {
         match event {
             Event::Process { at, process } => {
+                let service = process.service_name();
                 let record = Record {
                     pid: Some(process.pid),
                     ppid: process.ppid,
@@ -95,7 +96,9 @@ impl<W: Write> Recorder<W> {
                     uid: process.uid,
                     exe: lent(&process.exe),
                     argv0: lent(&process.argv0),
-                    service: lent(&process.service),
+                    service: lent(&service),
+                    container: process.container.as_deref().cloned().map(Box::new),
+                    pod: process.pod.clone().map(Box::new),
                     ..kind("proc", *at)
                 };
                 write_line(&mut self.out, &record)

@@ -182,8 +182,12 @@ impl<'a> Replay<'a> {
                     exe: shared(record.exe),
                     argv0: shared(record.argv0),
                     uid: record.uid,
+                    // The one that was told, whoever stated it.
+                    service_is_stated: record.service.is_some(),
                     service: shared(record.service),
-                    resource_attributes: Vec::new(),
+                    container: record.container.map(|container| Arc::new(*container)),
+                    pod: record.pod.map(|pod| *pod),
+                    ..Process::default()
                 };
                 out.push(Event::Process { at, process: Arc::new(process) });
             }

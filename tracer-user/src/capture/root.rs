@@ -27,7 +27,7 @@ impl Root {
         Self::at(&format!("/proc/{pid}/root"))
     }
 
-    fn at(path: &str) -> io::Result<Self> {
+    pub(in crate::capture) fn at(path: &str) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt as _;
         let directory = libc::O_PATH | libc::O_DIRECTORY;
         Ok(Self(std::fs::OpenOptions::new().read(true).custom_flags(directory).open(path)?.into()))

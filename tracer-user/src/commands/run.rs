@@ -5,10 +5,10 @@ use std::io::{IsTerminal as _, stderr, stdin, stdout};
 use super::Failure;
 use crate::{
     capture::{
-        Options,
+        Options, container,
         seam::{Command, User},
     },
-    config,
+    config, kubernetes,
     live::{self, Plan, Selection, held::Held},
     session::{Session, Stream},
 };
@@ -49,6 +49,9 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
         selection: Selection::default(),
         launch: Some(command),
         duration: None,
+        service: None,
+        containers: container::Options::default(),
+        kubernetes: kubernetes::Options::default(),
     };
     live::trace(plan, session, &user)
 }

@@ -4,8 +4,8 @@ use anyhow::anyhow;
 
 use super::Failure;
 use crate::{
-    capture::{Options, TargetMode, seam::User},
-    config,
+    capture::{Options, TargetMode, container, seam::User},
+    config, kubernetes,
     live::{self, Plan, Selection, held::Held},
     session::{Session, Stream},
 };
@@ -36,6 +36,9 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
         selection,
         launch: None,
         duration: arguments.duration,
+        service: None,
+        containers: container::Options::default(),
+        kubernetes: kubernetes::Options::default(),
     };
     live::trace(plan, session, &user).map(drop)
 }

@@ -4,7 +4,10 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::capture::{Options, Tracer, gate, process};
+use crate::capture::{
+    Options, Tracer, gate, process,
+    seam::{Capability, missing},
+};
 
 /// The kernel and the privileges of this process.
 #[derive(Debug, Serialize)]
@@ -36,20 +39,12 @@ pub struct Check {
     pub fix: Option<String>,
 }
 
-/// Capabilities that tracing needs (linux/capability.h), with the reason.
-const CAPABILITIES: [(u32, &str, &str); 5] = [
-    (39, "CAP_BPF", "load programs and maps"),
-    (38, "CAP_PERFMON", "attach uprobes and read user memory"),
-    (19, "CAP_SYS_PTRACE", "reach the files of other mount namespaces"),
-    (2, "CAP_DAC_READ_SEARCH", "read the mappings of other users' processes"),
-    (21, "CAP_SYS_ADMIN", "watch for executable mappings, attach on kernels before 6.6"),
-];
-
 impl Machine {
     /// Looks, and tries to load the programs; nothing is attached.
     pub fn examine() -> Self {
         let kernel = kernel();
-        let mut checks = vec![kernel_version(&kernel), btf(), capabilities(), lockdown(), pid_namespace()];
+        let mut checks =
+            vec![architecture(), kernel_version(&kernel), btf(), capabilities(), lockdown(), pid_namespace()];
         let mut attach_mode = None;
         let loaded = Tracer::load(&Options { ring_bytes: 1 << 16, ..Options::default() });
         let (found, fix) = match &loaded {
@@ -83,6 +78,12 @@ pub fn kernel() -> String {
 pub fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn architecture() -> Check {
+    let other = !cfg!(target_arch = "x86_64");
+    let fix = other.then(|| "trace on an x86-64 machine; replay of recordings works here".into());
+    Check::new("architecture", "architecture", std::env::consts::ARCH, fix)
 }
 
 fn kernel_version(release: &str) -> Check {
@@ -124,16 +125,11 @@ fn held_starts() -> Check {
 }
 
 fn capabilities() -> Check {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
-    let missing: Vec<String> = CAPABILITIES
-        .iter()
-        .filter(|(number, ..)| effective & (1 << number) == 0)
-        .map(|(_, name, use_)| format!("{name} ({use_})"))
-        .collect();
-    let fix = (!missing.is_empty()).then(|| "run as root, for example with sudo".into());
-    let found = if missing.is_empty() { "sufficient".into() } else { format!("missing {}", missing.join(", ")) };
+    let missing = missing();
+    let told = |one: &Capability| format!("{} ({})", one.name, one.purpose);
+    let all: Vec<String> = missing.iter().map(told).collect();
+    let fix = missing.iter().any(|one| one.needed).then(|| "run as root, for example with sudo".into());
+    let found = if all.is_empty() { "sufficient".into() } else { format!("missing {}", all.join(", ")) };
     Check::new("privileges", "privileges", found, fix)
 }
 

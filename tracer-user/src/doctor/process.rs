@@ -151,7 +151,7 @@ pub fn unreadable(pid: u32) -> ProcessVerdict {
 }
 
 fn name(pid: u32) -> String {
-    process::facts(pid).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string())
+    process::facts(pid, &[]).ok().and_then(|facts| facts.service).map_or_else(|| "?".into(), |name| name.to_string())
 }
 
 fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacle) -> ProcessVerdict {

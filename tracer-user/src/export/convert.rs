@@ -12,7 +12,6 @@ use opentelemetry::{
     trace::{self, SpanContext, TraceFlags, TraceState},
 };
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, KeyValue as ProtoKeyValue},
     metrics::v1::{
         AggregationTemporality, Exemplar as ProtoExemplar, Gauge, Histogram, HistogramDataPoint, Metric as ProtoMetric,
@@ -22,6 +21,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use serde::Serialize;
 
 use crate::{
     metrics::store::{Exemplar, Label, Point, Series, Service, Snapshot},
@@ -76,24 +76,28 @@ fn scope() -> InstrumentationScope {
         .build()
 }
 
-/// The SDK's form of a resource. It keeps no order.
-pub fn sdk_resource(resource: &Resource) -> opentelemetry_sdk::Resource {
-    let attributes = resource.attributes.iter().map(|(name, value)| {
-        let name: StringValue = std::sync::Arc::clone(name).into();
-        KeyValue::new(name.as_str().to_owned(), sdk_value(value.clone()))
-    });
-    opentelemetry_sdk::Resource::builder_empty().with_schema_url(attributes, semconv::SCHEMA_URL).build()
-}
-
-/// OTLP's form of one span with its resource, in the order of the record.
-pub fn resource_spans(record: SpanRecord) -> ResourceSpans {
-    let resource = ProtoResource { attributes: resource_attributes(&record.resource), ..ProtoResource::default() };
-    let scope = ScopeSpans {
-        scope: Some((scope(), None).into()),
-        spans: vec![ProtoSpan::from(span_data(record))],
+/// OTLP's form of spans, in the order of the records: one entry a traced process, where its first span stands.
+pub fn resource_spans(records: impl IntoIterator<Item = SpanRecord>) -> Vec<ResourceSpans> {
+    let mut groups: Vec<(Arc<Resource>, Vec<ProtoSpan>)> = Vec::new();
+    for record in records {
+        let resource = Arc::clone(&record.resource);
+        let span = ProtoSpan::from(span_data(record));
+        // A process shares one resource, so that its address most often tells.
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
+            Some((_, spans)) => spans.push(span),
+            None => groups.push((resource, vec![span])),
+        }
+    }
+    let of_process = |(resource, spans): (Arc<Resource>, Vec<ProtoSpan>)| ResourceSpans {
+        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+        scope_spans: vec![ScopeSpans {
+            scope: Some((scope(), None).into()),
+            spans,
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
-    ResourceSpans { resource: Some(resource), scope_spans: vec![scope], schema_url: semconv::SCHEMA_URL.to_owned() }
+    groups.into_iter().map(of_process).collect()
 }
 
 /// OTLP's form of the sums; `is_delta` says which of them tell what came since the last time.
@@ -204,7 +208,7 @@ fn series_attributes(series: &Series) -> Vec<ProtoKeyValue> {
 }
 
 /// OTLP/JSON. Optional numbers that are absent must not be there as `null`, which the Collector does not read.
-pub fn metrics_json(request: &ExportMetricsServiceRequest) -> serde_json::Result<Vec<u8>> {
+pub fn json<R: Serialize>(request: &R) -> serde_json::Result<Vec<u8>> {
     fn without_nulls(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(members) => {

@@ -1,7 +1,13 @@
 //! Hop: one step of an agent's work as seen on the wire, of whatever kind. Three readers look at each exchange side by
-//! side: model calls (`llm`), requests of the Model Context Protocol (`mcp`), queries of vector stores (`retrieval`).
+//! side: model calls (`llm`), requests of the Model Context Protocol (`mcp`), queries of vector stores (`retrieval`). A
+//! fourth only learns which processes tell of their calls themselves.
 
+mod telemetry;
+
+use self::telemetry::{Exports, exports_spans};
 use crate::{
+    attribution::Attribution,
+    capture::Connection,
     exchange::Event,
     llm::{self, Calls, LlmCall},
     mcp::{self, could_be_mcp},
@@ -17,10 +23,21 @@ pub enum Hop {
     Retrieval(Retrieval),
 }
 
+impl Hop {
+    /// The connection on which it was made.
+    pub fn connection(&self) -> &Connection {
+        match self {
+            Self::Model(call) => &call.connection,
+            Self::Mcp(request) => &request.carrier.connection,
+            Self::Retrieval(retrieval) => &retrieval.carrier.connection,
+        }
+    }
+}
+
 /// Whether a request's bodies are worth reading, as its head tells. It misses none, and most other traffic is refused
 /// here.
 pub fn could_be_hop(head: &RequestHead) -> bool {
-    llm::could_be_model_call(head) || could_be_mcp(head) || could_be_retrieval(head)
+    llm::could_be_model_call(head) || could_be_mcp(head) || could_be_retrieval(head) || exports_spans(head)
 }
 
 /// The readers, each with its open exchanges.
@@ -28,6 +45,7 @@ pub struct Hops {
     calls: Calls,
     requests: mcp::Requests,
     queries: Queries,
+    exports: Exports,
     // Kept so that their memory is used again.
     called: Vec<LlmCall>,
     requested: Vec<mcp::Request>,
@@ -40,6 +58,7 @@ impl Hops {
             calls,
             requests: mcp::Requests::new(mcp::Limits::default()),
             queries: Queries::new(retrieval::Limits::default()),
+            exports: Exports::default(),
             called: Vec::new(),
             requested: Vec::new(),
             queried: Vec::new(),
@@ -52,6 +71,7 @@ impl Hops {
         let call = self.calls.push(event, &mut self.called);
         let mcp = self.requests.push(event, &mut self.requested);
         let retrieval = self.queries.push(event, &mut self.queried);
+        self.exports.push(event);
         if !(self.called.is_empty() && self.requested.is_empty() && self.queried.is_empty()) {
             self.hand_over(out);
         }
@@ -66,9 +86,29 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// From now on calls are recognised so.
+    pub fn set_options(&mut self, options: llm::Options) {
+        self.calls.set_options(options);
+    }
+
+    /// From now on model calls are attributed by these rules.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.calls.set_attribution(attribution);
+    }
+
     /// The model calls that are open.
     pub fn active(&self) -> impl Iterator<Item = llm::Active<'_>> {
         self.calls.active()
+    }
+
+    /// Whether the process was seen to export spans of its model calls.
+    pub fn tells_of_itself(&self, pid: u32) -> bool {
+        self.exports.tells(pid)
+    }
+
+    /// The process has another image now.
+    pub fn replaced(&mut self, pid: u32) {
+        self.exports.forget(pid);
     }
 
     /// What the reader of model calls left out.

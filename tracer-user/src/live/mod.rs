@@ -1,10 +1,13 @@
 //! Live tracing: one process loads, attaches and starts the command; the other parses, writes and exports.
 
+mod cluster;
+pub mod health;
 pub mod held;
 mod parser;
 mod privileged;
 mod proof;
 mod select;
+mod service;
 mod watch;
 
 use std::{
@@ -16,15 +19,18 @@ use std::{
 
 use anyhow::Context as _;
 
+use cluster::Cluster;
 pub use select::Selection;
+pub use service::Service;
 use watch::Watch;
 
 use crate::{
     capture::{
-        LoadError, Options, RingReader, Tracer,
-        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore},
+        LoadError, Options, RingReader, Tracer, container,
+        seam::{Channel, Command, Signals, User, confine, fork_parser, ignore, may_confine},
     },
     commands::Failure,
+    kubernetes,
     session::Session,
 };
 
@@ -35,10 +41,15 @@ pub struct Plan {
     /// The command of `run`.
     pub launch: Option<Command>,
     pub duration: Option<Duration>,
+    /// The daemon's part.
+    pub service: Option<Service>,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
 }
 
 /// Traces until the command ends, the time is over, or a signal asks to stop. Returns the command's status, or 0.
 pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failure> {
+    may_confine().map_err(Failure::cannot)?;
     let mut tracer = Tracer::load(&plan.options).map_err(|error| match error {
         LoadError::Cgroup(_) => Failure::usage(error),
         _ => Failure::cannot(error),
@@ -60,16 +71,19 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
     .context("no descriptor for signals")
     .map_err(Failure::run)?;
 
+    let cluster = Cluster::start(&plan.kubernetes, user);
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
-            drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch)
+            let variables = session.variables();
+            // Its files and addresses are the other half's: who closes them must be the last.
+            drop((theirs, reader, session));
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, variables)
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.
             let keep = kept_descriptors(&reader, &theirs, &session);
-            std::mem::forget((tracer, ours, signals));
+            std::mem::forget((tracer, ours, signals, cluster));
             ignore(&[libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP]);
             let status = match confine(&keep, user).context("cannot give up privileges") {
                 Ok(()) => parse(reader, theirs, &mut session),
@@ -99,7 +113,7 @@ fn parse(reader: RingReader, channel: Channel, session: &mut Session) -> anyhow:
     let names = parser::Names::new(channel.try_clone()?);
     let mut pipeline = session.pipeline(std::sync::Arc::new(names.clone()), true)?;
     let held = session.held().clone();
-    let totals = match parser::run(reader, &channel, &names, &mut pipeline, &held) {
+    let totals = match parser::run(reader, &channel, &names, &mut pipeline, session) {
         Ok(totals) => totals,
         Err(error) => {
             // The reader of our output may be gone, as with `llmtap trace | head`.

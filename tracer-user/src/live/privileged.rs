@@ -16,16 +16,25 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Plan, select::Selection, watch::Watch};
+use super::{
+    Plan,
+    cluster::Cluster,
+    select::{InContainer, Selection},
+    service::Service,
+    watch::Watch,
+};
 use crate::{
     capture::{
-        ProcessNews, ProcessNotice, Refusal, Tracer, Verdict, process,
+        Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
+        container::Containers,
+        process,
         seam::{
-            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, poll, process_end,
-            reap, send_signal,
+            Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
+            poll, process_end, reap, send_signal,
         },
     },
     commands::Failure,
+    kubernetes::{Pods, client::News},
 };
 
 /// How long the other half may take to read what is left, write and export.
@@ -33,6 +42,9 @@ const CLOSING_TIME: Duration = Duration::from_secs(30);
 
 /// Names that are looked up at the same time. The exporter needs one.
 const MAX_LOOKUPS: usize = 8;
+
+/// Processes that wait for their pod to be judged. More are judged at their next exec.
+const MAX_UNDECIDED: usize = 16 << 10;
 
 /// Names kept for the closing words.
 const MAX_NAMES: usize = 64;
@@ -45,6 +57,8 @@ pub fn run(
     signals: &Signals,
     plan: Plan,
     watch: Option<Watch>,
+    cluster: Option<Cluster>,
+    variables: Vec<String>,
 ) -> Result<u8, Failure> {
     let mut half = Half {
         tracer,
@@ -56,6 +70,12 @@ pub fn run(
         notices: Vec::new(),
         lookups: Arc::default(),
         watch,
+        service: plan.service,
+        containers: Containers::new(plan.containers),
+        pods: Pods::new(plan.kubernetes, cluster.is_some()),
+        cluster,
+        variables,
+        undecided: BTreeSet::new(),
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -68,9 +88,17 @@ pub fn run(
         None => {
             half.begin();
             tracing::info!("tracing begins");
+            if let Some(service) = &mut half.service {
+                service.begin(channel);
+            }
             None
         }
     };
+    // The command has started with all that its user may do. Nothing from here on needs more than tracing does.
+    if let Err(error) = keep_for_tracing() {
+        half.finish(parser);
+        return Err(Failure::run(anyhow!("cannot give up privileges: {error}")));
+    }
     let ended = half.serve(command, parser, signals, plan.duration.map(|duration| Instant::now() + duration));
     let failed = || Failure::run(anyhow!("the parsing half failed; the traced program was left alone"));
     match ended.map_err(Failure::run)? {
@@ -115,6 +143,16 @@ struct Half<'a> {
     lookups: Arc<AtomicUsize>,
     /// Of what metrics tell; `None` when nobody gets any.
     watch: Option<Watch>,
+    /// The daemon's part.
+    service: Option<Service>,
+    containers: Containers,
+    pods: Pods,
+    /// Who asks for pods; `None` when nobody can be asked.
+    cluster: Option<Cluster>,
+    /// Of traced processes' environments, what the other half gets.
+    variables: Vec<String>,
+    /// Processes that selectors by pod cannot judge yet.
+    undecided: BTreeSet<u32>,
 }
 
 impl Half<'_> {
@@ -143,10 +181,13 @@ impl Half<'_> {
 
     /// Hooks what already runs.
     fn begin(&mut self) {
+        if self.selection.rules.is_some() {
+            return self.judge_all(true);
+        }
         for pid in process::running() {
-            if self.selection.excludes(pid) {
+            if self.excludes(pid) {
                 self.tracer.exclude(pid);
-            } else if self.selection.selects(pid) {
+            } else if self.selects(pid) {
                 self.add_with_descendants(pid);
             }
         }
@@ -155,22 +196,112 @@ impl Half<'_> {
         }
         if self.selection.all {
             for pid in process::running() {
-                if !self.selection.excludes(pid) {
+                if !self.excludes(pid) {
                     self.adopt(pid);
                 }
             }
         }
     }
 
+    /// Judges all that runs by the daemon's selectors. What was traced goes on to be traced untouched, as long as it, or
+    /// a process that it descends from, is still selected; `anew` is false where only what is excluded can have changed.
+    fn judge_all(&mut self, anew: bool) {
+        let running = process::running();
+        let mut wanted = BTreeSet::new();
+        let mut excluded = BTreeSet::new();
+        for pid in &running {
+            // llmtap itself.
+            if self.tracer.is_excluded(*pid) {
+                continue;
+            }
+            if self.excludes(*pid) {
+                excluded.insert(*pid);
+            } else if self.selects(*pid) || (!anew && self.tracer.is_target(*pid)) {
+                wanted.insert(*pid);
+            }
+        }
+        // A child has mostly, but not always, a larger number than its parent.
+        loop {
+            let known = wanted.len();
+            for pid in &running {
+                let inherits = || process::parent(*pid).is_some_and(|parent| wanted.contains(&parent));
+                if !wanted.contains(pid) && !excluded.contains(pid) && !self.tracer.is_excluded(*pid) && inherits() {
+                    wanted.insert(*pid);
+                }
+            }
+            if wanted.len() == known {
+                break;
+            }
+        }
+        for pid in self.tracer.targets() {
+            if !wanted.contains(&pid) {
+                self.tracer.remove_target(pid);
+            }
+        }
+        let new: Vec<u32> = wanted.into_iter().filter(|pid| !self.tracer.is_target(*pid)).collect();
+        for pid in &new {
+            self.add(*pid);
+        }
+        for pid in new {
+            self.adopt(pid);
+        }
+    }
+
+    fn selects(&mut self, pid: u32) -> bool {
+        let place = self.place(pid);
+        self.selection.selects(pid, &place)
+    }
+
+    fn excludes(&mut self, pid: u32) -> bool {
+        let place = self.place(pid);
+        self.selection.excludes(pid, &place)
+    }
+
+    /// The container and the pod of a process, where a selector asks for them. One whose pod is not known yet is judged
+    /// again when it is.
+    fn place(&mut self, pid: u32) -> InContainer {
+        if !self.selection.by_container() {
+            return InContainer::default();
+        }
+        let Some(container) = self.containers.of(pid) else { return InContainer::default() };
+        let pod = self.pods.of(&container).cloned();
+        if pod.is_none() && self.pods.may_come(&container) && self.undecided.len() < MAX_UNDECIDED {
+            self.undecided.insert(pid);
+            self.cluster.iter().for_each(Cluster::wanted);
+        }
+        InContainer { container: Some(container), pod }
+    }
+
+    /// Judges those again whose pod was not known.
+    fn decide(&mut self) {
+        for pid in std::mem::take(&mut self.undecided) {
+            if self.excludes(pid) {
+                self.leave_out(pid);
+            } else if !self.tracer.is_target(pid) && self.selects(pid) {
+                self.add_with_descendants(pid);
+                self.adopt(pid);
+            }
+        }
+    }
+
+    fn add(&mut self, pid: u32) {
+        if let Err(error) = self.tracer.add_target(pid) {
+            tracing::warn!(pid, "cannot trace the process: {error}");
+        }
+    }
+
+    /// Leaves a process out: for good, or in the daemon until its next exec.
+    fn leave_out(&mut self, pid: u32) {
+        if self.selection.rules.is_some() { self.tracer.remove_target(pid) } else { self.tracer.exclude(pid) }
+    }
+
     fn add_with_descendants(&mut self, pid: u32) {
         let mut todo = vec![pid];
         while let Some(pid) = todo.pop() {
-            if self.selection.excludes(pid) {
+            if self.excludes(pid) {
                 continue;
             }
-            if let Err(error) = self.tracer.add_target(pid) {
-                tracing::warn!(pid, "cannot trace the process: {error}");
-            }
+            self.add(pid);
             todo.extend(process::children(pid));
         }
     }
@@ -196,13 +327,15 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.tracer.next_adjustment());
+            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.service.as_ref().map(Service::next));
+            let own = own.chain(self.pods.next()).chain(self.tracer.next_adjustment());
             let next = until.into_iter().chain(own).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
                 let mut fds: Vec<BorrowedFd<'_>> = vec![self.channel.as_fd(), signals.as_fd(), parser_end.as_fd()];
                 fds.extend(command_end.as_ref().map(OwnedFd::as_fd));
+                fds.extend(self.cluster.as_ref().map(Cluster::as_fd));
                 let own = fds.len();
                 fds.extend(kernel.iter().copied());
                 let mut ready = poll(&fds, timeout)?;
@@ -223,9 +356,13 @@ impl Half<'_> {
             }
             if is_ready(1) {
                 while let Some(signal) = signals.next() {
-                    match command {
-                        Some(pid) => send_signal(pid, signal).unwrap_or_default(),
-                        None => return Ok(Ended::Asked),
+                    match (command, &self.service) {
+                        (Some(pid), _) => send_signal(pid, signal).unwrap_or_default(),
+                        (None, Some(_)) if signal == libc::SIGHUP => self.reload(),
+                        (None, service) => {
+                            service.iter().for_each(Service::end);
+                            return Ok(Ended::Asked);
+                        }
                     }
                 }
             }
@@ -236,12 +373,32 @@ impl Half<'_> {
                 self.follow();
                 return Ok(Ended::Command(status));
             }
+            self.ask_cluster();
             self.tracer.adjust();
             self.tell();
+            if let Some(service) = &mut self.service {
+                service.beat(self.channel);
+            }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
             }
         }
+    }
+
+    /// Reads the daemon's file anew.
+    fn reload(&mut self) {
+        let Some(service) = &mut self.service else { return };
+        let selection = service.reload(self.channel);
+        self.variables = service.variables();
+        let Some(selection) = selection else { return };
+        let include = |selection: &Selection| selection.rules.as_ref().map(|rules| rules.include.clone());
+        let anew = include(&self.selection) != include(&selection);
+        self.selection = selection;
+        // The keeper knows the old selectors: another one takes its place.
+        if let Err(error) = self.tracer.hold_programs(&self.selection.names) {
+            tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+        }
+        self.judge_all(anew);
     }
 
     /// Tells what is due for metrics.
@@ -252,8 +409,38 @@ impl Half<'_> {
         }
         watch.health(self.channel, self.tracer.counters().losses());
         let pids = if self.selection.all { process::running() } else { self.tracer.targets() };
-        let pids = pids.into_iter().filter(|pid| !self.selection.excludes(*pid));
+        let pids = pids.into_iter().filter(|pid| !self.tracer.is_excluded(*pid));
         watch.verdicts(self.channel, pids.collect());
+    }
+
+    /// Takes what is known of pods now.
+    fn ask_cluster(&mut self) {
+        let now = Instant::now();
+        let mut known = self.pods.expire(now);
+        let mut told = false;
+        if let Some(cluster) = &self.cluster {
+            match cluster.news() {
+                Ok(news) => {
+                    told = !news.is_empty() && !self.undecided.is_empty();
+                    for news in news {
+                        if let News::Trouble(why) = &news {
+                            tracing::warn!("{why}");
+                        }
+                        known.extend(self.pods.news(news, now));
+                    }
+                }
+                Err(_) => {
+                    tracing::warn!("the process that asks for pods has ended: what is known of them stays");
+                    self.cluster = None;
+                }
+            }
+        }
+        for process in known {
+            self.describe(process);
+        }
+        if told {
+            self.decide();
+        }
     }
 
     /// Takes the kernel's news of processes.
@@ -264,7 +451,7 @@ impl Half<'_> {
             match &notice.what {
                 ProcessNews::Executed => self.executed(&notice),
                 ProcessNews::Forked if notice.target => self.introduce(notice.pid),
-                ProcessNews::Joined if self.selection.excludes(notice.pid) => self.tracer.exclude(notice.pid),
+                ProcessNews::Joined if self.excludes(notice.pid) => self.leave_out(notice.pid),
                 ProcessNews::Joined => self.adopt(notice.pid),
                 ProcessNews::Mapped(verdict) => self.note(Some(notice.pid), verdict),
                 ProcessNews::ForeignStack => {
@@ -273,18 +460,22 @@ impl Half<'_> {
                         "calls its TLS library on coroutine stacks, where hooks are not safe".into(),
                     );
                 }
-                ProcessNews::Forked | ProcessNews::Exited => {}
+                ProcessNews::Exited => {
+                    self.pods.forget(notice.pid);
+                    self.undecided.remove(&notice.pid);
+                }
+                ProcessNews::Forked => {}
             }
         }
         self.notices = notices;
     }
 
     fn executed(&mut self, notice: &ProcessNotice) {
-        if self.selection.excludes(notice.pid) {
-            self.tracer.exclude(notice.pid);
+        if self.excludes(notice.pid) {
+            self.leave_out(notice.pid);
         } else if notice.target || self.selection.all {
             self.introduce(notice.pid);
-        } else if self.selection.selects(notice.pid) {
+        } else if self.selects(notice.pid) {
             self.add_with_descendants(notice.pid);
             self.adopt(notice.pid);
         }
@@ -292,13 +483,31 @@ impl Half<'_> {
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
     fn introduce(&mut self, pid: u32) {
-        let Ok(facts) = process::facts(pid) else { return };
+        let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
         }
-        let message = ToParser::Process { at: process::now(), process: Arc::new(facts) };
-        if let Err(error) = self.channel.send(&message) {
+        let process = match self.containers.of(pid) {
+            Some(container) => {
+                let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
+                let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
+                if let (Some(cluster), true) = (&self.cluster, unknown) {
+                    cluster.wanted();
+                }
+                process
+            }
+            None => {
+                self.pods.forget(pid);
+                Arc::new(facts)
+            }
+        };
+        self.describe(process);
+    }
+
+    fn describe(&self, process: Arc<Process>) {
+        let pid = process.pid;
+        if let Err(error) = self.channel.send(&ToParser::Process { at: process::now(), process }) {
             tracing::debug!(pid, "the process's facts did not go through: {error}");
         }
     }
@@ -334,7 +543,7 @@ impl Half<'_> {
 
     /// What is not traced is said: once in the log, and in the closing words.
     fn refuse(&mut self, pid: u32, why: String) {
-        let name = process::facts(pid).ok().and_then(|facts| facts.exe).map_or_else(
+        let name = process::facts(pid, &[]).ok().and_then(|facts| facts.exe).map_or_else(
             || format!("process {pid}"),
             |exe| {
                 Path::new(&*exe).file_name().map_or_else(|| exe.to_string(), |name| name.to_string_lossy().into_owned())
@@ -347,10 +556,23 @@ impl Half<'_> {
         }
     }
 
+    /// What the other half asks. Our end of the channel waits for those who read it: whether something is there to read
+    /// is asked first.
+    fn question(&self) -> Option<ToTracer> {
+        let ready = poll(&[self.channel.as_fd()], Some(Duration::ZERO)).ok()?;
+        ready.first().filter(|ready| **ready)?;
+        self.channel.receive().ok()?
+    }
+
     /// Answers the other half. It is not trusted: it can ask for names and for less data, nothing else.
     fn answer(&mut self) {
-        while let Ok(Some(message)) = self.channel.receive() {
+        while let Some(message) = self.question() {
             match message {
+                ToTracer::Beat => {
+                    if let Some(service) = &mut self.service {
+                        service.answered();
+                    }
+                }
                 ToTracer::Withdraw { pid } => {
                     // A process that has ended meanwhile leaves the question to the next one.
                     if let Ok(verdict) = self.tracer.withdraw(pid) {
@@ -399,7 +621,10 @@ impl Half<'_> {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 tracing::error!("the parsing half does not end: it is stopped");
-                let _ = send_signal(parser, libc::SIGKILL);
+                // Not without CAP_KILL: then it is left behind, rather than waited for without end.
+                if send_signal(parser, libc::SIGKILL).is_err() {
+                    return false;
+                }
                 break;
             }
             // It may still need names resolved while it exports.

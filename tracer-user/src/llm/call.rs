@@ -3,7 +3,9 @@
 use std::{borrow::Cow, sync::Arc};
 
 use crate::{
+    attribution::Attributed,
     capture::Connection,
+    content::Content,
     exchange::{ExchangeId, Outcome},
 };
 
@@ -73,6 +75,18 @@ pub struct Request {
     pub guardrail_id: Option<String>,
     /// Body size in bytes, content-decoded; of a form, of its parts' contents.
     pub body_bytes: u64,
+    /// `None` when the body was not seen whole, or is a form, whose borders differ each time.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whom it is for, as far as the request states it.
+    pub attributed: Vec<Attributed>,
+}
+
+/// Tells a request that is sent again from others of the same process: the check sum (CRC-32) of host, path and body,
+/// and the body's length, both content-decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    pub sum: u32,
+    pub bytes: u64,
 }
 
 /// What the response states.
@@ -84,6 +98,8 @@ pub struct Response {
     /// The provider's own strings, by choice index.
     pub finish_reasons: Vec<String>,
     pub tool_calls: Vec<ToolCall>,
+    /// A part of the answer says itself that it is a refusal.
+    pub refused: bool,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
     /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….
@@ -273,4 +289,6 @@ pub struct LlmCall {
     /// Attempt number from `x-stainless-retry-count` + 1.
     pub attempt: Option<u64>,
     pub trace_parent: Option<TraceParent>,
+    /// What was asked and answered; `None` unless somebody wants it.
+    pub content: Option<Box<Content>>,
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc
 use super::{
     ALL, Claim, Dialect, LlmCall,
     background::{Background, retrieved},
-    call::{Billing, CallError, Completeness, Operation, Request, Response, Times, Usage},
+    call::{Billing, CallError, Completeness, Fingerprint, Operation, Request, Response, Times, Usage},
     could_be_model_call,
     decode::{CallLimits, Decoder, Evidence, Finish, Seen},
     facts,
@@ -15,6 +15,7 @@ use super::{
     trace_context::trace_parent,
 };
 use crate::{
+    attribution::{Attribution, Reading},
     capture::{ClosedBy, Connection, KeyHasher, Role},
     exchange::{Event, ExchangeId, Outcome},
     proto::{End, Piece, RequestHead, ResponseHead},
@@ -58,14 +59,32 @@ pub struct Active<'a> {
 pub struct Calls {
     limits: Limits,
     options: Options,
+    attribution: Attribution,
     open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<KeyHasher>>,
     background: Background,
     counts: Counts,
 }
 
 impl Calls {
+    /// From now on calls are recognised so; those that are open stay what they are.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
     pub fn new(limits: Limits, options: Options) -> Self {
-        Self { limits, options, open: HashMap::default(), background: Background::default(), counts: Counts::default() }
+        Self {
+            limits,
+            options,
+            attribution: Attribution::default(),
+            open: HashMap::default(),
+            background: Background::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// From now on calls are attributed by these rules; those that are open keep theirs.
+    pub fn set_attribution(&mut self, attribution: Attribution) {
+        self.attribution = attribution;
     }
 
     pub fn counts(&self) -> Counts {
@@ -184,6 +203,8 @@ impl Calls {
             pace: Pace::default(),
             last_at: at,
             request_bytes: 0,
+            request_sum: Some(request_sum(head)),
+            attribution: self.attribution.reading(&head.headers),
             has_response_body: false,
             streamed: false,
             terminated: false,
@@ -235,6 +256,9 @@ struct Open {
     pace: Pace,
     last_at: u64,
     request_bytes: u64,
+    /// Of [`Fingerprint`]; `None` once it cannot be told.
+    request_sum: Option<crc32fast::Hasher>,
+    attribution: Reading,
     has_response_body: bool,
     streamed: bool,
     /// The stream said itself that it was over.
@@ -249,18 +273,35 @@ struct Lost {
     bytes: Option<u64>,
 }
 
+/// The beginning of a request's check sum: whom it asks for what.
+fn request_sum(head: &RequestHead) -> crc32fast::Hasher {
+    let mut sum = crc32fast::Hasher::new();
+    let authority = head.authority.as_deref().unwrap_or_default();
+    for part in [authority, &head.path, &head.query] {
+        sum.update(part.as_bytes());
+        sum.update(b"\n");
+    }
+    sum
+}
+
 impl Open {
     fn request_piece(&mut self, at: u64, piece: &Piece) {
         self.last_at = at;
         // A request has no message framing but that of a form, whatever its content type says.
         if let Piece::Part(part) = piece {
             self.request_bytes += part.bytes.unwrap_or(0);
+            self.request_sum = None;
+            self.attribution.part(part);
             for candidate in &mut self.candidates {
                 candidate.decoder.request_part(part);
             }
         }
         let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
+        if let Some(sum) = &mut self.request_sum {
+            sum.update(bytes);
+        }
+        self.attribution.push(bytes);
         for candidate in &mut self.candidates {
             candidate.decoder.request(bytes);
         }
@@ -269,6 +310,9 @@ impl Open {
     fn request_end(&mut self, at: u64, end: End) {
         self.last_at = at;
         self.times.request_end = (end == End::Complete).then_some(at);
+        if end != End::Complete {
+            self.request_sum = None;
+        }
         self.undecodable |= matches!(end, End::Undecodable(_));
         // What the request refutes need not be read further.
         self.candidates.retain_mut(|candidate| {
@@ -346,6 +390,10 @@ impl Open {
             (Some(Lost { bytes: Some(before) }), Some(bytes)) => Lost { bytes: Some(before.saturating_add(bytes)) },
             _ => Lost { bytes: None },
         });
+        if request {
+            self.request_sum = None;
+            self.attribution.gap();
+        }
         for candidate in &mut self.candidates {
             candidate.decoder.lost(request);
         }
@@ -375,6 +423,12 @@ impl Open {
             facts::usage(&head.headers, &mut call.usage);
         }
         call.response.streamed = self.streamed;
+        call.request.attributed = self.attribution.finish();
+        let whole = self.times.request_end.is_some() && !self.head.partial;
+        call.request.fingerprint = self
+            .request_sum
+            .take_if(|_| whole)
+            .map(|sum| Fingerprint { sum: sum.finalize(), bytes: self.request_bytes });
         let guardrail = || facts::guardrail(&self.head.headers);
         call.request.guardrail_id = call.request.guardrail_id.take().or_else(guardrail);
         if let (None, Some(head)) = (&call.response.service_tier, &self.response_head) {
@@ -455,6 +509,7 @@ impl Open {
             outcome,
             attempt: facts::attempt(headers),
             trace_parent: trace_parent(headers),
+            content: None,
         }
     }
 

@@ -5,20 +5,26 @@
 
 mod models;
 pub mod store;
+mod values;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use tracer_common::counter::Counter;
+
 use self::{
     models::Models,
     store::{Attributes, Exemplar, Label, OWN, Service, Snapshot, Store},
+    values::Values,
 };
 use crate::{
     agent::ToolRun,
     llm::{Active, LlmCall},
+    observe::Observations,
     price::{Cost, CostSource},
+    sampling::SampledOut,
     span::{
         Host, Resource, SpanRecord,
         semconv::{
@@ -100,6 +106,7 @@ pub struct Own {
     pub refused_calls: u64,
     pub unpriced_calls: u64,
     pub unpriced_models: usize,
+    pub sampled_out: SampledOut,
 }
 
 /// Counts; one thread does.
@@ -108,13 +115,19 @@ pub struct Metrics {
     sums: Arc<Sums>,
     exemplars: Exemplars,
     models: Models,
+    attributed: Values,
 }
 
 impl Metrics {
     pub fn new(host: &Host, clock: Clock, exemplars: Exemplars) -> Self {
         let store = Store::new(Resource::own(host), Resource::unknown(host));
         let state = State { store, times: None, began: now() };
-        Self { sums: Arc::new(Sums { state: Mutex::new(state), clock }), exemplars, models: Models::default() }
+        Self {
+            sums: Arc::new(Sums { state: Mutex::new(state), clock }),
+            exemplars,
+            models: Models::default(),
+            attributed: Values::default(),
+        }
     }
 
     pub fn sums(&self) -> Arc<Sums> {
@@ -122,16 +135,22 @@ impl Metrics {
     }
 
     /// A call has ended; `span` is its span, exported or not.
-    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord) {
+    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let (start, end) = (call.times.start, call.times.end.max(call.times.start));
         let (first, last) = state.times.unwrap_or((start, end));
         state.times = Some((first.min(start), last.max(end)));
         let service = state.store.service(span.resource.for_metrics());
-        let common = common(call);
+        let mut common = common(call);
+        common.extend(call.request.attributed.iter().filter_map(|attributed| self.attributed.label(attributed)));
+        let common = common;
         let model_changed = self.models.changed(service, call);
-        let mut series =
-            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
 
         series.add(&metric::OPERATION_DURATION, error(call), seconds(end - start));
         for (kind, tokens) in [("input", call.usage.input), ("output", call.usage.output)] {
@@ -192,14 +211,44 @@ impl Metrics {
         }
     }
 
+    /// What the same call shows beside its numbers.
+    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord, exported: bool) {
+        if *observed == Observations::default() {
+            return;
+        }
+        let mut state = self.sums.state();
+        let service = state.store.service(span.resource.for_metrics());
+        let common = common(call);
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
+        if let Some(refusal) = observed.refusal {
+            series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
+        }
+        if let Some(limit) = observed.limit {
+            series.add(&metric::LIMITS, Some((semconv::LIMIT_KIND, limit.as_str().into())), 1.0);
+        }
+        if observed.system_prompt_changed {
+            series.add(&metric::SYSTEM_PROMPT_CHANGES, None, 1.0);
+        }
+        for (place, rule) in observed.hits.keys() {
+            let mut attributes = with(&common, Some((semconv::OBSERVATION_RULE, (&**rule).into())));
+            attributes.push((semconv::OBSERVATION_PLACE, place.as_str().into()));
+            series.store.add(&metric::OBSERVATIONS, service, attributes, 1.0, series.exemplar);
+        }
+    }
+
     /// A tool's run was concluded.
-    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord) {
+    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let service = state.store.service(span.resource.for_metrics());
         let attributes =
             vec![(semconv::OPERATION_NAME, "execute_tool".into()), (semconv::TOOL_NAME, run.name.as_str().into())];
         let time = seconds(run.end.saturating_sub(run.start));
-        let exemplar = exemplar(self.exemplars, span);
+        let exemplar = exemplar(self.exemplars, span, exported);
         state.store.add(&metric::TOOL_ROUND_TRIP, service, attributes, time, exemplar);
     }
 
@@ -233,6 +282,13 @@ impl Metrics {
         state(&metric::SELF_CALLS_REFUSED, own.refused_calls);
         state(&metric::SELF_CALLS_UNPRICED, own.unpriced_calls);
         state(&metric::SELF_MODELS_UNPRICED, own.unpriced_models as u64);
+        let out = own.sampled_out;
+        for (reason, count) in
+            [("parent", out.parent), ("head", out.head), ("ratio", out.ratio), ("no_room", out.no_room)]
+        {
+            let attributes = vec![(semconv::REASON, reason.into())];
+            store.set(&metric::SELF_SPANS_SAMPLED_OUT, OWN, attributes, count as f64);
+        }
         for (reason, count) in [
             ("grpc", own.grpc),
             ("h2c_upgrade", own.upgraded),
@@ -261,9 +317,11 @@ impl Metrics {
     /// the kernel refused, resident memory in bytes by half.
     pub fn health(&mut self, lost: &[(String, u64)], attach_failures: u64, memory: &[(&str, u64)]) {
         let store = &mut self.sums.state().store;
-        for (cause, count) in lost {
-            let attributes = vec![(semconv::REASON, cause.as_str().into())];
-            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, *count as f64);
+        // Every cause from the start: a sum that begins with its first loss shows no increase.
+        let none = Counter::ALL.into_iter().map(|counter| (counter.name(), 0));
+        for (cause, count) in none.chain(lost.iter().map(|(cause, count)| (cause.as_str(), *count))) {
+            let attributes = vec![(semconv::REASON, cause.into())];
+            store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, count as f64);
         }
         store.set(&metric::SELF_ATTACH_FAILURES, OWN, Attributes::new(), attach_failures as f64);
         for (half, bytes) in memory {
@@ -326,9 +384,9 @@ fn error(call: &LlmCall) -> Option<(&'static str, Label)> {
     call.error.as_ref().map(|error| (semconv::ERROR_TYPE, (&*error.kind).into()))
 }
 
-fn exemplar(filter: Exemplars, span: &SpanRecord) -> Option<Exemplar> {
+fn exemplar(filter: Exemplars, span: &SpanRecord, exported: bool) -> Option<Exemplar> {
     let applies = match filter {
-        Exemplars::TraceBased => span.sampled(),
+        Exemplars::TraceBased => exported,
         Exemplars::AlwaysOn => true,
         Exemplars::AlwaysOff => false,
     };

@@ -32,7 +32,7 @@ impl Bench {
 
     fn call(&mut self, call: &LlmCall, cost: Option<&Cost>) -> SpanRecord {
         let span = self.synth.call(call, None, cost);
-        self.metrics.call(call, cost, &span);
+        self.metrics.call(call, cost, &span, span.sampled());
         span
     }
 
@@ -212,7 +212,7 @@ fn tools_are_timed() {
         end: T0 + 700 * MS,
     };
     let span = bench.synth.tool(&run);
-    bench.metrics.tool(&run, &span);
+    bench.metrics.tool(&run, &span, true);
     let (sum, counts) = bench.histogram(&metric::TOOL_ROUND_TRIP, Some((semconv::TOOL_NAME, "weather"))).unwrap();
     assert_eq!((sum, counts), (0.7, only(7)));
 }
@@ -300,6 +300,14 @@ fn services_past_the_cap_share_one_without_a_name() {
 }
 
 #[test]
+fn every_cause_of_loss_is_told_from_the_start() {
+    let mut bench = Bench::new(Exemplars::default());
+    bench.metrics.health(&[("ring_full".to_owned(), 7)], 0, &[]);
+    let lost = |cause| bench.number(&metric::SELF_EVENTS_LOST, Some((semconv::REASON, cause)));
+    assert_eq!((lost("ring_full"), lost("unreadable"), lost("no_such_cause")), (Some(7.0), Some(0.0), None));
+}
+
+#[test]
 fn a_long_value_is_cut() {
     let Label::Text(text) = Label::from("ä".repeat(200).as_str()) else { panic!("no text") };
     assert_eq!(text.len(), 256);
@@ -331,4 +339,33 @@ fn a_delta_is_what_came_since() {
     // A gauge is what it is.
     let kept = second.delta(&first, |metric| metric.kind != metric::Kind::Gauge);
     assert!(kept.metrics.iter().any(|(metric, _)| metric.name == metric::RATELIMIT_REMAINING.name));
+}
+
+#[test]
+fn what_calls_show_is_counted_by_kind() {
+    let mut bench = Bench::new(Exemplars::AlwaysOff);
+    let call = full_call();
+    let span = bench.call(&call, None);
+    let hit = |place, name: &str, count| ((place, std::sync::Arc::from(name)), count);
+    let observed = Observations {
+        refusal: Some(crate::observe::Refusal::ContentFilter),
+        limit: Some(crate::observe::Limit::Quota),
+        system_prompt_changed: true,
+        hits: [
+            hit(crate::observe::Place::Prompt, "injection.override", 3),
+            hit(crate::observe::Place::Answer, "secret.jwt", 1),
+        ]
+        .into(),
+    };
+    bench.metrics.observed(&call, &observed, &span, true);
+    bench.metrics.observed(&call, &Observations::default(), &span, true);
+    for (metric, own) in [
+        (&metric::REFUSALS, Some((semconv::REFUSAL, "content_filter"))),
+        (&metric::LIMITS, Some((semconv::LIMIT_KIND, "quota"))),
+        (&metric::SYSTEM_PROMPT_CHANGES, None),
+        (&metric::OBSERVATIONS, Some((semconv::OBSERVATION_PLACE, "prompt"))),
+        (&metric::OBSERVATIONS, Some((semconv::OBSERVATION_RULE, "secret.jwt"))),
+    ] {
+        assert_eq!(bench.number(metric, own), Some(1.0), "{} {own:?}", metric.name);
+    }
 }

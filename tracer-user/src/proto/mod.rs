@@ -26,6 +26,7 @@ use bytes::Bytes;
 pub use self::{
     connection::{Connection, Protocol},
     headers::Headers,
+    http2::OTLP_TRACES,
     limits::Limits,
 };
 

@@ -44,6 +44,11 @@ impl SpanRecord {
         self.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
+    /// By which another span points at it.
+    pub fn link(&self) -> Link {
+        Link { trace_id: self.trace_id, span_id: self.span_id }
+    }
+
     /// Roughly the memory that the span holds, in bytes; the resource is shared and not counted.
     pub fn weight(&self) -> usize {
         let values: usize = self.attributes.iter().map(|(_, value)| value.weight()).sum();

@@ -7,8 +7,11 @@ use std::{
 };
 
 use super::{record::Value, semconv};
-use crate::capture::{Connection, Process};
-use crate::environment::parse_resource_attributes;
+use crate::{
+    capture::{Connection, Process, container::Container},
+    environment::parse_resource_attributes,
+    kubernetes::{InPod, pod::Kind},
+};
 
 /// Processes whose resources are kept. The one first seen longest ago is forgotten first; should it call again, its
 /// resource says what the connection alone tells.
@@ -32,10 +35,17 @@ impl Resource {
     /// together, and the instance that keeps those of other nodes apart is the node.
     #[must_use]
     pub fn for_metrics(&self) -> Self {
+        // Labels that are told are chosen for this; the rest changes with each pod or rollout.
+        let chosen = [semconv::K8S_POD_LABEL, semconv::K8S_POD_ANNOTATION, semconv::CONTAINER_LABEL];
+        let is_chosen = |name: &str| {
+            chosen.iter().any(|prefix| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let families = ["process.", "container.", "oci.", "k8s.pod.", "k8s.container.", "k8s.replicaset."];
+        let has_cron_job = self.attribute(semconv::K8S_CRONJOB_NAME).is_some();
         let of_one_process = |name: &str| {
-            name.starts_with("process.")
-                || name.starts_with("k8s.pod.")
-                || [semconv::CONTAINER_ID, semconv::CONTAINER_NAME, semconv::SERVICE_INSTANCE_ID].contains(&name)
+            (families.iter().any(|family| name.starts_with(family)) && !is_chosen(name))
+                || name == semconv::SERVICE_INSTANCE_ID
+                || (name == semconv::K8S_JOB_NAME && has_cron_job)
         };
         let kept = self.attributes.iter().filter(|(name, _)| !of_one_process(name));
         let mut resource = Self { attributes: kept.cloned().collect() };
@@ -63,12 +73,89 @@ impl Resource {
         build(host, None, &connection).for_metrics()
     }
 
+    /// What a pod says of its service. What the process itself states goes before it.
+    fn pod_states(&mut self, pod: &InPod) {
+        if let Some(namespace) = &pod.namespace {
+            self.set(semconv::SERVICE_NAMESPACE, Arc::clone(namespace));
+        }
+        if let Some(version) = &pod.service_version {
+            self.set(semconv::SERVICE_VERSION, Arc::clone(version));
+        }
+        if let (Some(namespace), Some(name), Some(container)) = (&pod.namespace, &pod.name, &pod.container) {
+            self.set(semconv::SERVICE_INSTANCE_ID, format!("{namespace}.{name}.{container}"));
+        }
+        for (name, value) in &pod.resource {
+            // Which of the names it can be, `Process::service_name` has judged.
+            if name != semconv::SERVICE_NAME {
+                self.set(name, value.clone());
+            }
+        }
+    }
+
+    fn container(&mut self, container: &Container) {
+        self.set(semconv::CONTAINER_ID, Arc::clone(&container.id));
+        if let Some(name) = &container.name {
+            self.set(semconv::CONTAINER_NAME, Arc::clone(name));
+        }
+        if let Some(runtime) = container.runtime {
+            self.set(semconv::CONTAINER_RUNTIME_NAME, runtime.name());
+        }
+        if let Some(name) = &container.image.name {
+            self.set(semconv::CONTAINER_IMAGE_NAME, Arc::clone(name));
+        }
+        if let Some(tag) = &container.image.tag {
+            self.set(semconv::CONTAINER_IMAGE_TAGS, Value::Texts(vec![tag.to_string()]));
+        }
+        if let Some(digest) = &container.image.digest {
+            self.set(semconv::OCI_MANIFEST_DIGEST, Arc::clone(digest));
+        }
+        self.named(semconv::CONTAINER_LABEL, &container.labels);
+    }
+
+    fn pod(&mut self, pod: &InPod) {
+        for (name, value) in [
+            (semconv::K8S_NAMESPACE_NAME, &pod.namespace),
+            (semconv::K8S_NODE_NAME, &pod.node),
+            (semconv::K8S_POD_UID, &pod.uid),
+            (semconv::K8S_POD_NAME, &pod.name),
+            (semconv::K8S_CONTAINER_NAME, &pod.container),
+        ] {
+            if let Some(value) = value {
+                self.set(name, Arc::clone(value));
+            }
+        }
+        for (kind, name) in &pod.workload {
+            self.set(workload(*kind), Arc::clone(name));
+        }
+        self.named(semconv::K8S_POD_LABEL, &pod.labels);
+        self.named(semconv::K8S_POD_ANNOTATION, &pod.annotations);
+    }
+
+    /// Attributes whose names end in a name of somebody else's.
+    fn named(&mut self, prefix: &str, values: &BTreeMap<String, String>) {
+        for (name, value) in values {
+            self.set(&format!("{prefix}.{name}"), value.clone());
+        }
+    }
+
     fn set(&mut self, name: &str, value: impl Into<Value>) {
         let value = value.into();
         match self.attributes.iter_mut().find(|(key, _)| &**key == name) {
             Some((_, old)) => *old = value,
             None => self.attributes.push((name.into(), value)),
         }
+    }
+}
+
+fn workload(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Deployment => semconv::K8S_DEPLOYMENT_NAME,
+        Kind::ReplicaSet => semconv::K8S_REPLICASET_NAME,
+        Kind::StatefulSet => semconv::K8S_STATEFULSET_NAME,
+        Kind::DaemonSet => semconv::K8S_DAEMONSET_NAME,
+        Kind::CronJob => semconv::K8S_CRONJOB_NAME,
+        Kind::Job => semconv::K8S_JOB_NAME,
+        Kind::ReplicationController => semconv::K8S_REPLICATIONCONTROLLER_NAME,
     }
 }
 
@@ -198,8 +285,9 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
     let attributes = process.map(|process| process.resource_attributes.as_slice()).unwrap_or_default();
     let stated = |name: &str| attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
 
-    let service = process
-        .and_then(|process| process.service.as_deref())
+    let by_process = process.and_then(Process::service_name);
+    let service = by_process
+        .as_deref()
         .or_else(|| stated(semconv::SERVICE_NAME))
         .or(executable)
         .or(connection.comm.as_deref())
@@ -210,6 +298,10 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
         if name != semconv::SERVICE_NAME && name != semconv::SERVICE_INSTANCE_ID {
             resource.set(name, value.clone());
         }
+    }
+    let pod = process.and_then(|process| process.pod.as_ref());
+    if let Some(pod) = pod {
+        resource.pod_states(pod);
     }
     for (name, value) in attributes {
         if name != semconv::SERVICE_NAME {
@@ -245,7 +337,16 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
     if let Some(container) = &connection.container_id {
         resource.set(semconv::CONTAINER_ID, Arc::clone(container));
     }
+    if let Some(container) = process.and_then(|process| process.container.as_ref()) {
+        resource.container(container);
+    }
+    if let Some(pod) = pod {
+        resource.pod(pod);
+    }
     resource.set(semconv::TELEMETRY_DISTRO_NAME, semconv::SCOPE_NAME);
     resource.set(semconv::TELEMETRY_DISTRO_VERSION, semconv::SCOPE_VERSION);
     resource
 }
+
+#[cfg(test)]
+mod tests;

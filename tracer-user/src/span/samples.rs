@@ -28,11 +28,15 @@ pub fn process() -> Arc<Process> {
         argv0: Some("python3".into()),
         uid: Some(1000),
         service: Some("agent.py".into()),
+        environment: Vec::new(),
+        tells_of_models: false,
         resource_attributes: vec![
             ("service.name".to_owned(), "ignored".to_owned()),
             ("service.namespace".to_owned(), "shop".to_owned()),
             ("deployment.environment.name".to_owned(), "test".to_owned()),
         ],
+        service_is_stated: true,
+        ..Process::default()
     })
 }
 
@@ -77,6 +81,7 @@ pub fn bare_call() -> LlmCall {
         outcome: Outcome::Unfinished,
         attempt: None,
         trace_parent: None,
+        content: None,
     }
 }
 
@@ -122,8 +127,11 @@ pub fn full_call() -> LlmCall {
             tool_results: Vec::new(),
             guardrail_id: text("gr-1"),
             body_bytes: 512,
+            fingerprint: None,
+            attributed: Vec::new(),
         },
         response: Response {
+            refused: false,
             status: Some(200),
             model: text("model-5-2026-01-01"),
             id: text("chatcmpl-1"),
@@ -178,6 +186,7 @@ pub fn full_call() -> LlmCall {
         outcome: Outcome::Complete,
         attempt: Some(1),
         trace_parent: None,
+        content: None,
     }
 }
 

@@ -1,14 +1,17 @@
-//! What llmtap costs, each figure beside a baseline of the same run: hooks, a real client, the user side, memory.
+//! What llmtap costs, each figure beside a baseline of the same run: hooks, a real client, the user side, memory,
+//! and what a node needs for a given traffic.
 //!
 //! Builds are release builds. A busy machine is expected: variants take turns, processor time is measured rather than
 //! the clock where both would do, and medians are shown.
 
 mod attach;
+mod capacity;
 mod client;
 mod hooks;
 mod memory;
 mod replay;
 mod session;
+mod sink;
 
 use std::{path::PathBuf, process::Command};
 
@@ -24,7 +27,7 @@ struct Part {
     run: fn(&Places) -> Result<Vec<Goal>>,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part { name: "hooks", what: "the hooks, per SSL_write and SSL_read", root: true, run: hooks::run },
     Part {
         name: "attach",
@@ -35,6 +38,7 @@ const PARTS: [Part; 5] = [
     Part { name: "client", what: "the real OpenAI client, streaming", root: true, run: client::run },
     Part { name: "replay", what: "the user side, on one core", root: false, run: replay::run },
     Part { name: "memory", what: "resident memory and start-up", root: true, run: memory::run },
+    Part { name: "capacity", what: "what a node needs for calls and streams", root: true, run: capacity::run },
 ];
 
 /// Where what is measured stands.

@@ -37,7 +37,7 @@ impl Stage {
 
     /// Starts the client; under llmtap where it is named.
     pub fn client(&self, llmtap: Option<&Path>, arguments: &[&str], content: bool) -> Result<Session> {
-        let mut command = match llmtap {
+        let command = match llmtap {
             Some(llmtap) => {
                 let mut command = Command::new(llmtap);
                 command.args(["run", "--output", "jsonl", "-o"]).arg(self.spans()).arg("--").arg(&self.python);
@@ -45,16 +45,39 @@ impl Stage {
             }
             None => Command::new(&self.python),
         };
+        self.start(command, arguments, content, &[])
+    }
+
+    /// Starts the client under llmtap that sends spans by OTLP and nowhere else.
+    pub fn exporting(&self, llmtap: &Path, endpoint: &str, compression: &str) -> Result<Session> {
+        let mut command = Command::new(llmtap);
+        command.args(["run", "--output", "none", "--otlp-endpoint", endpoint, "--"]).arg(&self.python);
+        let telemetry = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+            ("OTEL_BSP_SCHEDULE_DELAY", "1000"),
+        ];
+        self.start(command, &[], false, &telemetry)
+    }
+
+    fn start(
+        &self,
+        mut command: Command,
+        arguments: &[&str],
+        content: bool,
+        telemetry: &[(&str, &str)],
+    ) -> Result<Session> {
         command.arg(setup::root().join("tests/bench/client.py")).args(arguments);
-        let telemetry =
+        let others =
             std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("OTEL_"));
-        for name in telemetry {
+        for name in others {
             command.env_remove(name);
         }
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env_remove(name);
         }
         let mut child = command
+            .envs(telemetry.iter().copied())
             .env("OPENAI_BASE_URL", format!("{}/v1", self.mock.url))
             .env("OPENAI_API_KEY", "sk-bench")
             .env("LD_LIBRARY_PATH", &self.folder)

@@ -16,7 +16,7 @@ use std::{
 use super::{Keeper, PATIENCE, ToKeeper, ToTracer, called};
 use crate::capture::{
     rcu,
-    seam::{Channel, close_others, ignore, process_end},
+    seam::{Channel, close_others, ignore, keep_for_tracing, process_end},
     target::{Names, Targets},
 };
 
@@ -125,8 +125,13 @@ fn keep(group: OwnedFd, channel: &Channel, who: Who<'_>, tracer: u32) {
         libc::setpriority(libc::PRIO_PROCESS, 0, -10);
         libc::prctl(libc::PR_SET_NAME, c"llmtap-keeper".as_ptr());
     }
-    // SAFETY: a constant path; the descriptor is owned here alone.
-    let mounts = unsafe { libc::open(c"/proc/self/mountinfo".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if keep_for_tracing().is_err() {
+        return;
+    }
+    // SAFETY: constant paths; the descriptor is owned here alone.
+    let open = |path: &CStr| unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    let first = open(c"/proc/1/mountinfo");
+    let mounts = if first < 0 { open(c"/proc/self/mountinfo") } else { first };
     let mut keeper = State { group, channel, who, tracer, held: BTreeMap::new() };
     if channel.set_nonblocking().is_ok() {
         while keeper.turn(mounts).is_some() {}
@@ -219,7 +224,8 @@ impl State<'_> {
         match self.who.targets.state(pid) {
             Some(excluded) => !excluded,
             None => {
-                self.who.all || !self.who.names.is_empty() && self.who.names.matches(&path(fd), called(pid).as_deref())
+                self.who.all
+                    || !self.who.names.is_empty() && self.who.names.matches(pid, &path(fd), called(pid).as_deref())
             }
         }
     }

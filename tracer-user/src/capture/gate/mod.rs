@@ -24,7 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{called, search_variables};
+pub use exec::{called, command_line, search_variables};
 pub use keeper::{Who, check};
 
 use super::{
@@ -35,6 +35,9 @@ use super::{
 /// How long a traced program is held at most.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The host's init: llmtap runs in its PID namespace.
+const FIRST: u32 = 1;
+
 /// From the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToTracer {
@@ -42,7 +45,7 @@ enum ToTracer {
     Held { pid: u32, fd: RawFd },
     /// A traced process opens a watched module, likewise.
     Opened { pid: u32, fd: RawFd },
-    /// Something was mounted or unmounted in our own mount namespace.
+    /// Something was mounted or unmounted in the first process's mount namespace.
     Mounts,
 }
 
@@ -99,7 +102,7 @@ impl Drop for Keeper {
 }
 
 impl Gate {
-    /// Starts the keeper, and watches the file systems of our own mount namespace.
+    /// Starts the keeper, and watches the machine's file systems.
     ///
     /// # Errors
     /// Where the kernel or our privileges do not allow it (`CAP_SYS_ADMIN`, `CONFIG_FANOTIFY_ACCESS_PERMISSIONS`).
@@ -108,7 +111,7 @@ impl Gate {
         let keeper = keeper::start(theirs, who)?;
         channel.set_nonblocking()?;
         let gate = Self { channel, keeper };
-        gate.watch_mounts(std::process::id());
+        gate.watch_machine();
         Ok(gate)
     }
 
@@ -118,7 +121,7 @@ impl Gate {
             match message {
                 ToTracer::Held { pid, fd } => return Ok(Some(self.file(pid, fd, false))),
                 ToTracer::Opened { pid, fd } => return Ok(Some(self.file(pid, fd, true))),
-                ToTracer::Mounts => self.watch_mounts(std::process::id()),
+                ToTracer::Mounts => self.watch_machine(),
             }
         }
         Ok(None)
@@ -142,6 +145,12 @@ impl Gate {
         }
         // Where that fails, the keeper is gone or its patience will be over.
         self.tell(&ToKeeper::Release { fd: program.fd });
+    }
+
+    /// Watches what is mounted in the namespace of the first process, which sees other containers' file systems also where
+    /// llmtap is in a container itself, and in our own.
+    fn watch_machine(&self) {
+        [FIRST, std::process::id()].into_iter().for_each(|pid| self.watch_mounts(pid));
     }
 
     /// Watches what is mounted in the namespace of process `pid`, as far as it is not watched yet: a container's

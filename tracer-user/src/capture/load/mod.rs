@@ -34,6 +34,7 @@ use super::{
     program::{AttachMode, ProgramError, Programs},
     rest::Rest,
     ring::{self, RingReader},
+    seam::missing,
     target::{CgroupError, Names, Targets},
 };
 
@@ -94,16 +95,18 @@ impl Default for Options {
 /// Why the kernel side does not stand. Each text is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("not permitted to load eBPF programs ({0}): run as root, for example with sudo")]
+    #[error("not permitted to load eBPF programs ({0}{lacking}): run as root, for example with sudo", lacking = lacking())]
     Privileges(io::Error),
     #[error("{0}: llmtap needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
     Btf(#[from] BtfError),
+    #[error("live tracing is for x86-64 machines, and this is {}: replay works here", std::env::consts::ARCH)]
+    Architecture,
     #[error("the kernel has no {0}: llmtap needs Linux 5.8 or later")]
     Kernel(&'static str),
     #[error("loading the eBPF object failed: {0}")]
     Object(Box<EbpfError>),
     #[error(transparent)]
-    Program(#[from] ProgramError),
+    Program(ProgramError),
     #[error("eBPF map {0}: {1}")]
     Map(&'static str, MapError),
     #[error("plaintext on TCP ports cannot be read here ({0}): it needs Linux 6.3 or later")]
@@ -116,6 +119,26 @@ pub enum LoadError {
     PidNamespace,
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+}
+
+impl From<ProgramError> for LoadError {
+    /// A refusal for want of a capability names the capability.
+    fn from(error: ProgramError) -> Self {
+        match error {
+            ProgramError::Refused { error, .. }
+                if error.raw_os_error() == Some(libc::EPERM) && missing().iter().any(|one| one.needed) =>
+            {
+                Self::Privileges(error)
+            }
+            other => Self::Program(other),
+        }
+    }
+}
+
+/// The needed capabilities that are missing, as the end of a remark.
+fn lacking() -> String {
+    let needed = missing().into_iter().filter(|one| one.needed);
+    needed.map(|one| format!("; {} is missing: {}", one.name, one.purpose)).collect()
 }
 
 /// The kernel side, loaded. Dropping it takes every probe away.
@@ -142,6 +165,10 @@ pub struct Tracer {
 impl Tracer {
     /// Loads everything that needs no knowledge of a process, and begins to follow processes.
     pub fn load(options: &Options) -> Result<Self, LoadError> {
+        // The programs take arguments from its registers, and hook sites are found in its instructions.
+        if !cfg!(target_arch = "x86_64") {
+            return Err(LoadError::Architecture);
+        }
         if !super::process::in_first_pid_namespace() {
             return Err(LoadError::PidNamespace);
         }
@@ -253,6 +280,7 @@ impl Tracer {
     /// Where the kernel or our privileges do not allow it. Programs are then hooked as they are seen to map files.
     pub fn hold_programs(&mut self, names: &Names) -> io::Result<()> {
         let all = self.mode == TargetMode::All;
+        // Where there is one already, there are two for a moment, so that nobody slips between.
         self.gate = Some(Gate::new(Who { targets: &self.targets, all, names })?);
         Ok(())
     }
@@ -274,6 +302,18 @@ impl Tracer {
     #[must_use]
     pub fn targets(&self) -> Vec<u32> {
         self.targets.iter().collect()
+    }
+
+    /// Whether the process is excluded, as llmtap's own are.
+    #[must_use]
+    pub fn is_excluded(&self, tgid: u32) -> bool {
+        self.targets.state(tgid) == Some(true)
+    }
+
+    /// Whether the process is in the set of those that are traced.
+    #[must_use]
+    pub fn is_target(&self, tgid: u32) -> bool {
+        self.targets.contains(tgid)
     }
 
     /// Stops tracing a process; its children that run already stay targets.

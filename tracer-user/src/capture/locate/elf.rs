@@ -20,16 +20,8 @@ const LE: LittleEndian = LittleEndian;
 /// More loadable segments than any linker writes (the largest seen has 7).
 const MAX_SEGMENTS: usize = 64;
 
-/// Instruction sets that a hook can be placed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Architecture {
-    X86_64,
-    Aarch64,
-}
-
 pub(super) struct Elf<'a> {
     data: &'a [u8],
-    pub(super) architecture: Architecture,
     /// An executable linked to a fixed address: its data needs no relocation.
     fixed: bool,
     loads: Vec<&'a Segment>,
@@ -49,11 +41,10 @@ impl<'a> Elf<'a> {
             return Err(Reason::Architecture);
         }
         let header = Header::parse(data).map_err(|_| Reason::Malformed)?;
-        let architecture = match header.e_machine(LE) {
-            elf::EM_X86_64 => Architecture::X86_64,
-            elf::EM_AARCH64 => Architecture::Aarch64,
-            _ => return Err(Reason::Architecture),
-        };
+        // A breakpoint of this machine would only corrupt what an emulator runs.
+        if header.e_machine(LE) != elf::EM_X86_64 {
+            return Err(Reason::Architecture);
+        }
         let kind = header.e_type(LE);
         if kind != elf::ET_EXEC && kind != elf::ET_DYN {
             return Err(Reason::Malformed);
@@ -67,7 +58,7 @@ impl<'a> Elf<'a> {
         let dynamic = segments.iter().find_map(|s| s.dynamic(LE, data).ok().flatten()).unwrap_or(&[]);
         // A file without section headers still loads: what needs them is then not found.
         let sections = header.section_headers(LE, data).unwrap_or(&[]);
-        Ok(Self { data, architecture, fixed: kind == elf::ET_EXEC, loads, frames, dynamic, sections })
+        Ok(Self { data, fixed: kind == elf::ET_EXEC, loads, frames, dynamic, sections })
     }
 
     /// The bytes from `address` to the end of what the file holds of its segment.

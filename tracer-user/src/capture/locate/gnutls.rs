@@ -14,7 +14,7 @@
 //! `gnutls_record_recv_packet`.
 
 use super::disasm::{self, Bounds, Call, Callee, Value};
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::frames::Frames;
 use super::{Entry, Function, Hooks, Reason, Stack};
 
@@ -80,9 +80,6 @@ pub(super) fn returns(elf: &Elf<'_>) -> Option<Vec<u64>> {
 
 /// Entries of the functions that received and sent records pass.
 fn inner(elf: &Elf<'_>) -> Option<[u64; 2]> {
-    if elf.architecture != Architecture::X86_64 {
-        return None;
-    }
     let frames = Frames::of(elf)?;
     let [receive, send] = elf.functions([b"gnutls_record_recv_seq", b"gnutls_record_send2"]);
     let calls = |entry: u64| Some(disasm::calls_in(elf, frames.holding(elf, entry)?));

@@ -233,7 +233,7 @@ pub struct Site {
     /// Which register holds the n-th integer argument of the function when the probe fires. `None` for arguments that
     /// the function does not have.
     pub registers: [Option<Register>; 6],
-    /// What the kernel emulates there; `None`: the instruction is stepped (or not known, outside x86-64).
+    /// What the kernel emulates there; `None`: the instruction is stepped.
     pub emulated: Option<Emulated>,
 }
 
@@ -246,7 +246,7 @@ pub enum Emulated {
     Nop,
 }
 
-/// A general register of x86-64, or one of those that carry arguments on aarch64.
+/// A general register of x86-64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Register {
     Rax,
@@ -264,12 +264,6 @@ pub enum Register {
     R13,
     R14,
     R15,
-    X0,
-    X1,
-    X2,
-    X3,
-    X4,
-    X5,
 }
 
 impl Register {
@@ -297,7 +291,7 @@ impl Register {
     }
 
     /// Its byte offset in the kernel's `struct pt_regs`, which a uprobe program gets as its context
-    /// (`arch/x86/include/uapi/asm/ptrace.h`, `arch/arm64/include/uapi/asm/ptrace.h`).
+    /// (`arch/x86/include/uapi/asm/ptrace.h`).
     pub fn pt_regs_offset(self) -> u16 {
         match self {
             Self::R15 => 0,
@@ -315,12 +309,6 @@ impl Register {
             Self::Rdx => 96,
             Self::Rsi => 104,
             Self::Rdi => 112,
-            Self::X0 => 0,
-            Self::X1 => 8,
-            Self::X2 => 16,
-            Self::X3 => 24,
-            Self::X4 => 32,
-            Self::X5 => 40,
         }
     }
 }
@@ -332,7 +320,7 @@ pub enum Reason {
     NotElf,
     #[error("is not a well-formed ELF executable or library")]
     Malformed,
-    #[error("is built for an architecture that llmtap does not trace (x86-64 and aarch64, 64-bit little-endian)")]
+    #[error("is built for an architecture that llmtap does not trace (64-bit x86)")]
     Architecture,
     #[error("is larger than 1 GiB, and was not examined")]
     TooLarge,
@@ -399,7 +387,7 @@ impl Reason {
             Self::TooLarge => {
                 Some("Use a build without debug information, or one that links its TLS library dynamically.")
             }
-            Self::Architecture => Some("Run the program in a 64-bit build."),
+            Self::Architecture => Some("Run the program in a build for 64-bit x86, on such a machine."),
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),

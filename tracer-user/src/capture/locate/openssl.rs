@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::disasm::{self, Callee, Value};
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::{Entry, Function, Hooks, Reason, Stack, method};
 
 /// OpenSSL 1.1.1 and later, and BoringSSL, with their exported functions.
@@ -40,7 +40,7 @@ fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
         (.., None) if version(elf).is_none_or(|version| is_old(&version)) => return Some(Err(Reason::OldOpenSsl)),
         _ => version(elf).map_or_else(|| "openssl".to_owned(), |version| format!("openssl {version}")),
     };
-    let table = table.filter(|_| boring.is_none() && elf.architecture == Architecture::X86_64);
+    let table = table.filter(|_| boring.is_none());
     let site = |address: Option<u64>, arguments| address.and_then(|address| disasm::site(elf, address, arguments));
     let exported = [
         (Function::Read, read, 3),
@@ -75,9 +75,6 @@ fn passes_on(elf: &Elf<'_>, from: Option<u64>, to: Option<u64>) -> bool {
     /// Each costs a search of the relocations. Two calls are the most that were seen.
     const MAX_LOOKUPS: usize = 8;
     let (Some(from), Some(to)) = (from, to) else { return false };
-    if elf.architecture != Architecture::X86_64 {
-        return false;
-    }
     let calls = disasm::read(elf, from).calls;
     let linked = calls.iter().filter_map(|call| match call.callee {
         Callee::Value(Value::Global(at)) => Some(at),

@@ -188,6 +188,17 @@ fn a_call_that_passes_two_exports_is_hooked_once() {
     assert_eq!(functions.len(), 5, "{functions:?}");
 }
 
+/// As an emulator maps it on this machine, or another machine's image on a shared disk.
+#[test]
+fn a_library_for_another_instruction_set_is_not_hooked() {
+    let library = library!("table.c", PIC.to_vec());
+    assert!(locate(&library.stripped).is_ok());
+    let mut foreign = library.stripped;
+    // `e_machine` becomes EM_AARCH64 (183).
+    foreign[18] = 183;
+    assert_eq!(locate(&foreign), Err(Reason::Architecture));
+}
+
 #[test]
 fn what_cannot_be_hooked_has_a_reason() {
     assert_eq!(locate(b"#!/bin/sh\n"), Err(Reason::NotElf));

@@ -8,7 +8,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use super::User;
+use super::{User, privileges};
 
 /// Closes every descriptor except `keep`, becomes `user` for good, gives up all capabilities and the right to gain any,
 /// and installs a seccomp filter that refuses to open files, start programs and touch other processes.
@@ -16,9 +16,10 @@ use super::User;
 /// Call it while the process has one thread: later threads inherit all of it.
 pub fn confine(keep: &[RawFd], user: &User) -> io::Result<()> {
     close_others(keep)?;
+    privileges::empty_bounding_set();
     become_user(user)?;
-    drop_capabilities()?;
-    set_process_flag(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    privileges::drop_all()?;
+    privileges::no_new_privileges()?;
     // Payload is in this memory: no core file, no ptrace by processes of the same user.
     set_process_flag(libc::PR_SET_DUMPABLE, 0)?;
     for filter in filters().map_err(io::Error::other)? {
@@ -72,30 +73,6 @@ fn become_user(user: &User) -> io::Result<()> {
             || libc::setresuid(uid, uid, uid) != 0
     };
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Empties the effective, permitted, inheritable and ambient sets, and what can be emptied of the bounding set.
-fn drop_capabilities() -> io::Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    /// `_LINUX_CAPABILITY_VERSION_3` (linux/capability.h): two words of three sets each.
-    const VERSION_3: u32 = 0x2008_0522;
-
-    for capability in 0..64 {
-        // SAFETY: integer arguments only. EINVAL ends the list of known capabilities, EPERM means that the bounding set
-        // cannot be shrunk any more: without a way to exec, it does not matter.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-    }
-    let header = Header { version: VERSION_3, pid: 0 };
-    let none = [0_u32; 6];
-    // SAFETY: both pointers are to live values of the size that version 3 of the call reads.
-    if unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 fn set_process_flag(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {

@@ -24,7 +24,7 @@ impl<W: Write> Jsonl<W> {
     /// Also writes spans that the traced program's own sampling left out: their flags say so.
     pub fn write(&mut self, record: SpanRecord) -> io::Result<()> {
         self.line.clear();
-        let data = TracesData { resource_spans: vec![convert::resource_spans(record)] };
+        let data = TracesData { resource_spans: convert::resource_spans([record]) };
         serde_json::to_writer(&mut self.line, &data)?;
         self.line.push(b'\n');
         self.out.write_all(&self.line)?;

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use opentelemetry_http::{HttpClient, hyper::HyperClient};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
 use tonic::transport::{Channel, Endpoint};
 
 use super::{
@@ -11,9 +16,11 @@ use super::{
     report::Report,
 };
 
+pub type HttpClient = legacy::Client<Connector, Full<Bytes>>;
+
 pub enum Client {
     Grpc(Channel),
-    Http(Arc<dyn HttpClient>),
+    Http(HttpClient),
 }
 
 impl Client {
@@ -27,12 +34,13 @@ impl Client {
         let grpc = settings.protocol == Protocol::Grpc;
         let connector = Connector::new(Tcp(resolver), tls, grpc, report)?;
         if !grpc {
-            return Ok(Self::Http(Arc::new(HyperClient::new(connector, settings.timeout, None))));
+            let client = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+            return Ok(Self::Http(client));
         }
         // TLS is the connector's, for gRPC and HTTP alike: the channel must not look for its own.
         let plain = connect::with_scheme(&settings.endpoint, false)
             .map_err(|error| ConfigError::new("endpoint", format!(": {error}")))?;
-        let endpoint = Endpoint::from(plain).origin(settings.endpoint.clone()).timeout(settings.timeout);
+        let endpoint = Endpoint::from(plain).origin(settings.endpoint.clone());
         Ok(Self::Grpc(endpoint.connect_with_connector_lazy(connector)))
     }
 }

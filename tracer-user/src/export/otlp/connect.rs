@@ -152,6 +152,12 @@ pub fn with_scheme(uri: &Uri, tls: bool) -> Result<Uri, hyper::http::Error> {
     Ok(Uri::from_parts(parts)?)
 }
 
+/// TLS to a peer whose certificate one of these authorities (PEM) has signed. `name` is what they came from, for the
+/// error's text.
+pub fn roots_config(authorities: &[u8], name: &str) -> Result<ClientConfig, ConfigError> {
+    tls_config(&TlsFiles { roots: authorities.to_vec(), identity: None, roots_name: name.to_owned() })
+}
+
 /// TLS as the settings want it.
 pub fn tls_config(files: &TlsFiles) -> Result<ClientConfig, ConfigError> {
     let mut roots = RootCertStore::empty();

@@ -23,6 +23,7 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_rustls::TlsAcceptor;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Reply {
@@ -33,13 +34,27 @@ pub enum Reply {
     Status(u16, Option<u64>),
     /// gRPC status.
     Grpc(u8),
+    /// gRPC status with the seconds of a `RetryInfo`.
+    GrpcAfter(u8, u64),
+    /// Takes the request, after so many milliseconds.
+    Slow(u64),
+    /// Closes the connection with a reset once it has the request.
+    Reset,
     /// Never answers.
     Hang,
+}
+
+impl Reply {
+    /// Whether what came with the request counts as delivered.
+    fn takes(self) -> bool {
+        matches!(self, Self::Ok | Self::Partial(_) | Self::Slow(_))
+    }
 }
 
 #[derive(Debug)]
 pub struct Received {
     pub at: Instant,
+    pub reply: Reply,
     pub path: String,
     pub headers: HeaderMap,
     pub body: ExportTraceServiceRequest,
@@ -54,6 +69,10 @@ impl Received {
             .flat_map(|resource| &resource.scope_spans)
             .flat_map(|scope| &scope.spans)
             .collect()
+    }
+
+    pub fn is_taken(&self) -> bool {
+        self.reply.takes()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -83,10 +102,11 @@ impl Script {
         if replies.len() > 1 { replies.pop_front().unwrap() } else { replies[0] }
     }
 
-    fn received(&self, path: &str, headers: &HeaderMap, message: &[u8]) {
+    fn received(&self, path: &str, headers: &HeaderMap, message: &[u8], reply: Reply) {
         let json = headers["content-type"] == "application/json";
         let mut received = Received {
             at: Instant::now(),
+            reply,
             path: path.to_owned(),
             headers: headers.clone(),
             body: ExportTraceServiceRequest::default(),
@@ -114,9 +134,13 @@ impl Fake {
     }
 
     pub fn start(replies: &[Reply], grpc: bool, tls: Option<TlsAcceptor>) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), replies, grpc, tls)
+    }
+
+    pub fn start_at(address: SocketAddr, replies: &[Reply], grpc: bool, tls: Option<TlsAcceptor>) -> Self {
         let (sender, received) = mpsc::channel();
         let script = Script { replies: Arc::new(Mutex::new(replies.iter().copied().collect())), sender, grpc, tls };
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -145,6 +169,8 @@ impl Fake {
 async fn accept(listener: TcpListener, script: Script) {
     while let Ok((stream, _)) = listener.accept().await {
         let script = script.clone();
+        // What is closed with unread or unsent bytes, as `Reply::Reset` does, is closed by a reset.
+        stream.set_zero_linger().unwrap();
         tokio::spawn(async move {
             match script.tls.clone() {
                 Some(tls) => {
@@ -180,8 +206,15 @@ fn answer(reply: Reply) -> ExportTraceServiceResponse {
 
 async fn serve_grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, script: Script) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let script = script.clone();
+    let (reset, mut is_reset) = tokio::sync::mpsc::channel::<()>(1);
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            // The connection goes with this function.
+            _ = is_reset.recv() => return,
+        };
+        let Some(Ok((request, mut respond))) = accepted else { return };
+        let (script, reset) = (script.clone(), reset.clone());
         tokio::spawn(async move {
             let (parts, mut stream) = request.into_parts();
             let mut body = BytesMut::new();
@@ -192,11 +225,26 @@ async fn serve_grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: 
             }
             // gRPC over HTTP/2: a flag byte (compressed or not), a big-endian length, the message.
             let message = if body[0] == 1 { gunzip(&body[5..]) } else { body[5..].to_vec() };
-            script.received(parts.uri.path(), &parts.headers, &message);
             let reply = script.next();
+            if let Reply::Slow(milliseconds) = reply {
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            }
+            script.received(parts.uri.path(), &parts.headers, &message, reply);
+            let mut trailers = HeaderMap::new();
             let status = match reply {
                 Reply::Hang => std::future::pending().await,
+                Reply::Reset => {
+                    // The receiver may be gone.
+                    let _ = reset.send(()).await;
+                    return;
+                }
                 Reply::Grpc(code) => code,
+                Reply::GrpcAfter(code, seconds) => {
+                    let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(seconds)));
+                    let status = tonic::Status::with_error_details(i32::from(code).into(), "", details);
+                    status.add_header(&mut trailers).unwrap();
+                    code
+                }
                 _ => 0,
             };
             let response = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
@@ -209,7 +257,6 @@ async fn serve_grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: 
                 frame.put_slice(&message);
                 send.send_data(frame.freeze(), false).unwrap();
             }
-            let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", HeaderValue::from(u16::from(status)));
             send.send_trailers(trailers).unwrap();
         });
@@ -244,11 +291,14 @@ async fn serve_http<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, script: Sc
         let gzip = headers.get("content-encoding").is_some_and(|value| value == "gzip");
         let body = if gzip { gunzip(&body) } else { body.to_vec() };
         let json = headers["content-type"] == "application/json";
-        script.received(&path, &headers, &body);
-
         let reply = script.next();
+        if let Reply::Slow(milliseconds) = reply {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        }
+        script.received(&path, &headers, &body, reply);
         let (status, retry_after) = match reply {
             Reply::Hang => std::future::pending().await,
+            Reply::Reset => return,
             Reply::Status(status, retry_after) => (status, retry_after),
             _ => (200, None),
         };

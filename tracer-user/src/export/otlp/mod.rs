@@ -1,4 +1,4 @@
-//! OTLP over gRPC, HTTP with protobuf, or HTTP with JSON: spans in batches by the SDK's exporter, metrics at intervals.
+//! OTLP over gRPC, HTTP with protobuf, or HTTP with JSON: spans in batches, metrics at intervals.
 //!
 //! A bounded queue stands between the pipeline and one thread of the exporter's own. A full queue or an endpoint that
 //! does not answer costs spans, which are counted; it never costs memory, and nobody waits.
@@ -8,6 +8,7 @@ mod config;
 mod connect;
 mod metrics;
 mod report;
+mod send;
 mod worker;
 
 use std::{
@@ -21,33 +22,22 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_otlp::{Compression, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
-use tokio::sync::{Notify, mpsc as queue};
-use tonic::metadata::MetadataMap;
+use tokio::sync::{Notify, mpsc as queue, watch};
 
-use self::{client::Client, report::Report, worker::Worker};
+use self::{client::Client, report::Report, send::Sender, worker::Worker};
 pub use self::{
-    config::{ConfigError, Protocol, Settings, Signal, exemplars},
-    connect::{BoxFuture, Resolve, SystemResolver},
+    config::{ConfigError, MetricOptions, Protocol, ReadFile, Settings, Signal, exemplars},
+    connect::{BoxFuture, Resolve, SystemResolver, Tcp, roots_config},
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
 };
 use crate::span::SpanRecord;
-
-/// Memory that waiting spans may hold, whatever their number.
-const QUEUE_BYTES: usize = 64 << 20;
 
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often a sender that waits looks for room.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
-
-/// The SDK retries within the export timeout: 0.2 s, 0.4 s, … 5 s apart, with jitter, or as the endpoint asks
-/// (`Retry-After`, `RetryInfo`).
-const RETRIES_MAX: usize = 16;
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// An exporter with all its files read, ready to start.
 pub struct Otlp {
@@ -80,13 +70,28 @@ impl Otlp {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(Signal::Traces, endpoint, env)? else { return Ok(None) };
+        Self::with_files(endpoint, env, &|path| std::fs::read(path))
+    }
+
+    /// The same with the files given, too.
+    pub fn with_files(
+        endpoint: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: ReadFile<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(settings) = Settings::read(Signal::Traces, endpoint, env, file)? else { return Ok(None) };
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, tls, when_full: WhenFull::default() }))
     }
 
     pub fn when_full(self, when_full: WhenFull) -> Self {
         Self { when_full, ..self }
+    }
+
+    /// Waiting spans may hold so many bytes.
+    pub fn with_queue_memory(mut self, bytes: usize) -> Self {
+        self.settings.batch.memory = bytes;
+        self
     }
 
     pub fn settings(&self) -> &Settings {
@@ -97,99 +102,52 @@ impl Otlp {
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
         let report = Arc::new(Report::new("spans", self.settings.shown_endpoint()));
         let when_full = self.when_full;
-        let (sender, receiver) = queue::channel(self.settings.batch.queue);
+        let settings = self.settings.clone();
+        let (sender, receiver) = queue::channel(settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (done, stopped) = mpsc::channel();
         let abort = Arc::new(Notify::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let exporters = {
+        let client = {
             // The channel of gRPC spawns its driver when it is made.
             let _inside = runtime.enter();
-            let client = Client::new(&self.settings, self.tls, resolver, Arc::clone(&report));
-            Exporters { client: client.map_err(io::Error::other)?, settings: self.settings }
+            Client::new(&self.settings, self.tls, resolver, Arc::clone(&report)).map_err(io::Error::other)?
         };
+        let (end, ending) = watch::channel(false);
         let worker = Worker {
             receiver,
             queued_bytes: Arc::clone(&queued_bytes),
-            exporters,
-            report: Arc::clone(&report),
+            sender: Sender { settings: self.settings, client, report: Arc::clone(&report), ending, asked: None },
             abort: Arc::clone(&abort),
         };
         let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(move || {
-            worker.run(&runtime);
+            runtime.block_on(worker.run());
             // Threads that still resolve a name are left behind, not waited for.
             runtime.shutdown_background();
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(ExportHandle { sender, queued_bytes, when_full, report, abort, stopped, thread })
-    }
-}
-
-/// Makes the SDK's exporters, all on the same connections: each knows one resource, and every traced process is one.
-struct Exporters {
-    client: Client,
-    settings: Settings,
-}
-
-impl Exporters {
-    fn exporter(&self) -> Result<SpanExporter, opentelemetry_otlp::ExporterBuildError> {
-        let settings = &self.settings;
-        let retry = RetryPolicy::recommended()
-            .with_max_retries(RETRIES_MAX)
-            .with_initial_delay(RETRY_FIRST)
-            .with_max_jitter(RETRY_FIRST)
-            .with_max_delay(RETRY_LONGEST);
-        match &self.client {
-            Client::Grpc(channel) => {
-                let builder = SpanExporter::builder()
-                    .with_tonic()
-                    .with_channel(channel.clone())
-                    .with_timeout(settings.timeout)
-                    .with_metadata(MetadataMap::from_headers(settings.headers.clone()))
-                    .with_retry_policy(retry);
-                if settings.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
-            }
-            Client::Http(client) => {
-                let headers = settings
-                    .headers
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
-                let builder = SpanExporter::builder()
-                    .with_http()
-                    .with_shared_http_client(Arc::clone(client))
-                    .with_endpoint(settings.endpoint.to_string())
-                    .with_protocol(match settings.protocol {
-                        Protocol::HttpJson => opentelemetry_otlp::Protocol::HttpJson,
-                        _ => opentelemetry_otlp::Protocol::HttpBinary,
-                    })
-                    .with_timeout(settings.timeout)
-                    .with_headers(headers.collect())
-                    .with_retry_policy(retry);
-                if settings.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
-            }
-        }
+        Ok(ExportHandle { settings, sender, queued_bytes, when_full, report, end, abort, stopped, thread })
     }
 }
 
 /// The pipeline's end of a running exporter.
 #[derive(Debug)]
 pub struct ExportHandle {
+    settings: Settings,
     sender: queue::Sender<SpanRecord>,
     queued_bytes: Arc<AtomicUsize>,
     when_full: WhenFull,
     report: Arc<Report>,
+    end: watch::Sender<bool>,
     abort: Arc<Notify>,
     stopped: mpsc::Receiver<()>,
     thread: JoinHandle<()>,
 }
 
 impl ExportHandle {
-    /// Hands a span over. One that its own program does not sample is not for export.
+    /// Hands a span over that is sampled.
     pub fn send(&self, record: SpanRecord) {
-        if !record.sampled() {
-            return;
-        }
         self.report.offered();
         let weight = record.weight();
         let mut waiting = record;
@@ -207,7 +165,7 @@ impl ExportHandle {
     #[expect(clippy::result_large_err, reason = "the span itself comes back")]
     fn try_send(&self, record: SpanRecord, weight: usize) -> Result<(), SpanRecord> {
         let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
-        let result = if before > 0 && before + weight > QUEUE_BYTES {
+        let result = if before > 0 && before + weight > self.settings.batch.memory {
             Err(record)
         } else {
             self.sender.try_send(record).map_err(queue::error::TrySendError::into_inner)
@@ -216,6 +174,11 @@ impl ExportHandle {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
         }
         result
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// How it stands while it runs.
@@ -230,6 +193,7 @@ impl ExportHandle {
     /// Sends what waits, for at most `deadline`. What could not be sent by then counts as dropped.
     pub fn shutdown(self, deadline: Duration) -> ExportStats {
         drop(self.sender);
+        self.end.send_replace(true);
         let stopped = self.stopped.recv_timeout(deadline).is_ok() || {
             self.report.unfinished();
             self.abort.notify_one();
@@ -245,5 +209,7 @@ impl ExportHandle {
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod faults;
 #[cfg(test)]
 mod tests;

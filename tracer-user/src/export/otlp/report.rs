@@ -5,12 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use tracing::{
-    Dispatch, Event, Level, Metadata, Subscriber,
-    dispatcher::with_default,
-    field::{Field, Visit},
-    span,
-};
+use tracing::{Dispatch, dispatcher::with_default};
 
 /// Counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +31,7 @@ pub struct Report {
     /// What is exported.
     what: &'static str,
     endpoint: String,
-    /// Where the caller's diagnostics go; the exporter's own thread listens to the SDK instead.
+    /// Where the caller's diagnostics go: the exporter's own thread has none of its own.
     outer: Dispatch,
     offered: AtomicU64,
     exported: AtomicU64,
@@ -101,7 +96,7 @@ impl Report {
         }
     }
 
-    /// A batch is lost; `error` is the SDK's summary, which an attempt's own, clearer error precedes where there is one.
+    /// A batch is lost, or an attempt was, without a cause of its own. A cause that is known stays.
     pub fn lost(&self, error: &str) {
         if !self.is_failing() {
             self.failed(error);
@@ -141,58 +136,4 @@ impl Report {
             last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
-}
-
-/// Hears what the SDK's exporter tells only as diagnostics: how many spans of a batch the endpoint rejected. All else
-/// it says, a line per attempt, is replaced by [`Report`]'s single warning.
-#[derive(Debug, Default)]
-pub struct SdkEvents {
-    rejected: AtomicU64,
-}
-
-impl SdkEvents {
-    /// Rejected spans since the last call.
-    pub fn take_rejected(&self) -> u64 {
-        self.rejected.swap(0, Ordering::Relaxed)
-    }
-}
-
-/// The SDK's name for itself in diagnostics.
-const SDK_TARGET: &str = "opentelemetry-otlp";
-
-impl Subscriber for SdkEvents {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == SDK_TARGET && *metadata.level() <= Level::WARN && metadata.is_event()
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        // Spans are not enabled; any id does.
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        if event.metadata().name().ends_with("PartialSuccess") {
-            event.record(&mut Rejected(&self.rejected));
-        }
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-struct Rejected<'a>(&'a AtomicU64);
-
-impl Visit for Rejected<'_> {
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        if field.name() == "rejected_spans" {
-            self.0.fetch_add(u64::try_from(value).unwrap_or(0), Ordering::Relaxed);
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }

@@ -50,6 +50,7 @@ fn call(model: &str, start: u64, total: u64) -> LlmCall {
         outcome: Outcome::Complete,
         attempt: None,
         trace_parent: None,
+        content: None,
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Field {
     Done,
     /// Text, reasoning, a refusal: what a reader of the stream waits for.
     Content,
+    /// A text by which the model declines.
+    Refusal,
     Calls,
     /// A call, or a part of one: the parts of a call have the same index, or the same id.
     Call,

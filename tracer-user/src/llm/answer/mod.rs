@@ -71,6 +71,7 @@ pub struct Answer {
     detail: Detail,
     cost: Option<f64>,
     logprobs: (f64, u64),
+    refused: bool,
     failure: Failure,
     ends: bool,
     done: bool,
@@ -121,6 +122,7 @@ impl Answer {
             detail: Detail::default(),
             cost: None,
             logprobs: (0.0, 0),
+            refused: false,
             failure: Failure::default(),
             ends: false,
             done: false,
@@ -357,6 +359,11 @@ impl Sink<Field> for Answer {
     fn scalar(&mut self, field: Field, value: Scalar<'_>) {
         match field {
             F::Content => self.seen.content |= value.is_present(),
+            F::Refusal if value.is_present() => {
+                self.seen.content = true;
+                self.seen.news |= !self.refused;
+                self.refused = true;
+            }
             F::Proof | F::OwnContent => {
                 let told = matches!(value, Scalar::Opaque { .. } | Scalar::Text { .. });
                 self.seen.news |= told && !self.fits;
@@ -543,6 +550,7 @@ impl ResponseReader for Answer {
             response.finish_reasons.extend(self.block_reason.take());
         }
         response.tool_calls = self.calls.drain(..).map(|call| call.call).filter(|call| !call.name.is_empty()).collect();
+        response.refused = self.refused;
         let (logprobs, tokens) = self.logprobs;
         response.logprob_mean = (tokens > 0).then(|| logprobs / tokens as f64);
         self.keep.dropped

@@ -76,7 +76,7 @@ pub const MESSAGE: Shape<F> = Shape::container(F::Of(Operation::Chat)).members(&
     ("content", Shape::presence(F::Content).items(&Shape::container(F::Content))),
     ("reasoning_content", Shape::presence(F::Content)),
     ("reasoning", Shape::presence(F::Content)),
-    ("refusal", Shape::presence(F::Content)),
+    ("refusal", Shape::presence(F::Refusal)),
     (
         "audio",
         Shape::through().members(&[("transcript", Shape::presence(F::Content)), ("data", Shape::presence(F::Content))]),

@@ -28,6 +28,8 @@ pub enum Field {
     ItemName,
     ItemCallId,
     ItemAction,
+    /// Type of a part of a message.
+    PartType,
     InputTokens,
     CachedTokens,
     CacheWriteTokens,
@@ -58,11 +60,13 @@ const USAGE: Shape<F> = Shape::through().members(&[
     // xAI.
     ("cost_in_usd_ticks", Shape::value(F::CostTicks)),
 ]);
+const PART: Shape<F> = Shape::through().members(&[("type", Shape::value(F::PartType))]);
 const ITEM_MEMBERS: &[(&str, Shape<F>)] = &[
     ("type", Shape::value(F::ItemType)),
     ("name", Shape::value(F::ItemName)),
     ("call_id", Shape::value(F::ItemCallId)),
     ("action", Shape::through().members(&[("type", Shape::value(F::ItemAction))])),
+    ("content", Shape::through().items(&PART)),
 ];
 const ITEM: Shape<F> = Shape::container(F::Item).members(ITEM_MEMBERS);
 const OUTPUT_ITEM: Shape<F> = Shape::container(F::OutputItem).members(ITEM_MEMBERS);
@@ -119,6 +123,7 @@ pub struct ResponsesResponse {
     incomplete_reason: Option<String>,
     item: Item,
     calls: Vec<ToolCall>,
+    refused: bool,
     usage: Usage,
     cost: Option<f64>,
     failure: Failure,
@@ -139,6 +144,7 @@ impl ResponsesResponse {
             incomplete_reason: None,
             item: Item::default(),
             calls: Vec::new(),
+            refused: false,
             usage: Usage::default(),
             cost: None,
             failure: Failure::default(),
@@ -182,6 +188,11 @@ impl ResponsesResponse {
         }
     }
 
+    fn refuse(&mut self) {
+        self.seen.news |= !self.refused;
+        self.refused = true;
+    }
+
     /// What the service calls the end: its status, or the reason why the answer is not complete.
     fn finish_reason(&mut self) -> Option<String> {
         let status = self.status.take().filter(|status| !matches!(status.as_str(), "queued" | "in_progress"))?;
@@ -199,6 +210,9 @@ impl Sink<Field> for ResponsesResponse {
             F::Type => {
                 let kind = value.str().unwrap_or_default();
                 self.fits |= kind.starts_with("response.");
+                if matches!(kind, "response.refusal.delta" | "response.refusal.done") {
+                    self.refuse();
+                }
                 self.ends = matches!(kind, "response.completed" | "response.incomplete" | "response.failed");
                 if kind == "error" {
                     self.failure.begin();
@@ -235,6 +249,7 @@ impl Sink<Field> for ResponsesResponse {
             F::ItemName => self.item.name = value.str().map(str::to_owned),
             F::ItemCallId => self.item.call_id = value.str().map(str::to_owned),
             F::ItemAction => self.item.action = value.str().map(str::to_owned),
+            F::PartType if value.str() == Some("refusal") => self.refuse(),
             F::InputTokens => self.latest(|usage| &mut usage.input, value),
             F::CachedTokens => self.latest(|usage| &mut usage.cache_read, value),
             F::CacheWriteTokens => self.latest(|usage| &mut usage.cache_write, value),
@@ -315,6 +330,7 @@ impl ResponseReader for ResponsesResponse {
         response.service_tier = self.service_tier.take();
         response.finish_reasons = self.finish_reason().into_iter().collect();
         response.tool_calls = std::mem::take(&mut self.calls);
+        response.refused = self.refused;
         self.keep.dropped
     }
 }

@@ -36,6 +36,7 @@ fn call(provider: &'static str, model: &str, usage: Usage) -> LlmCall {
         outcome: Outcome::Complete,
         attempt: None,
         trace_parent: None,
+        content: None,
     }
 }
 

@@ -34,6 +34,9 @@ use crate::capture::Direction;
 /// Streams whose end is remembered, so that late frames do not open them again.
 const CLOSED: usize = 256;
 
+/// The method of OTLP over gRPC that takes spans.
+pub const OTLP_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
 /// What was seen and is not told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -232,6 +235,8 @@ impl Http2 {
         let body = body(fields.headers(), false, limits);
         let head = fields.into_request();
         let grpc = head.headers.get("content-type").is_some_and(|value| value.starts_with("application/grpc"));
+        // Of gRPC only what tells which processes export telemetry themselves is read.
+        let grpc = grpc && head.path != OTLP_TRACES;
         self.counters.grpc += u64::from(grpc);
         let judged = !head.method.is_empty() && !head.path.is_empty();
         let wanted = !grpc && (!judged || (self.wants)(&head));

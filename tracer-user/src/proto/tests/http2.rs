@@ -192,6 +192,15 @@ fn grpc_is_named_and_not_told() {
 }
 
 #[test]
+fn exports_of_spans_are_told_although_they_are_grpc() {
+    let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let block = [post(path), literal("content-type", "application/grpc")].concat();
+    let talk = begun().client([head(1, HEAD, &block), data(1, END, b"\0\0\0\0\x01x")].concat());
+    assert_eq!(talk.told().first().map(String::as_str), Some(&*format!("0> POST {path}")));
+    assert_eq!(talk.connection.http2_counters().grpc, 0);
+}
+
+#[test]
 fn too_many_streams_are_refused_and_counted() {
     let limits = Limits { streams: 2, ..Limits::default() };
     let talk = begun_with(limits, |_| true)

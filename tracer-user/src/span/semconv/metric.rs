@@ -97,6 +97,14 @@ metrics! {
         "Time from the answer that asks for a tool to the request that carries its result: an upper bound of the tool's run";
     Own MODEL_CHANGES = "llmtap.client.model_changes", COUNTER, "{change}", true,
         "Times that a requested model began to be answered by another response model";
+    Own SYSTEM_PROMPT_CHANGES = "llmtap.client.system_prompt_changes", COUNTER, "{change}", true,
+        "Times that a service began to send a model a system prompt that it had not sent before";
+    Own REFUSALS = "llmtap.client.refusals", COUNTER, "{call}", true,
+        "Calls that a model, a filter or a guardrail refused to answer, by kind";
+    Own LIMITS = "llmtap.client.limits", COUNTER, "{call}", true,
+        "Calls that a service did not take: too many, not paid for, or too busy";
+    Own OBSERVATIONS = "llmtap.client.observations", COUNTER, "{call}", true,
+        "Calls in whose texts a rule hit, by rule and place";
     Own ACTIVE_REQUESTS = "llmtap.client.active_requests", UP_DOWN, "{call}", true,
         "Calls that have begun and not ended";
     Own RATELIMIT_REMAINING = "llmtap.ratelimit.remaining", GAUGE, "{unit}", true,
@@ -124,6 +132,8 @@ metrics! {
         "Spans that the OTLP endpoint took";
     Own SELF_SPANS_DROPPED = "llmtap.self.spans.dropped", COUNTER, "{span}", true,
         "Spans that the OTLP endpoint did not get or did not take";
+    Own SELF_SPANS_SAMPLED_OUT = "llmtap.self.spans.sampled_out", COUNTER, "{span}", true,
+        "Spans that sampling kept from the OTLP endpoint, by reason: no loss";
     Own SELF_QUEUE_LENGTH = "llmtap.self.queue.length", UP_DOWN, "{span}", true,
         "Spans that wait for export";
     Own SELF_MEMORY = "llmtap.self.memory", UP_DOWN, "By", true,

@@ -2,6 +2,9 @@
 //! one out; `docs/registry.yaml` says of each what it means.
 
 pub mod metric;
+mod release;
+
+pub use release::{RENAMED, Release};
 
 /// Where a name is defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ names! {
     Newer REQUEST_REASONING_LEVEL = "gen_ai.request.reasoning.level";
     Newer REQUEST_PREVIOUS_RESPONSE_ID = "gen_ai.request.previous_response.id";
     Core OUTPUT_TYPE = "gen_ai.output.type";
+    Core USER_ID = "user.id";
+    Core SESSION_ID = "session.id";
     Core CONVERSATION_ID = "gen_ai.conversation.id";
     Core EMBEDDINGS_DIMENSION_COUNT = "gen_ai.embeddings.dimension.count";
 
@@ -60,6 +65,18 @@ names! {
     Core USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
     Core USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
     Core USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    /// What [`Release::Next`] calls [`USAGE_CACHE_CREATION_INPUT_TOKENS`].
+    Newer USAGE_CACHE_WRITE_INPUT_TOKENS = "gen_ai.usage.cache_write.input_tokens";
+    /// Parts of the tokens by kind of content, under [`Release::Next`] only.
+    Newer USAGE_TEXT_INPUT_TOKENS = "gen_ai.usage.text.input_tokens";
+    Newer USAGE_AUDIO_INPUT_TOKENS = "gen_ai.usage.audio.input_tokens";
+    Newer USAGE_IMAGE_INPUT_TOKENS = "gen_ai.usage.image.input_tokens";
+    Newer USAGE_TEXT_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.text.cache_read.input_tokens";
+    Newer USAGE_AUDIO_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.audio.cache_read.input_tokens";
+    Newer USAGE_IMAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.image.cache_read.input_tokens";
+    Newer USAGE_TEXT_OUTPUT_TOKENS = "gen_ai.usage.text.output_tokens";
+    Newer USAGE_AUDIO_OUTPUT_TOKENS = "gen_ai.usage.audio.output_tokens";
+    Newer USAGE_IMAGE_OUTPUT_TOKENS = "gen_ai.usage.image.output_tokens";
     /// Repeats [`COST_TOTAL`]: the one alias that most back ends read.
     Own USAGE_COST = "gen_ai.usage.cost";
 
@@ -136,6 +153,12 @@ names! {
     Own COMPLETENESS = "llmtap.completeness";
     Own LOST_BYTES = "llmtap.lost.bytes";
     Own ATTEMPT = "llmtap.attempt";
+    /// `error.type` of the attempt before, on a call that repeats it.
+    Own RETRY_REASON = "llmtap.retry.reason";
+    /// Seconds from the start of the first attempt to the start of this one.
+    Own RETRY_WASTED_TIME = "llmtap.retry.wasted_time";
+    /// Cost of the attempts before, as far as it is known, by the currency of [`COST_TOTAL`].
+    Own RETRY_WASTED_COST = "llmtap.retry.wasted_cost";
     Own ABORTED = "llmtap.aborted";
     Own RATELIMIT_REQUESTS_LIMIT = "llmtap.ratelimit.requests.limit";
     Own RATELIMIT_REQUESTS_REMAINING = "llmtap.ratelimit.requests.remaining";
@@ -151,10 +174,32 @@ names! {
     Own FALLBACK = "llmtap.fallback";
     /// Mean of the natural logarithms of the probabilities of the answer's tokens: at most 0.
     Own RESPONSE_LOGPROB_MEAN = "llmtap.response.logprob.mean";
+    /// Whom the call is for, by the rules of attribution.
+    Own TENANT = "llmtap.tenant";
+    /// The part of the traced program that asks, by the rules of attribution.
+    Own FEATURE = "llmtap.feature";
+    /// The id that the traced program gave to its request; the provider's is [`PROVIDER_REQUEST_ID`].
+    Own CLIENT_REQUEST_ID = "llmtap.client.request_id";
+    /// The process exports telemetry of its model calls itself: this call may be told twice.
+    Own OWN_TELEMETRY = "llmtap.own_telemetry";
     Own CONNECTION_ID = "llmtap.connection.id";
     /// 0-based on its connection.
     Own EXCHANGE_INDEX = "llmtap.exchange.index";
     Own TLS_LIBRARY = "llmtap.tls.library";
+    /// Why the service or the model gave no answer, in one word for all services.
+    Own REFUSAL = "llmtap.refusal";
+    /// Why the service did not take the call: `rate`, `quota` or `overload`.
+    Own LIMIT_KIND = "llmtap.limit.kind";
+    /// The service has not sent this system prompt to this model before, and has sent another one.
+    Own SYSTEM_PROMPT_CHANGED = "llmtap.system_prompt.changed";
+    /// Names of the rules that hit in the call's texts.
+    Own OBSERVATION_RULES = "llmtap.observation.rules";
+    /// Hits by place: each rule counts once for each text.
+    Own OBSERVATION_SYSTEM = "llmtap.observation.system";
+    Own OBSERVATION_PROMPT = "llmtap.observation.prompt";
+    Own OBSERVATION_TOOL_RESULT = "llmtap.observation.tool_result";
+    Own OBSERVATION_TOOL_DEFINITION = "llmtap.observation.tool_definition";
+    Own OBSERVATION_ANSWER = "llmtap.observation.answer";
     /// The span was not seen on the wire but concluded from calls that were.
     Own SYNTHESIZED = "llmtap.synthesized";
 
@@ -162,6 +207,9 @@ names! {
     Core TOKEN_TYPE = "gen_ai.token.type";
     /// One of the provider's own strings of [`RESPONSE_FINISH_REASONS`], to count by.
     Own FINISH_REASON = "llmtap.finish_reason";
+    /// One of [`OBSERVATION_RULES`] and the place of its hit, to count by.
+    Own OBSERVATION_RULE = "llmtap.observation.rule";
+    Own OBSERVATION_PLACE = "llmtap.observation.place";
     /// `requests` or `tokens`.
     Own RATELIMIT_KIND = "llmtap.ratelimit.kind";
     /// What llmtap lost events by, or why it did not trace a connection or process: a short stable name.
@@ -183,8 +231,29 @@ names! {
     Core HOST_NAME = "host.name";
     Core HOST_ID = "host.id";
     Core CONTAINER_ID = "container.id";
-    /// Read from what a process states of itself; metrics leave it out.
     Core CONTAINER_NAME = "container.name";
+    Core CONTAINER_IMAGE_NAME = "container.image.name";
+    Core CONTAINER_IMAGE_TAGS = "container.image.tags";
+    /// A dot and the label's name follow.
+    Core CONTAINER_LABEL = "container.label";
+    Core CONTAINER_RUNTIME_NAME = "container.runtime.name";
+    Core OCI_MANIFEST_DIGEST = "oci.manifest.digest";
+    Core K8S_NAMESPACE_NAME = "k8s.namespace.name";
+    Core K8S_NODE_NAME = "k8s.node.name";
+    Core K8S_POD_UID = "k8s.pod.uid";
+    Core K8S_POD_NAME = "k8s.pod.name";
+    /// A dot and the label's name follow.
+    Core K8S_POD_LABEL = "k8s.pod.label";
+    /// A dot and the annotation's name follow.
+    Core K8S_POD_ANNOTATION = "k8s.pod.annotation";
+    Core K8S_CONTAINER_NAME = "k8s.container.name";
+    Core K8S_DEPLOYMENT_NAME = "k8s.deployment.name";
+    Core K8S_REPLICASET_NAME = "k8s.replicaset.name";
+    Core K8S_STATEFULSET_NAME = "k8s.statefulset.name";
+    Core K8S_DAEMONSET_NAME = "k8s.daemonset.name";
+    Core K8S_CRONJOB_NAME = "k8s.cronjob.name";
+    Core K8S_JOB_NAME = "k8s.job.name";
+    Core K8S_REPLICATIONCONTROLLER_NAME = "k8s.replicationcontroller.name";
     Core TELEMETRY_DISTRO_NAME = "telemetry.distro.name";
     Core TELEMETRY_DISTRO_VERSION = "telemetry.distro.version";
 }

@@ -6,15 +6,16 @@ use super::{
     ids::{Ids, Purpose, SpanId, TraceId},
     record::{Kind, Parent, SAMPLED, SpanRecord, Status, Value},
     resource::{Host, Resource, Resources},
-    semconv,
+    semconv::{self, Release},
 };
 use crate::{
     agent::{CallRef, Place, ToolRun, Turn},
+    attempts::Repetition,
     capture::{Connection, Process},
     exchange::ExchangeId,
     llm::{
         LlmCall,
-        call::{Completeness, RateLimit, TraceParent},
+        call::{Completeness, RateLimit, TraceParent, Usage},
     },
     price::Cost,
 };
@@ -30,16 +31,22 @@ pub struct Synth {
     resources: Resources,
     /// Whether the total cost is repeated as `gen_ai.usage.cost`.
     cost_alias: bool,
+    release: Release,
 }
 
 impl Synth {
     pub fn new(ids: Ids, host: Host) -> Self {
-        Self { ids, resources: Resources::new(host), cost_alias: true }
+        Self { ids, resources: Resources::new(host), cost_alias: true, release: Release::default() }
     }
 
     pub fn without_cost_alias(mut self) -> Self {
         self.cost_alias = false;
         self
+    }
+
+    /// Names attributes as this release of the conventions does.
+    pub fn set_release(&mut self, release: Release) {
+        self.release = release;
     }
 
     /// A traced process was seen, or has replaced its image.
@@ -70,10 +77,25 @@ impl Synth {
             start: call.times.start,
             end: call.times.end.max(call.times.start),
             status: if call.error.is_some() { Status::Error } else { Status::Unset },
-            attributes: call_attributes(call, cost, self.cost_alias),
+            attributes: self.named(call, call_attributes(call, cost, self.cost_alias)),
             links: Vec::new(),
             resource: self.resources.of(&call.connection),
         }
+    }
+
+    /// Says of the span of a call what it repeats.
+    pub fn repetition(&self, span: &mut SpanRecord, repetition: Repetition) {
+        let mut attributes = Attributes(std::mem::take(&mut span.attributes));
+        attributes.set(semconv::RETRY_REASON, repetition.reason);
+        attributes.seconds(semconv::RETRY_WASTED_TIME, Some(repetition.wasted_time));
+        attributes.number(semconv::RETRY_WASTED_COST, repetition.wasted_cost);
+        span.attributes = attributes.0;
+        span.links.push(repetition.first);
+    }
+
+    /// Says of the span of a call that its process tells of it itself.
+    pub fn told_twice(&self, span: &mut SpanRecord) {
+        span.attributes.push((semconv::OWN_TELEMETRY, true.into()));
     }
 
     /// The span of one tool's run: what the traced program did between the answer that asks and the request that tells.
@@ -124,6 +146,17 @@ impl Synth {
             links: Vec::new(),
             resource: self.resources.of(&first.connection),
         }
+    }
+
+    /// The attributes of a call as the release of the conventions names them.
+    fn named(&self, call: &LlmCall, attributes: Vec<(&'static str, Value)>) -> Vec<(&'static str, Value)> {
+        if self.release == Release::Core {
+            return attributes;
+        }
+        let mut attributes = Attributes(attributes);
+        attributes.0.iter_mut().for_each(|(name, _)| *name = self.release.name(name));
+        kinds_of_tokens(&mut attributes, &call.usage);
+        attributes.0
     }
 
     /// Where the span of what a process did hangs: under its own `traceparent`, else in its place, else alone.
@@ -297,6 +330,23 @@ fn response(attributes: &mut Attributes, call: &LlmCall) {
     }
 }
 
+/// Tokens by kind of content, as far as the answer states them: names of the newer release.
+fn kinds_of_tokens(attributes: &mut Attributes, usage: &Usage) {
+    for (name, tokens) in [
+        (semconv::USAGE_TEXT_INPUT_TOKENS, usage.input_text),
+        (semconv::USAGE_AUDIO_INPUT_TOKENS, usage.input_audio),
+        (semconv::USAGE_IMAGE_INPUT_TOKENS, usage.input_image),
+        (semconv::USAGE_TEXT_CACHE_READ_INPUT_TOKENS, usage.cache_read_text),
+        (semconv::USAGE_AUDIO_CACHE_READ_INPUT_TOKENS, usage.cache_read_audio),
+        (semconv::USAGE_IMAGE_CACHE_READ_INPUT_TOKENS, usage.cache_read_image),
+        (semconv::USAGE_TEXT_OUTPUT_TOKENS, usage.output_text),
+        (semconv::USAGE_AUDIO_OUTPUT_TOKENS, usage.output_audio),
+        (semconv::USAGE_IMAGE_OUTPUT_TOKENS, usage.output_image),
+    ] {
+        attributes.maybe(name, tokens);
+    }
+}
+
 fn transport(attributes: &mut Attributes, call: &LlmCall) {
     let response = &call.response;
     attributes.maybe(semconv::SERVER_ADDRESS, call.server_address.clone());
@@ -357,6 +407,9 @@ fn provenance(attributes: &mut Attributes, call: &LlmCall) {
     attributes.maybe(semconv::ATTEMPT, call.attempt);
     attributes.maybe(semconv::ABORTED, call.aborted.then_some(true));
     connection(attributes, &call.connection, call.id);
+    for attributed in &call.request.attributed {
+        attributes.set(attributed.name, Arc::clone(&attributed.value));
+    }
 }
 
 fn completeness(attributes: &mut Attributes, completeness: Completeness, lost_bytes: Option<u64>) {

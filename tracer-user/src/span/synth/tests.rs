@@ -218,3 +218,19 @@ fn resources_follow_the_process() {
     let anonymous = synth.call(&anonymous, None, None).resource;
     assert_eq!(seen(&anonymous, "service.name").as_deref(), Some("unknown_service"));
 }
+
+#[test]
+fn the_newer_release_has_names_of_its_own() {
+    let mut call = full_call();
+    (call.usage.cache_write, call.usage.input_text, call.usage.output_audio) = (Some(7), Some(5), Some(3));
+    let written = |release| {
+        let mut synth = synth();
+        synth.set_release(release);
+        let record = synth.call(&call, None, None);
+        ["cache_creation.input", "cache_write.input", "text.input", "audio.output"]
+            .map(|part| record.attribute(&format!("gen_ai.usage.{part}_tokens")).cloned())
+    };
+    let number = |number: u64| Some(Value::from(number));
+    assert_eq!(written(Release::Core), [number(7), None, None, None]);
+    assert_eq!(written(Release::Next), [None, number(7), number(5), number(3)]);
+}

@@ -22,7 +22,7 @@ mod functions;
 mod reports;
 
 use super::disasm::{self, Call, Callee, Reading, Value};
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::{Entry, Function, Hooks, Reason, Stack, Stripped};
 use functions::Functions;
 
@@ -81,9 +81,6 @@ impl Stack for BoringSsl {
 fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let names = reports::file_names(elf);
     let (library, _) = names.first()?;
-    if elf.architecture != Architecture::X86_64 {
-        return Some(Err(Reason::StrippedBoringSsl));
-    }
     let loads = reports::loads(elf, &names);
     let functions = Functions::around(elf, loads.iter().map(|load| load.address));
     let candidates = candidates(elf, &functions, &loads);

@@ -11,7 +11,7 @@ use std::{collections::HashSet, ops::Range};
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, OpKind, Register as R};
 
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::{Emulated, Register, Site};
 use state::State;
 
@@ -259,9 +259,6 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
 pub(super) fn site(elf: &Elf<'_>, entry: u64, arguments: usize) -> Option<Site> {
     let arguments = arguments.min(ARGUMENTS.len());
     let offset = elf.offset(entry)?;
-    if elf.architecture == Architecture::Aarch64 {
-        return Some(Site { offset, registers: aarch64_arguments(arguments), emulated: None });
-    }
     let at_entry = State::at_entry().located(arguments)?;
     let reading = read(elf, entry);
     let first = Decoder::with_ip(64, elf.code(entry)?, entry, DecoderOptions::NONE).decode();
@@ -362,13 +359,6 @@ fn emulated(instruction: &Instruction, elf: &Elf<'_>) -> Option<Emulated> {
         [0x90] => Some(Emulated::Nop),
         _ => None,
     }
-}
-
-/// At entry (Procedure Call Standard for the Arm 64-bit Architecture, section 6.8.2).
-fn aarch64_arguments(arguments: usize) -> [Option<Register>; 6] {
-    let mut registers = [Register::X0, Register::X1, Register::X2, Register::X3, Register::X4, Register::X5].map(Some);
-    registers.iter_mut().skip(arguments).for_each(|register| *register = None);
-    registers
 }
 
 fn is_near(instruction: &Instruction) -> bool {

@@ -15,7 +15,7 @@ mod table;
 
 use tracer_common::event::GoPlace;
 
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::{Hooks, Probe, Program, Reason, Stack};
 use code::Body;
 use table::{Function, Table, Unusable};
@@ -54,9 +54,6 @@ fn probes(elf: &Elf<'_>, section: (u64, &[u8])) -> Result<Vec<Probe>, Reason> {
         Unusable::Old => Reason::OldGo,
         Unusable::Unknown => Reason::Go,
     })?;
-    if elf.architecture != Architecture::X86_64 {
-        return Err(Reason::Go);
-    }
     let [client, server] = HANDSHAKES;
     let found = table.functions([READ, WRITE, WRITE_RECORD, CLOSE, client, server]);
     let more_stack = table.starts(b"runtime.morestack");

@@ -3,7 +3,7 @@
 mod records;
 mod values;
 
-use super::elf::{Architecture, Elf};
+use super::elf::Elf;
 use super::{Hooks, Probe, Program, Reason, Stack, Stripped};
 
 pub(super) struct Rustls;
@@ -24,9 +24,6 @@ impl Stack for Rustls {
         let Some(version) = versions.iter().find(|version| version.split('.').nth(1) == Some(MINOR)) else {
             return Some(Err(Reason::OldRustls));
         };
-        if elf.architecture != Architecture::X86_64 {
-            return Some(Err(Reason::Rustls));
-        }
         let sites = records::find(elf);
         let probe = |site: &records::Site, program: Program| {
             Some(Probe { program, offset: elf.offset(site.address)?, place: 0 })

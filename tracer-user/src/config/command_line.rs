@@ -4,7 +4,9 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
 
+use super::values::parse_duration;
 use crate::capture::program::AttachMode;
 
 #[derive(Debug, Parser)]
@@ -39,6 +41,8 @@ pub enum Command {
     Trace(Trace),
     /// Read a capture file as if it happened now: no privileges, the same output every time
     Replay(Replay),
+    /// Trace for good, as the node's agent: everything from a YAML file; SIGHUP reads it again
+    Daemon(Daemon),
     /// Say what this machine and each process allow
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -105,6 +109,16 @@ pub struct Replay {
     /// The capture file; `-` reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// The configuration; an example with every key is installed as /etc/llmtap/config.yaml
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Only say whether the file is valid, and end: status 0 or 2
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -178,8 +192,10 @@ pub enum Output {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
 }
@@ -242,21 +258,6 @@ fn parse_ring(text: &str) -> Result<u32, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let usage = || "a number with a unit: 500ms, 30s, 5m or 1h".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| usage())?;
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" | "" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(usage()),
-    };
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(usage)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -290,6 +291,8 @@ mod tests {
             &["run", "--metrics-listen", "9464", "--", "true"],
             &["replay", "--metrics-listen", "http://localhost:9464/metrics", "f"],
             &["run"],
+            &["daemon"],
+            &["daemon", "--check"],
         ] {
             assert!(Cli::try_parse_from([&["llmtap"], arguments].concat()).is_err(), "{arguments:?}");
         }

@@ -1,0 +1,191 @@
+//! What the line concludes from several exchanges and from facts of processes.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    capture::{ClosedBy, Connection, ConnectionKey, Direction, Event},
+    export::Jsonl,
+    metrics::{Clock, Exemplars, store::Point},
+    output::View,
+    span::{Host, Ids, semconv::metric},
+};
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Bench {
+    pipeline: Pipeline,
+    out: Shared,
+    /// Exchanges so far: each has a connection of its own, and begins a second after the one before.
+    exchanges: u64,
+}
+
+const PID: u32 = 7;
+const SECOND: u64 = 1_000_000_000;
+const CHAT: &str = r#"{"model":"gpt-5","user":"u1","messages":[{"role":"user","content":"hello"}]}"#;
+const ANSWER: &str = r#"{"id":"c","object":"chat.completion","model":"gpt-5","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+const BUSY: &str = r#"{"error":{"message":"busy","type":"server_error","code":"busy"}}"#;
+
+impl Bench {
+    fn new(features: &Features) -> Self {
+        let out = Shared::default();
+        let file: Box<dyn Write + Send> = Box::new(out.clone());
+        let output = Output::new(View::Jsonl(Jsonl::new(file)), Vec::new());
+        let calls = Calls::new(llm::Limits::default(), llm::Options::default());
+        let synth = Synth::new(Ids::replay(), Host::default());
+        let pipeline = Pipeline::new(calls, Prices::builtin(), synth, output, None);
+        let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
+        let mut pipeline = pipeline.with_metrics(Some(metrics));
+        pipeline.set_features(features);
+        Self { pipeline, out, exchanges: 0 }
+    }
+
+    fn process(&mut self, process: Process) {
+        let process = Arc::new(Process { pid: PID, service: Some("shop".into()), ..process });
+        self.pipeline.push(Event::Process { at: self.exchanges * SECOND + 1, process }).unwrap();
+    }
+
+    fn exchange(&mut self, path: &str, headers: &str, body: &str, status: u16, answer: &str) {
+        self.exchanges += 1;
+        let (key, start) = (ConnectionKey(self.exchanges), self.exchanges * SECOND);
+        let connection =
+            Connection { id: format!("c{}", self.exchanges).into(), pid: Some(PID), ..Connection::default() };
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: api.openai.com\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let response = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        let data = |at, direction, text: String| Event::Data { at, key, direction, offset: 0, bytes: text.into() };
+        for event in [
+            Event::Open { at: start, key, connection: connection.into() },
+            data(start, Direction::Send, request),
+            data(start + SECOND / 10, Direction::Receive, response),
+            Event::Close { at: start + SECOND / 10, key, by: ClosedBy::Local },
+        ] {
+            self.pipeline.push(event).unwrap();
+        }
+    }
+
+    fn chat(&mut self, headers: &str, status: u16) {
+        let answer = if status == 200 { ANSWER } else { BUSY };
+        self.exchange("/v1/chat/completions", headers, CHAT, status, answer);
+    }
+
+    /// The spans, and what this metric of calls comes to.
+    fn finish(mut self, metric: &metric::Metric) -> (Vec<Value>, f64) {
+        self.pipeline.finish().unwrap();
+        let sums = self.pipeline.metrics().unwrap().sums().snapshot();
+        let series =
+            sums.metrics.iter().filter(|(other, _)| other.index == metric.index).flat_map(|(_, series)| series);
+        let sum = series.map(|series| match &series.point {
+            Point::Number { value, .. } => *value,
+            Point::Histogram { counts, .. } => counts.iter().sum::<u64>() as f64,
+        });
+        let sum = sum.sum();
+        let text = String::from_utf8(self.out.0.lock().unwrap().clone()).unwrap();
+        let span = |line| {
+            let data: Value = serde_json::from_str(line).unwrap();
+            data["resourceSpans"][0]["scopeSpans"][0]["spans"][0].clone()
+        };
+        (text.lines().map(span).collect(), sum)
+    }
+}
+
+fn attribute(span: &Value, name: &str) -> Option<Value> {
+    let found = span["attributes"].as_array()?.iter().find(|attribute| attribute["key"] == name)?;
+    found["value"].as_object()?.values().next().cloned()
+}
+
+#[test]
+fn the_same_request_after_a_failure_is_another_attempt() {
+    let mut bench = Bench::new(&Features::default());
+    for status in [429, 500, 200, 200] {
+        bench.chat("", status);
+    }
+    let (spans, retries) = bench.finish(&metric::RETRIES);
+    assert_eq!(retries, 2.0);
+    let told = |name: &str| spans.iter().map(|span| attribute(span, name)).collect::<Vec<_>>();
+    assert_eq!(told("llmtap.attempt"), [None, Some(json!("2")), Some(json!("3")), None]);
+    assert_eq!(told("llmtap.retry.wasted_time"), [None, Some(json!(1.0)), Some(json!(2.0)), None]);
+    assert_eq!(told("llmtap.retry.reason"), [None, Some(json!("busy")), Some(json!("busy")), None]);
+    assert_eq!(told("llmtap.retry.wasted_cost"), [None, None, None, None]);
+    for retry in &spans[1..3] {
+        let [link] = retry["links"].as_array().unwrap().as_slice() else { panic!("{retry}") };
+        assert_eq!((&link["traceId"], &link["spanId"]), (&spans[0]["traceId"], &spans[0]["spanId"]));
+    }
+    assert!(spans[3]["links"].as_array().is_none_or(Vec::is_empty));
+}
+
+#[test]
+fn calls_are_attributed_by_request_and_environment() {
+    let options = "rules: [{attribute: app.team, from: [{header: x-team}, {env: TEAM}], metric_values: 1}]";
+    let attribution = serde_saphyr::from_str(options).unwrap();
+    let mut bench = Bench::new(&Features { attribution, ..Features::default() });
+    bench.process(Process { environment: vec![("TEAM".to_owned(), "blue".to_owned())], ..Process::default() });
+    bench.chat("", 200);
+    bench.chat("x-team: red\r\n", 200);
+    let sums = bench.pipeline.metrics().unwrap().sums();
+    let (spans, calls) = bench.finish(&metric::OPERATION_DURATION);
+    let told = |name: &str| spans.iter().map(|span| attribute(span, name)).collect::<Vec<_>>();
+    assert_eq!(told("app.team"), [Some(json!("blue")), Some(json!("red"))]);
+    assert_eq!(told("user.id"), [Some(json!("u1")), Some(json!("u1"))]);
+    assert_eq!(calls, 2.0);
+    let snapshot = sums.snapshot();
+    let (_, series) = snapshot.metrics.iter().find(|(one, _)| one.index == metric::OPERATION_DURATION.index).unwrap();
+    let mut teams: Vec<_> = series
+        .iter()
+        .map(|series| series.attributes.iter().find(|(name, _)| *name == "app.team").unwrap().1.clone())
+        .collect();
+    teams.sort();
+    assert_eq!(teams, ["_OTHER".into(), "blue".into()]);
+    assert!(!series.iter().any(|series| series.attributes.iter().any(|(name, _)| *name == "user.id")));
+}
+
+#[test]
+fn calls_that_their_process_tells_itself_are_told_as_configured() {
+    for (own, spans, marked, counted) in [
+        (OwnTelemetry::Emit, 2, Some(json!(true)), 2.0),
+        (OwnTelemetry::MetricsOnly, 0, None, 2.0),
+        (OwnTelemetry::Skip, 0, None, 0.0),
+    ] {
+        let mut bench = Bench::new(&Features { own_telemetry: own, ..Features::default() });
+        bench.process(Process { tells_of_models: true, ..Process::default() });
+        bench.chat("", 200);
+        bench.chat("", 200);
+        let (told, calls) = bench.finish(&metric::OPERATION_DURATION);
+        assert_eq!((told.len(), calls), (spans, counted), "{own:?}");
+        assert!(told.iter().all(|span| attribute(span, "llmtap.own_telemetry") == marked));
+    }
+}
+
+#[test]
+fn a_process_that_exports_spans_of_models_tells_itself_from_then_on() {
+    let mut bench = Bench::new(&Features::default());
+    bench.chat("", 200);
+    bench.exchange("/v1/traces", "", r#"{"key":"http.request.method"}"#, 200, "{}");
+    bench.chat("", 200);
+    bench.exchange("/v1/traces", "", r#"{"key":"gen_ai.request.model"}"#, 200, "{}");
+    bench.chat("", 200);
+    // Another program in the same process.
+    bench.process(Process::default());
+    bench.chat("", 200);
+    let (spans, _) = bench.finish(&metric::OPERATION_DURATION);
+    let told: Vec<_> = spans.iter().map(|span| attribute(span, "llmtap.own_telemetry")).collect();
+    assert_eq!(told, [None, None, Some(json!(true)), None]);
+}

@@ -1,0 +1,40 @@
+//! `llmtap-VERSION-linux-ARCHITECTURE.tar.gz`.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::Result;
+
+use super::VERSION;
+use crate::setup::{output, root};
+
+/// Beside the binary, from the project.
+const FILES: [&str; 5] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "deploy/llmtap.yaml"];
+
+/// Packs the binary with what belongs to it. The same input gives the same bytes.
+pub fn pack(out: &Path, architecture: &str, llmtap: &Path) -> Result<()> {
+    let name = format!("llmtap-{VERSION}-linux-{architecture}");
+    let folder = out.join("stage").join(&name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    fs::copy(llmtap, folder.join("llmtap"))?;
+    for file in FILES {
+        let from = root().join(file);
+        if let Some(name) = from.file_name() {
+            fs::copy(&from, folder.join(name))?;
+        }
+    }
+    let archive = out.join(format!("{name}.tar.gz"));
+    let mut tar = Command::new("tar");
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=go=rX,u+rw,a-s", "--format=ustar"]);
+    tar.arg(format!("--mtime=@{}", commit_time()?)).args(["--use-compress-program=gzip -9n", "--create", "--file"]);
+    output(tar.arg(&archive).arg("--directory").arg(out.join("stage")).arg(&name))?;
+    Ok(())
+}
+
+/// Of the last commit, seconds since the Unix epoch; `SOURCE_DATE_EPOCH` goes before it.
+pub fn commit_time() -> Result<u64> {
+    if let Ok(stated) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Ok(stated.parse()?);
+    }
+    Ok(output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]))?.parse()?)
+}

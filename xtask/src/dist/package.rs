@@ -1,0 +1,74 @@
+//! `llmtap_VERSION_amd64.deb`: the binary, a hardened systemd unit, and the annotated configuration.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use super::{VERSION, archive::commit_time};
+use crate::setup::{output, root, which};
+
+/// From the project to the package, with permissions.
+const FILES: [(&str, &str, u32); 9] = [
+    ("deploy/llmtap.yaml", "etc/llmtap/config.yaml", 0o644),
+    ("deploy/systemd/llmtap.service", "usr/lib/systemd/system/llmtap.service", 0o644),
+    ("README.md", "usr/share/doc/llmtap/README.md", 0o644),
+    ("docs/operations.md", "usr/share/doc/llmtap/operations.md", 0o644),
+    ("deploy/debian/copyright", "usr/share/doc/llmtap/copyright", 0o644),
+    ("deploy/debian/conffiles", "DEBIAN/conffiles", 0o644),
+    ("deploy/debian/postinst", "DEBIAN/postinst", 0o755),
+    ("deploy/debian/prerm", "DEBIAN/prerm", 0o755),
+    ("deploy/debian/postrm", "DEBIAN/postrm", 0o755),
+];
+
+/// Packs with dpkg-deb(1), which every Debian has. The same input gives the same bytes.
+pub fn build(out: &Path, llmtap: &Path) -> Result<()> {
+    which("dpkg-deb").context("the package needs dpkg-deb (Debian package dpkg)")?;
+    let stage = out.join("stage/deb");
+    let _ = fs::remove_dir_all(&stage);
+    for (from, to, mode) in FILES {
+        place(&root().join(from), &stage.join(to), mode)?;
+    }
+    place(llmtap, &stage.join("usr/bin/llmtap"), 0o755)?;
+    let time = commit_time()?;
+    changelog(&stage.join("usr/share/doc/llmtap/changelog.gz"), time)?;
+    let size = output(Command::new("du").args(["-sk", "--apparent-size", "--exclude=DEBIAN"]).arg(&stage))?;
+    let size = size.split_whitespace().next().unwrap_or("0");
+    let control = fs::read_to_string(root().join("deploy/debian/control"))?;
+    let control = control.replace("@VERSION@", VERSION).replace("@SIZE@", size);
+    fs::write(stage.join("DEBIAN/control"), control)?;
+    let sums = "cd \"$1\" && find . -type f ! -path './DEBIAN/*' -printf '%P\\0' | sort -z | xargs -0 md5sum";
+    let sums = output(Command::new("sh").args(["-c", sums, "sh"]).arg(&stage))? + "\n";
+    fs::write(stage.join("DEBIAN/md5sums"), sums)?;
+    let package = out.join(format!("llmtap_{VERSION}_amd64.deb"));
+    let mut pack = Command::new("dpkg-deb");
+    pack.args(["--root-owner-group", "-Zxz", "--build"]).arg(&stage).arg(package);
+    output(pack.env("SOURCE_DATE_EPOCH", time.to_string()))?;
+    Ok(())
+}
+
+fn place(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+        // Whatever this user's mask is.
+        for folder in folder.ancestors().take_while(|folder| !folder.ends_with("stage")) {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    fs::copy(from, to).with_context(|| from.display().to_string())?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
+    Ok(())
+}
+
+/// As Debian wants it of a native package; what has changed is in the project's own file.
+fn changelog(to: &Path, time: u64) -> Result<()> {
+    let date = output(Command::new("date").args(["-u", "-R", "-d", &format!("@{time}")]).env("LC_ALL", "C"))?;
+    let text = format!(
+        "llmtap ({VERSION}) unstable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- llmtap maintainers \
+         <maintainers@llmtap.invalid>  {date}\n"
+    );
+    let plain = to.with_extension("");
+    fs::write(&plain, text)?;
+    fs::set_permissions(&plain, fs::Permissions::from_mode(0o644))?;
+    output(Command::new("gzip").args(["-9nf"]).arg(&plain))?;
+    Ok(())
+}
