@@ -5,12 +5,15 @@
 mod beside;
 mod clients;
 mod command_line;
+mod contents;
 mod daemon;
 mod doctor;
 mod export;
 mod http2;
+mod kubernetes;
 mod metrics;
 mod plaintext;
+mod planted;
 mod privileges;
 mod robustness;
 mod sdks;

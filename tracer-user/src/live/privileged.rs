@@ -461,7 +461,7 @@ impl Half<'_> {
                     );
                 }
                 ProcessNews::Exited => {
-                    self.pods.forget(notice.pid);
+                    self.pods.ended(notice.pid);
                     self.undecided.remove(&notice.pid);
                 }
                 ProcessNews::Forked => {}
