@@ -17,7 +17,7 @@ use crate::{
 /// A bench, and a root directory that containers lay an overlay over.
 pub struct Yard {
     pub bench: Bench,
-    root: PathBuf,
+    pub root: PathBuf,
 }
 
 /// The yard, or a return from the test with the reason why it cannot run.
@@ -59,6 +59,11 @@ cp -L /bin/sh "$1/bin/sh"
 impl Yard {
     /// `podman run` of a client, with the options in front of the image.
     pub fn container(&self, options: &[&str], scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
+        self.container_of(&["--rootfs", &format!("{}:O", self.root.display())], options, scenarios)
+    }
+
+    /// The same with another root than the yard's directory.
+    pub fn container_of(&self, root: &[&str], options: &[&str], scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
         let script = self.bench.script("openai_sync.py", scenarios)?;
         let folder = self.bench.path("");
         let python = Python::Clients.prepared()?;
@@ -75,7 +80,7 @@ impl Yard {
             line.push(format!("--volume={0}:{0}:ro", shared.display()));
         }
         line.extend(options.iter().map(|option| (*option).to_owned()));
-        line.extend(["--rootfs".to_owned(), format!("{}:O", self.root.display())]);
+        line.extend(root.iter().map(|word| (*word).to_owned()));
         line.extend(script);
         Ok(line)
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, Write},
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -12,7 +13,7 @@ use crate::{
     capture::{Connection, Process},
     content::{Content, Teller},
     export::{
-        ExportHandle, ExportStats, Jsonl, LogsHandle, Progress,
+        ExportHandle, ExportStats, Exports, Jsonl, Progress,
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
@@ -36,32 +37,106 @@ pub enum View {
 /// All outputs of one run.
 pub struct Output {
     view: View,
-    export: Option<ExportHandle>,
-    logs: Option<LogsHandle>,
+    spans: Exports<SpanRecord>,
+    events: Exports<EventRecord>,
+    lines: Vec<Lines>,
+    /// What files came to that were taken away.
+    gone: Progress,
     sampler: Sampler,
     /// Kept so that its memory is used again.
     sampled: Vec<SpanRecord>,
     names: HashMap<u32, Arc<str>>,
 }
 
-impl Output {
-    pub fn new(view: View, export: Option<ExportHandle>) -> Self {
-        Self { view, export, logs: None, sampler: Sampler::default(), sampled: Vec::new(), names: HashMap::new() }
+/// A file of spans beside the view.
+pub struct Lines {
+    path: PathBuf,
+    out: Jsonl<Box<dyn Write + Send>>,
+    written: u64,
+    lost: u64,
+    failing: bool,
+}
+
+impl Lines {
+    pub fn new(path: PathBuf, out: Box<dyn Write + Send>) -> Self {
+        Self { path, out: Jsonl::new(out), written: 0, lost: 0, failing: false }
     }
 
-    /// Also exports events.
-    #[must_use]
-    pub fn with_logs(self, logs: Option<LogsHandle>) -> Self {
-        Self { logs, ..self }
+    fn write(&mut self, span: SpanRecord) {
+        let result = self.out.write(span);
+        self.written += u64::from(result.is_ok());
+        self.settle(result);
+    }
+
+    fn event(&mut self, event: EventRecord) {
+        let result = self.out.event(event);
+        self.settle(result);
+    }
+
+    /// A full disk costs spans, which are counted and said once; the others get theirs.
+    fn settle(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("spans are written to {} again", self.path.display());
+                }
+            }
+            Err(error) => {
+                self.lost += 1;
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!("cannot write spans to {}: {error}", self.path.display());
+                }
+            }
+        }
+    }
+}
+
+impl Output {
+    pub fn new(view: View) -> Self {
+        Self {
+            view,
+            spans: Exports::default(),
+            events: Exports::default(),
+            lines: Vec::new(),
+            gone: Progress::default(),
+            sampler: Sampler::default(),
+            sampled: Vec::new(),
+            names: HashMap::new(),
+        }
     }
 
     /// From now on exports only what sampling so keeps.
     pub fn set_sampling(&mut self, options: &sampling::Options) {
-        let Self { export, sampler, sampled, .. } = self;
+        let Self { spans, lines, sampler, sampled, .. } = self;
         sampler.set_options(options, sampled);
-        let released = sampled.drain(..);
-        if let Some(export) = export {
-            released.for_each(|span| export.send(span));
+        sampled.drain(..).for_each(|span| send(spans.running(), lines, span));
+    }
+
+    /// The exporters of spans.
+    pub fn spans(&mut self) -> &mut Exports<SpanRecord> {
+        &mut self.spans
+    }
+
+    /// Those of events.
+    pub fn events(&mut self) -> &mut Exports<EventRecord> {
+        &mut self.events
+    }
+
+    /// Puts the file of spans at `path` in the place of the one that has the same path, if there is one.
+    pub fn add_lines(&mut self, path: PathBuf, out: Box<dyn Write + Send>) {
+        match self.lines.iter_mut().find(|lines| lines.path == path) {
+            Some(lines) => lines.out = Jsonl::new(out),
+            None => self.lines.push(Lines::new(path, out)),
+        }
+    }
+
+    pub fn retain_lines(&mut self, keep: impl Fn(&Path) -> bool) {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.lines).into_iter().partition(|lines| keep(&lines.path));
+        self.lines = kept;
+        for Lines { written, lost, .. } in gone {
+            self.gone.exported += written;
+            self.gone.dropped += lost;
         }
     }
 
@@ -97,7 +172,7 @@ impl Output {
     pub fn content(&mut self, teller: &Teller, content: &Content, span: &mut SpanRecord) -> io::Result<()> {
         let told = teller.tell(content);
         let result = match teller.options().to_events() {
-            true => self.event(EventRecord::details(span, told.clone())),
+            true => self.event(EventRecord::details(span, told.clone()), self.sampler.keeps(span)),
             false => Ok(()),
         };
         if teller.options().to_spans() {
@@ -106,18 +181,20 @@ impl Output {
         result
     }
 
-    fn event(&mut self, event: EventRecord) -> io::Result<()> {
-        let Some(logs) = self.logs.as_ref().filter(|_| event.sampled()) else {
-            return match &mut self.view {
-                View::Jsonl(jsonl) => jsonl.event(event),
-                View::Pretty(_) | View::None => Ok(()),
-            };
-        };
+    /// An event goes where its span goes: `kept` says whether sampling exports that.
+    fn event(&mut self, event: EventRecord, kept: bool) -> io::Result<()> {
         let result = match &mut self.view {
             View::Jsonl(jsonl) => jsonl.event(event.clone()),
             View::Pretty(_) | View::None => Ok(()),
         };
-        logs.send(event);
+        if kept && event.sampled() {
+            for lines in &mut self.lines {
+                lines.event(event.clone());
+            }
+            for export in self.events.running() {
+                export.send(event.clone());
+            }
+        }
         result
     }
 
@@ -141,26 +218,37 @@ impl Output {
 
     /// A span that is no call of its own: concluded from several.
     pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
-        let Self { view, export, sampler, sampled, .. } = self;
-        let Some(export) = export else {
-            return match view {
-                View::Jsonl(jsonl) => jsonl.write(span),
-                View::Pretty(_) | View::None => Ok(()),
-            };
-        };
-        // Only when both want it is it copied.
+        let Self { view, spans, lines, sampler, sampled, .. } = self;
+        let exports = spans.running();
         let result = match view {
+            // Only when others want it, too, is it copied.
+            View::Jsonl(jsonl) if exports.is_empty() && lines.is_empty() => return jsonl.write(span),
             View::Jsonl(jsonl) => jsonl.write(span.clone()),
             View::Pretty(_) | View::None => Ok(()),
         };
+        if exports.is_empty() && lines.is_empty() {
+            return result;
+        }
         sampler.push(span, sampled);
-        sampled.drain(..).for_each(|span| export.send(span));
+        sampled.drain(..).for_each(|span| send(exports, lines, span));
         result
     }
 
     /// How the export of spans stands, where there is one.
     pub fn export_progress(&self) -> Option<Progress> {
-        self.export.as_ref().map(ExportHandle::progress)
+        let spans = self.spans.progress();
+        if spans.is_none() && self.lines.is_empty() && self.gone == Progress::default() {
+            return None;
+        }
+        let mut all = spans.unwrap_or_default();
+        all.exported += self.gone.exported + self.lines.iter().map(|lines| lines.written).sum::<u64>();
+        all.dropped += self.gone.dropped + self.lines.iter().map(|lines| lines.lost).sum::<u64>();
+        Some(all)
+    }
+
+    /// Whether the span of a call is for export, as far as it is known by itself.
+    pub fn would_export(&self, span: &SpanRecord) -> bool {
+        self.sampler.keeps(span)
     }
 
     /// Spans that sampling kept from the export.
@@ -168,15 +256,17 @@ impl Output {
         self.sampler.sampled_out()
     }
 
-    /// Sends what is left to the collector, for at most `deadline`.
-    pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+    /// Sends what is left to the collectors, all at the same time, for at most `deadline`. How the export of spans and
+    /// that of events ended.
+    pub fn end_export(&mut self, deadline: Duration) -> (ExportStats, ExportStats) {
         self.sampler.finish();
-        self.export.take().map(|export| export.shutdown(deadline)).unwrap_or_default()
-    }
-
-    /// The same of events, after the spans.
-    pub fn end_logs(&mut self, deadline: Duration) -> ExportStats {
-        self.logs.take().map(|logs| logs.shutdown(deadline)).unwrap_or_default()
+        self.spans.end(deadline);
+        self.events.end(deadline);
+        let (mut spans, events) = (self.spans.ended(), self.events.ended());
+        self.retain_lines(|_| false);
+        spans.exported += self.gone.exported;
+        spans.dropped += self.gone.dropped;
+        (spans, events)
     }
 
     /// The closing words.
@@ -185,6 +275,23 @@ impl Output {
             View::Pretty(pretty) => pretty.finish(summary),
             View::Jsonl(_) | View::None => Ok(()),
         }
+    }
+}
+
+/// Hands a span to all exporters.
+fn send(exports: &[ExportHandle], lines: &mut [Lines], span: SpanRecord) {
+    let mut others = exports.len() + lines.len();
+    let mut span = Some(span);
+    // The last one gets the span itself, not a copy.
+    let mut next = || {
+        others = others.saturating_sub(1);
+        if others == 0 { span.take() } else { span.clone() }
+    };
+    for export in exports {
+        next().into_iter().for_each(|span| export.send(span));
+    }
+    for lines in lines {
+        next().into_iter().for_each(|span| lines.write(span));
     }
 }
 

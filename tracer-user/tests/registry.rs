@@ -153,11 +153,12 @@ impl Write for Shared {
 fn emitted(capture: &[u8]) -> (String, Snapshot) {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
-    let calls = Calls::new(llm::Limits::default(), llm::Options { server_side: true, ..llm::Options::default() })
-        .with_content(content::Limits::default(), content::POOL_BYTES);
+    let options = llm::Options { server_side: true, ..llm::Options::default() };
+    let calls =
+        Calls::new(llm::Limits::default(), options).with_content(content::Limits::default(), content::POOL_BYTES);
     let told = content::Options { capture: Capture::Full, to: To::Both, ..content::Options::default() };
     let teller = Teller::new(told, &redact::Options::default()).unwrap();
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
+    let output = Output::new(View::Jsonl(Jsonl::new(out)));
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());
@@ -275,6 +276,8 @@ fn what_all_fixtures_give_is_in_the_registry() {
     assert_eq!(spans, told);
     let live = [
         "llmtap.client.model_changes",
+        "llmtap.client.observations",
+        "llmtap.client.system_prompt_changes",
         "llmtap.self.events.lost",
         "llmtap.self.spans.exported",
         "llmtap.self.spans.dropped",

@@ -8,7 +8,7 @@
 mod answer;
 mod api;
 mod beside;
-mod certificate;
+pub(crate) mod certificate;
 mod directive;
 mod encoding;
 mod failure;

@@ -4,9 +4,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use tests::{
-    harness::{Running, finish, llmtap, signal, wait_for},
+    harness::{Bench, Running, finish, llmtap, signal, wait_for},
     yard::{Yard, yard},
 };
 
@@ -69,5 +69,96 @@ fn in_cgroup(yard: &Yard, name: &str, cgroup: &Path) -> anyhow::Result<()> {
     let finished = tracer.finish()?;
     ensure!(finished.status.success(), "{}", finished.stderr);
     println!("{}", bench.expect_exact(3)?);
+    Ok(())
+}
+
+/// An image of the yard's root. It goes with the test.
+struct Image(String);
+
+impl Image {
+    fn import(yard: &Yard) -> anyhow::Result<Self> {
+        let image = Self(format!("localhost/llmtap-test-{}/agent:1.2", std::process::id()));
+        let import = "tar -C \"$1\" -c . | podman --log-level=error import - \"$2\"";
+        let imported = finish(Command::new("sh").args(["-c", import, "sh"]).arg(&yard.root).arg(&image.0))?;
+        ensure!(imported.status.success(), "no image: {}", imported.stderr);
+        Ok(image)
+    }
+
+    fn digest(&self) -> anyhow::Result<String> {
+        let inspect = finish(Command::new("podman").args(["image", "inspect", "--format", "{{.Digest}}", &self.0]))?;
+        Ok(inspect.stdout.trim().to_owned())
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = finish(Command::new("podman").args(["rmi", "--force", &self.0]));
+    }
+}
+
+/// What all spans say of one attribute of their resource.
+fn told(bench: &Bench, name: &str) -> anyhow::Result<serde_json::Value> {
+    let spans = bench.spans()?;
+    let values: Vec<_> = spans.iter().map(|span| span.resource.get(name).cloned().unwrap_or_default()).collect();
+    let first = values.first().cloned().context("no spans")?;
+    ensure!(values.iter().all(|value| *value == first), "{name}: {values:?}");
+    Ok(first)
+}
+
+/// Cgroups as the kubelet makes them; everything that is told stands in their path and in Podman's files.
+#[test]
+fn a_container_has_its_name_and_image() -> anyhow::Result<()> {
+    const POD: &str = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
+    let Some(yard) = yard()? else { return Ok(()) };
+    let image = Image::import(&yard)?;
+    let cgroup = format!("llmtap-test-pods-{}", std::process::id());
+    let name = format!("llmtap-test-{}", std::process::id());
+    let id_file = yard.bench.path("id");
+    let options = [
+        format!("--name={name}"),
+        format!("--cidfile={}", id_file.display()),
+        format!("--cgroup-parent=/{cgroup}/burstable/pod{POD}"),
+    ];
+    let line = yard.container_of(&[&image.0], &options.each_ref().map(String::as_str), &["plain", "stream"])?;
+    let traced = yard.bench.run_traced(&["-v"], &line);
+    let leave = "find /sys/fs/cgroup -depth -type d -path \"*/$0*\" -exec rmdir {} +";
+    finish(Command::new("sh").args(["-c", leave, &cgroup]))?;
+    traced?;
+    println!("{}", yard.bench.expect_exact(2)?);
+
+    let id = fs::read_to_string(id_file)?;
+    for (attribute, expected) in [
+        ("container.id", id.trim()),
+        ("container.name", &name),
+        ("container.runtime.name", "podman"),
+        ("container.image.name", image.0.trim_end_matches(":1.2")),
+        ("oci.manifest.digest", &image.digest()?),
+        ("k8s.pod.uid", POD),
+    ] {
+        let value = told(&yard.bench, attribute)?;
+        println!("{attribute}={value}");
+        ensure!(value == expected, "{attribute} is {value}, not {expected}");
+    }
+    let tags = told(&yard.bench, "container.image.tags")?;
+    ensure!(tags == serde_json::json!(["1.2"]), "{tags}");
+    Ok(())
+}
+
+/// A container that is made from a directory has no image, and what is outside of it has no container.
+#[test]
+fn what_is_not_known_of_a_container_is_not_told() -> anyhow::Result<()> {
+    let Some(yard) = yard()? else { return Ok(()) };
+    let name = format!("llmtap-test-bare-{}", std::process::id());
+    let line = yard.container(&[&format!("--name={name}")], &["plain"])?;
+    yard.bench.run_traced(&[], &line)?;
+    ensure!(told(&yard.bench, "container.name")? == *name);
+    for absent in ["container.image.name", "container.image.tags", "oci.manifest.digest", "k8s.pod.uid"] {
+        ensure!(told(&yard.bench, absent)?.is_null(), "{absent}");
+    }
+    // Only one bench at a time.
+    drop(yard);
+    let outside = Bench::new()?;
+    outside.run_traced(&[], &outside.script("openai_sync.py", &["plain"])?)?;
+    ensure!(told(&outside, "container.id")?.is_null());
     Ok(())
 }

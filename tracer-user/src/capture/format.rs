@@ -73,4 +73,7 @@ pub struct Record<'a> {
     pub container: Option<Box<Container>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Box<InPod>>,
+    /// The process stands in the file again, when more is known of its pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits_pod: Option<bool>,
 }

@@ -99,6 +99,7 @@ impl<W: Write> Recorder<W> {
                     service: lent(&service),
                     container: process.container.as_deref().cloned().map(Box::new),
                     pod: process.pod.clone().map(Box::new),
+                    awaits_pod: process.awaits_pod.then_some(true),
                     ..kind("proc", *at)
                 };
                 write_line(&mut self.out, &record)
@@ -351,7 +352,10 @@ fn write_line(out: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{Process, replay::Replay};
+    use crate::{
+        capture::{Process, container::Container, replay::Replay},
+        kubernetes::InPod,
+    };
 
     fn open(key: u64) -> Event {
         let connection = Connection { id: format!("c{key}").into(), pid: Some(7), ..Connection::default() };
@@ -377,7 +381,16 @@ mod tests {
 
     #[test]
     fn what_is_recorded_replays_as_the_same_events() {
-        let process = Process { pid: 7, uid: Some(0), service: Some("s".into()), ..Process::default() };
+        let process = Process {
+            pid: 7,
+            uid: Some(0),
+            service: Some("s".into()),
+            service_is_stated: true,
+            container: Some(Arc::new(Container { id: "ef2b".into(), ..Container::default() })),
+            pod: Some(InPod { name: Some("agent-0".into()), ..InPod::default() }),
+            awaits_pod: true,
+            ..Process::default()
+        };
         let events = [
             Event::Process { at: 1, process: Arc::new(process) },
             open(1),
@@ -391,6 +404,17 @@ mod tests {
         let mut again = Vec::new();
         while replay.next(&mut again).unwrap() {}
         assert_eq!(again, events);
+    }
+
+    #[test]
+    fn the_service_that_was_told_is_the_one_that_is_replayed() {
+        let pod = InPod { service: Some("agent".into()), ..InPod::default() };
+        let process = Process { pid: 7, service: Some("python3".into()), pod: Some(pod), ..Process::default() };
+        let text = record(&[Event::Process { at: 1, process: Arc::new(process) }], &[]);
+        let mut again = Vec::new();
+        assert!(Replay::new(text.as_bytes()).unwrap().next(&mut again).unwrap());
+        let [Event::Process { process, .. }] = again.as_slice() else { panic!("{again:?}") };
+        assert_eq!(process.service_name().as_deref(), Some("agent"));
     }
 
     #[test]

@@ -187,6 +187,7 @@ impl<'a> Replay<'a> {
                     service: shared(record.service),
                     container: record.container.map(|container| Arc::new(*container)),
                     pod: record.pod.map(|pod| *pod),
+                    awaits_pod: record.awaits_pod.unwrap_or_default(),
                     ..Process::default()
                 };
                 out.push(Event::Process { at, process: Arc::new(process) });

@@ -285,12 +285,12 @@ fn located(body: &str, modality: Cow<'static, str>, mime_type: Option<String>) -
     if let Some((head, data)) = body.starts_with("data:").then(|| body.split_once(',')).flatten() {
         let mime_type = url_mime(head).or(mime_type);
         let modality = modality_of(mime_type.as_deref(), &modality);
-        return Part::Blob { modality, mime_type, bytes: decoded(data.len() as u64) };
+        return Part::Blob { modality, mime_type, bytes: decoded(unpadded(data)) };
     }
     if body.contains("://") {
         return Part::Uri { modality, mime_type, uri: address(body) };
     }
-    Part::Blob { modality, mime_type, bytes: decoded(body.len() as u64) }
+    Part::Blob { modality, mime_type, bytes: decoded(unpadded(body)) }
 }
 
 /// An address without what can be a credential: user, query and fragment.
@@ -306,7 +306,11 @@ fn address(uri: &str) -> String {
     }
 }
 
-/// Size of what so much base64 stands for.
+fn unpadded(base64: &str) -> u64 {
+    base64.trim_end_matches('=').len() as u64
+}
+
+/// Size of what so much base64 without its padding stands for.
 fn decoded(base64: u64) -> u64 {
     base64 / 4 * 3 + base64 % 4 * 3 / 4
 }
@@ -384,3 +388,6 @@ pub fn is_given(kind: &str) -> bool {
     const GIVEN: &[&str] = &["text", "image", "audio", "video", "document", "file"];
     GIVEN.contains(&kind) || kind.strip_prefix("input_").is_some_and(|kind| GIVEN.contains(&kind))
 }
+
+#[cfg(test)]
+mod tests;

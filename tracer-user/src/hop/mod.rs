@@ -87,6 +87,11 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// From now on calls are recognised so.
+    pub fn set_options(&mut self, options: llm::Options) {
+        self.calls.set_options(options);
+    }
+
     /// From now on contents of model calls are read, or not.
     pub fn set_content(&mut self, read: bool) {
         self.calls.set_content(read.then(|| (content::Limits::default(), content::POOL_BYTES)));

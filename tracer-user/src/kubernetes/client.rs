@@ -390,7 +390,8 @@ impl Client {
         let mut request = Request::get(Uri::from_parts(parts).map_err(|error| broken(error.into()))?)
             .header(ACCEPT, "application/json")
             .header(USER_AGENT, concat!("llmtap/", env!("CARGO_PKG_VERSION")));
-        if let Some(Token(token)) = self.outside.token().await {
+        let token = time::timeout(ANSWER, self.outside.token()).await.map_err(|_| silent())?;
+        if let Some(Token(token)) = token {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
                 .map_err(|_| Failure::Broken("the token's file holds no token".into()))?;
             value.set_sensitive(true);

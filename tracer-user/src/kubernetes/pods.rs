@@ -45,6 +45,8 @@ struct Member {
     process: Arc<Process>,
     /// Until when it waits for its pod.
     waits: Option<Instant>,
+    /// It has ended, and what it did still waits.
+    ended: bool,
 }
 
 impl Pods {
@@ -83,15 +85,29 @@ impl Pods {
                 container: Arc::clone(container),
                 process: Arc::clone(&process),
                 waits: awaits_pod.then(|| now + self.options.wait),
+                ended: false,
             };
             self.members.insert(process.pid, member);
         }
         (process, unknown)
     }
 
-    /// The process has ended, or is in no pod.
+    /// The process is in no pod.
     pub fn forget(&mut self, pid: u32) {
         self.members.remove(&pid);
+    }
+
+    /// The process has ended. What it did may still wait for its pod.
+    pub fn ended(&mut self, pid: u32) {
+        match self.members.get_mut(&pid) {
+            Some(member) if member.waits.is_some() => member.ended = true,
+            _ => self.forget(pid),
+        }
+    }
+
+    /// Those that have ended and wait no longer.
+    fn bury(&mut self) {
+        self.members.retain(|_, member| !member.ended || member.waits.is_some());
     }
 
     /// Takes what the cluster tells. Returns the processes of which more is known now.
@@ -110,7 +126,9 @@ impl Pods {
                     let told = pod.told(Some(&member.container), options);
                     member.tell(Some(told), Some(&pod))
                 };
-                members.filter_map(told).collect()
+                let told = members.filter_map(told).collect();
+                self.bury();
+                told
             }
             News::Gone(uid) => {
                 if let Some(known) = self.pods.get_mut(&uid) {
@@ -132,7 +150,9 @@ impl Pods {
     pub fn expire(&mut self, now: Instant) -> Vec<Arc<Process>> {
         self.pods.retain(|_, known| known.gone.is_none_or(|gone| now < gone + KEPT));
         let late = self.members.values_mut().filter(|member| member.waits.is_some_and(|until| until <= now));
-        late.filter_map(|member| member.tell(member.process.pod.clone(), None)).collect()
+        let told = late.filter_map(|member| member.tell(member.process.pod.clone(), None)).collect();
+        self.bury();
+        told
     }
 }
 
@@ -235,12 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn processes_that_have_ended_are_not_told_again() {
+    fn processes_that_have_ended_are_told_again_only_if_they_waited() {
         let (mut pods, now) = pods();
         pods.describe(process(7), &container(Some(UID)), now);
-        pods.forget(7);
-        assert!(pods.news(pod("agent-0"), now).is_empty());
-        assert_eq!(pods.next(), None);
+        pods.describe(process(8), &container(Some(UID)), now);
+        pods.forget(8);
+        pods.ended(7);
+        let again = pods.news(pod("agent-0"), now);
+        assert_eq!(again.iter().map(|process| process.pid).collect::<Vec<_>>(), [7]);
+        assert!(pods.members.is_empty());
+
+        pods.describe(process(9), &container(Some(UID)), now);
+        pods.ended(9);
+        assert!(pods.members.is_empty());
+        pods.describe(process(10), &container(Some("other")), now);
+        pods.ended(10);
+        assert_eq!(pods.expire(now + Options::default().wait).len(), 1);
+        assert!(pods.members.is_empty());
     }
 
     #[test]

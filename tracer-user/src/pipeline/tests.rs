@@ -43,7 +43,7 @@ impl Bench {
     fn new(features: &Features) -> Self {
         let out = Shared::default();
         let file: Box<dyn Write + Send> = Box::new(out.clone());
-        let output = Output::new(View::Jsonl(Jsonl::new(file)), None);
+        let output = Output::new(View::Jsonl(Jsonl::new(file)));
         let calls = Calls::new(llm::Limits::default(), llm::Options::default());
         let synth = Synth::new(Ids::replay(), Host::default());
         let pipeline = Pipeline::new(calls, Prices::builtin(), synth, output, None);
@@ -245,4 +245,77 @@ fn refusals_and_limits_are_told_from_the_wire() {
         assert_eq!(attribute(span, name), Some(json!(kind)), "{path} {answer}");
         assert_eq!(count, 1.0, "{path}");
     }
+}
+
+/// The services that spans name, in the order told.
+fn services(out: &Shared) -> Vec<String> {
+    let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    let service = |line: &str| {
+        let data: Value = serde_json::from_str(line).unwrap();
+        let resource = &data["resourceSpans"][0]["resource"];
+        attribute(resource, "service.name").unwrap().as_str().unwrap().to_owned()
+    };
+    text.lines().map(service).collect()
+}
+
+fn in_pod(service: &str) -> Process {
+    let pod = crate::kubernetes::InPod { service: Some(service.into()), ..Default::default() };
+    Process { pod: Some(pod), ..Process::default() }
+}
+
+fn awaits() -> Process {
+    Process { awaits_pod: true, ..Process::default() }
+}
+
+#[test]
+fn calls_wait_for_what_is_still_to_be_known_of_their_process() {
+    let mut bench = Bench::new(&Features::default());
+    bench.process(awaits());
+    bench.chat("", 200);
+    bench.chat("", 200);
+    // The kernel's own notice tells nothing of pods.
+    let notice = Arc::new(Process { pid: PID, ..Process::default() });
+    bench.pipeline.push(Event::Process { at: 10 * SECOND, process: notice }).unwrap();
+    bench.pipeline.tick().unwrap();
+    let out = bench.out.clone();
+    assert!(services(&out).is_empty());
+    bench.process(in_pod("agent"));
+    assert_eq!(services(&out), ["agent", "agent"]);
+    bench.chat("", 200);
+    let (_, calls) = bench.finish(&metric::OPERATION_DURATION);
+    assert_eq!((services(&out).len(), calls), (3, 3.0));
+}
+
+#[test]
+fn calls_wait_no_longer_than_the_process_does() {
+    let mut bench = Bench::new(&Features::default());
+    let out = bench.out.clone();
+    bench.process(awaits());
+    bench.chat("", 200);
+    bench.process(Process::default());
+    assert_eq!(services(&out), ["shop"]);
+
+    // Nothing waits for ever, or without bound.
+    let mut bench = Bench::new(&Features::default());
+    let out = bench.out.clone();
+    bench.process(awaits());
+    for _ in 0..MAX_HELD {
+        assert!(services(&out).is_empty());
+        bench.chat("", 200);
+    }
+    assert_eq!(services(&out).len(), MAX_HELD);
+    bench.chat("", 200);
+    bench.finish(&metric::OPERATION_DURATION);
+    assert_eq!(services(&out).len(), MAX_HELD + 1);
+}
+
+#[test]
+fn a_process_of_which_more_is_known_is_still_the_same() {
+    let mut bench = Bench::new(&Features::default());
+    bench.process(awaits());
+    let processes = &bench.pipeline.processes;
+    let told = |process: Process| Process { pid: PID, service: Some("shop".into()), ..process };
+    assert!(processes.is_told_again(&told(in_pod("agent"))));
+    assert!(!processes.is_told_again(&told(Process { uid: Some(7), ..Process::default() })));
+    assert!(!processes.is_told_again(&Process { pid: PID, ..Process::default() }));
 }

@@ -95,7 +95,7 @@ impl Default for Options {
 /// Why the kernel side does not stand. Each text is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("not permitted to load eBPF programs ({0}{lacking}): run as root, for example with sudo", lacking = lacking())]
+    #[error("not permitted to load eBPF programs ({0}): {advice}", advice = advice())]
     Privileges(io::Error),
     #[error("{0}: llmtap needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
     Btf(#[from] BtfError),
@@ -135,10 +135,14 @@ impl From<ProgramError> for LoadError {
     }
 }
 
-/// The needed capabilities that are missing, as the end of a remark.
-fn lacking() -> String {
-    let needed = missing().into_iter().filter(|one| one.needed);
-    needed.map(|one| format!("; {} is missing: {}", one.name, one.purpose)).collect()
+/// What is missing, if it is a capability.
+fn advice() -> String {
+    let needed: Vec<_> = missing().into_iter().filter(|one| one.needed).collect();
+    if needed.is_empty() {
+        return "no capability is missing, so a seccomp profile or a security module refuses it".into();
+    }
+    let told: Vec<_> = needed.iter().map(|one| format!("{} is missing ({})", one.name, one.purpose)).collect();
+    format!("{}: run as root, for example with sudo", told.join(", "))
 }
 
 /// The kernel side, loaded. Dropping it takes every probe away.
@@ -280,6 +284,7 @@ impl Tracer {
     /// Where the kernel or our privileges do not allow it. Programs are then hooked as they are seen to map files.
     pub fn hold_programs(&mut self, names: &Names) -> io::Result<()> {
         let all = self.mode == TargetMode::All;
+        // Where there is one already, there are two for a moment, so that nobody slips between.
         self.gate = Some(Gate::new(Who { targets: &self.targets, all, names })?);
         Ok(())
     }
@@ -301,6 +306,18 @@ impl Tracer {
     #[must_use]
     pub fn targets(&self) -> Vec<u32> {
         self.targets.iter().collect()
+    }
+
+    /// Whether the process is excluded, as llmtap's own are.
+    #[must_use]
+    pub fn is_excluded(&self, tgid: u32) -> bool {
+        self.targets.state(tgid) == Some(true)
+    }
+
+    /// Whether the process is in the set of those that are traced.
+    #[must_use]
+    pub fn is_target(&self, tgid: u32) -> bool {
+        self.targets.contains(tgid)
     }
 
     /// Stops tracing a process; its children that run already stay targets.
@@ -408,7 +425,18 @@ impl Tracer {
                     return;
                 }
             };
+            if program.is_module {
+                if let Ok(file) = program.open() {
+                    let verdict = self.attachments.module(file, program.pid, &program.path());
+                    if !verdict.is_empty() {
+                        verdicts.push_back((program.pid, verdict));
+                    }
+                }
+                gate.release(program);
+                continue;
+            }
             gate.watch_mounts(program.pid);
+            gate.watch_modules(&self.libraries.modules_of_held(&program));
             self.disturbed();
             if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
                 // By its name. A full table is counted by the kernel side.

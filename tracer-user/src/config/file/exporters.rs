@@ -33,6 +33,9 @@ pub struct OtlpExporter {
     pub timeout: Duration,
     #[serde(default = "OtlpExporter::default_signals")]
     pub signals: Vec<OtlpSignal>,
+    /// Of metrics; without it, cumulative.
+    #[serde(default)]
+    pub temporality: Option<OtlpTemporality>,
     #[serde(default)]
     pub tls: TlsFiles,
 }
@@ -43,7 +46,7 @@ impl OtlpExporter {
     }
 
     fn default_signals() -> Vec<OtlpSignal> {
-        vec![OtlpSignal::Traces, OtlpSignal::Metrics]
+        vec![OtlpSignal::Traces, OtlpSignal::Metrics, OtlpSignal::Logs]
     }
 }
 
@@ -63,6 +66,15 @@ pub enum OtlpProtocol {
     HttpJson,
 }
 
+/// What the sums of an export are of: all time, or since the last export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpTemporality {
+    Cumulative,
+    Delta,
+    LowMemory,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OtlpCompression {
@@ -76,6 +88,7 @@ pub enum OtlpCompression {
 pub enum OtlpSignal {
     Traces,
     Metrics,
+    Logs,
 }
 
 /// PEM files for an `https` endpoint, named as in the Collector.

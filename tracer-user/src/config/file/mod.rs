@@ -23,12 +23,13 @@ pub use self::{
 };
 use super::{LogFormat, values};
 use crate::{
-    attribution, content,
+    attribution,
+    capture::container,
+    content, kubernetes,
     observe::{self, Observer},
     pipeline::OwnTelemetry,
     redact::{self, Redactor},
     sampling,
-    session::Features,
     span::semconv::Release,
 };
 
@@ -47,17 +48,19 @@ pub struct File {
     pub content: content::Options,
     /// What is taken out of contents that are told redacted.
     pub redaction: redact::Options,
-    pub limits: Limits,
     /// Which spans are exported.
     pub sampling: sampling::Options,
     /// What is looked for in calls, beside what is always told.
     pub observe: observe::Options,
     /// Whom a call is for.
     pub attribution: attribution::Options,
-    /// What is told of calls that their process exports itself.
+    /// What is told of calls whose process exports telemetry of them itself.
     pub own_telemetry: OwnTelemetry,
     /// Whose names attributes have.
     pub semconv: Release,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
+    pub limits: Limits,
     pub health: Health,
     pub log: Log,
 }
@@ -163,20 +166,6 @@ impl File {
         let file = Self::deserialize(deserialize::At::new(node))?;
         file.check()?;
         Ok(file)
-    }
-
-    /// What a session tells and how.
-    #[must_use]
-    pub fn features(&self) -> Features {
-        Features {
-            sampling: self.sampling.clone(),
-            attribution: self.attribution.clone(),
-            own_telemetry: self.own_telemetry,
-            semconv: self.semconv,
-            observe: self.observe.clone(),
-            content: self.content,
-            redaction: self.redaction.clone(),
-        }
     }
 
     /// What no single type can tell. What the machine must say (whether files can be read and addresses bound) is

@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc as queue, watch};
 
 use self::{client::Client, report::Report, send::Sender, worker::Worker};
 pub use self::{
-    config::{ConfigError, Protocol, Settings, Signal, exemplars},
+    config::{ConfigError, MetricOptions, Protocol, ReadFile, Settings, Signal, exemplars},
     connect::{BoxFuture, Resolve, SystemResolver, Tcp, roots_config},
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
@@ -38,11 +38,11 @@ use crate::{
     span::{EventRecord, SpanRecord},
 };
 
-/// Memory that waiting spans may hold, whatever their number.
-const QUEUE_BYTES: usize = 64 << 20;
-
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a sender that waits for room bears an endpoint that fails.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a sender that waits looks for room.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -111,7 +111,8 @@ pub enum WhenFull {
     /// It is dropped and counted: a traced program must not wait.
     #[default]
     Drop,
-    /// The sender waits as long as the endpoint takes spans. For a replay, which nobody's work waits for.
+    /// The sender waits as long as the endpoint takes spans, or does not for [`FULL_PATIENCE`]. For a replay, which
+    /// nobody's work waits for.
     Wait,
 }
 
@@ -129,13 +130,28 @@ impl<R: Record> Exporter<R> {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(R::SIGNAL, endpoint, env)? else { return Ok(None) };
+        Self::with_files(endpoint, env, &|path| std::fs::read(path))
+    }
+
+    /// The same with the files given, too.
+    pub fn with_files(
+        endpoint: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: ReadFile<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(settings) = Settings::read(R::SIGNAL, endpoint, env, file)? else { return Ok(None) };
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, tls, when_full: WhenFull::default(), of: PhantomData }))
     }
 
     pub fn when_full(self, when_full: WhenFull) -> Self {
         Self { when_full, ..self }
+    }
+
+    /// Waiting spans may hold so many bytes.
+    pub fn with_queue_memory(mut self, bytes: usize) -> Self {
+        self.settings.batch.memory = bytes;
+        self
     }
 
     pub fn settings(&self) -> &Settings {
@@ -146,7 +162,8 @@ impl<R: Record> Exporter<R> {
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<Handle<R>> {
         let report = Arc::new(Report::new(R::WHAT, self.settings.shown_endpoint()));
         let when_full = self.when_full;
-        let (sender, receiver) = queue::channel(self.settings.batch.queue);
+        let settings = self.settings.clone();
+        let (sender, receiver) = queue::channel(settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (done, stopped) = mpsc::channel();
         let abort = Arc::new(Notify::new());
@@ -170,7 +187,7 @@ impl<R: Record> Exporter<R> {
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(Handle { sender, queued_bytes, when_full, report, end, abort, stopped, thread })
+        Ok(Handle { settings, sender, queued_bytes, when_full, report, end, abort, stopped, thread })
     }
 }
 
@@ -182,6 +199,7 @@ pub type LogsHandle = Handle<EventRecord>;
 /// The pipeline's end of a running exporter.
 #[derive(Debug)]
 pub struct Handle<R> {
+    settings: Settings,
     sender: queue::Sender<R>,
     queued_bytes: Arc<AtomicUsize>,
     when_full: WhenFull,
@@ -199,7 +217,9 @@ impl<R: Record> Handle<R> {
         let weight = record.weight();
         let mut waiting = record;
         while let Err(back) = self.try_send(waiting, weight) {
-            if self.when_full == WhenFull::Drop || self.report.is_failing() || self.sender.is_closed() {
+            let lasting =
+                self.report.failing_for().is_some_and(|time| time > self.settings.batch.timeout.min(FULL_PATIENCE));
+            if self.when_full == WhenFull::Drop || lasting || self.sender.is_closed() {
                 self.report.overflowed();
                 return;
             }
@@ -211,7 +231,7 @@ impl<R: Record> Handle<R> {
     /// Gives the record back when the queue has no room for it.
     fn try_send(&self, record: R, weight: usize) -> Result<(), R> {
         let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
-        let result = if before > 0 && before + weight > QUEUE_BYTES {
+        let result = if before > 0 && before + weight > self.settings.batch.memory {
             Err(record)
         } else {
             self.sender.try_send(record).map_err(queue::error::TrySendError::into_inner)
@@ -220,6 +240,11 @@ impl<R: Record> Handle<R> {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
         }
         result
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// How it stands while it runs.

@@ -1,0 +1,142 @@
+//! A process in a pod's cgroup, and an API server that tells of the pod only after the process has called.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use tests::{
+    api_server::ApiServer,
+    harness::{Running, finish, llmtap, signal, wait_for},
+};
+
+use crate::bench;
+
+const UID: &str = "4cad64d0-7a36-452a-8a08-bd3a694cdad5";
+const CONTAINER: &str = "ef2b097c5d9d77834c7b14b96fcee656aba850976f68d2efbc946a5d50509524";
+
+/// Cgroups as kubelet makes them, of one container. They go with the test.
+struct Cgroups {
+    top: PathBuf,
+    container: PathBuf,
+}
+
+impl Cgroups {
+    /// `None` where none can be made.
+    fn make() -> Option<Self> {
+        let name = format!("llmtap-test-pods-{}", std::process::id());
+        let places = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(Path::new);
+        let top = places.iter().find(|place| place.join("cgroup.procs").exists())?.join(name);
+        let container = top.join(format!("burstable/pod{UID}/{CONTAINER}"));
+        let made = fs::create_dir_all(&container);
+        let cgroups = Self { top, container };
+        made.is_ok().then_some(cgroups)
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        let leave = "find \"$0\" -depth -type d -exec rmdir {} +";
+        let _ = finish(Command::new("sh").args(["-c", leave]).arg(&self.top));
+    }
+}
+
+fn pod(version: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": "shop-agent-65747dc769-pjztg", "namespace": "shop", "uid": UID, "resourceVersion": version,
+            "labels": { "pod-template-hash": "65747dc769", "app.kubernetes.io/version": "7" },
+            "annotations": { "resource.opentelemetry.io/deployment.environment.name": "staging" },
+            "ownerReferences": [{ "kind": "ReplicaSet", "name": "shop-agent-65747dc769", "controller": true }]
+        },
+        "spec": { "nodeName": "node-1" },
+        "status": { "containerStatuses": [{
+            "name": "agent", "image": "registry.example/agent:1.2", "imageID": "", "containerID": format!("containerd://{CONTAINER}")
+        }]}
+    })
+}
+
+#[test]
+fn the_first_call_waits_for_its_pod_and_a_new_token_is_taken() -> anyhow::Result<()> {
+    let bench = bench!();
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let server = ApiServer::start("first")?;
+    let account = bench.path("account");
+    fs::create_dir(&account)?;
+    fs::write(account.join("token"), "first\n")?;
+    fs::write(account.join("ca.crt"), &server.authority)?;
+
+    let line = bench.script("openai_sync.py", &["wait", "plain", "wait", "plain"])?;
+    let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+    let mut client = Command::new("sh");
+    client.args(["-c", join]).arg(&cgroups.container).args(&line);
+    let mut client = Running::start(bench.equip(&mut client))?;
+    client.wait_for_line("waiting")?;
+
+    // A pod has its account there. Only the tracer sees this mount.
+    let mount = "set -e; place=/run/secrets/kubernetes.io/serviceaccount
+mount -t tmpfs tmpfs /run; mkdir -p $place; mount --bind \"$0\" $place; exec \"$@\"";
+    let mut tracer = Command::new("unshare");
+    tracer.args(["--mount", "--propagation", "private", "sh", "-c", mount]).arg(&account).arg(llmtap()?);
+    tracer.args(["trace", "-v", "--output", "jsonl", "-o"]).arg(bench.path("spans.jsonl"));
+    tracer.arg("--cgroup").arg(&cgroups.top).env("NODE_NAME", "node-1");
+    tracer.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    tracer.env("KUBERNETES_SERVICE_PORT", server.address.port().to_string());
+    let tracer = Running::start(&mut tracer)?;
+    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    crate::robustness::wait_for_probes(client.id())?;
+    client.tell("go")?;
+    wait_for("the first call", || (client.stdout().matches("waiting").count() == 2).then_some(()))?;
+
+    // kubelet has replaced the token, and the old one is void.
+    fs::write(account.join("token"), "second\n")?;
+    server.accept("second");
+    server.tell("ADDED", &pod("2"));
+    server.end_watch();
+    client.tell("go")?;
+    ensure!(client.finish()?.status.success());
+    wait_for("another watch", || {
+        (server.requests().iter().filter(|request| request.path.contains("watch=1")).count() >= 2).then_some(())
+    })?;
+    std::thread::sleep(Duration::from_millis(300));
+    signal("INT", tracer.id().into())?;
+    let finished = tracer.finish()?;
+    ensure!(finished.status.success(), "{}", finished.stderr);
+    println!("{}", bench.expect_exact(2)?);
+
+    for span in bench.spans()? {
+        for (name, expected) in [
+            ("service.name", "shop-agent"),
+            ("service.namespace", "shop"),
+            ("service.version", "7"),
+            ("service.instance.id", "shop.shop-agent-65747dc769-pjztg.agent"),
+            ("deployment.environment.name", "staging"),
+            ("container.id", CONTAINER),
+            ("container.image.name", "registry.example/agent"),
+            ("k8s.pod.name", "shop-agent-65747dc769-pjztg"),
+            ("k8s.pod.uid", UID),
+            ("k8s.namespace.name", "shop"),
+            ("k8s.node.name", "node-1"),
+            ("k8s.container.name", "agent"),
+            ("k8s.deployment.name", "shop-agent"),
+            ("k8s.replicaset.name", "shop-agent-65747dc769"),
+        ] {
+            let value = span.resource.get(name).with_context(|| format!("{}: no {name}", span.name))?;
+            ensure!(value == expected, "{name} is {value}");
+        }
+    }
+    let requests = server.requests();
+    ensure!(requests.iter().all(|request| request.accepted), "{requests:?}");
+    ensure!(
+        requests.iter().all(|request| request.path.contains("fieldSelector=spec.nodeName%3Dnode-1")),
+        "{requests:?}"
+    );
+    Ok(())
+}
