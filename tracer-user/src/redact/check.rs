@@ -10,8 +10,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
 );
 
-/// How far a value is read before it is known what it is. Of a longer one the rest stays.
-const RUN_BYTES: usize = 4096;
+/// How far a value is read before it is known what it is.
+const RUN_BYTES: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
@@ -56,7 +56,13 @@ impl Check {
             Self::Jwt => found.start..jwt_end(text, found.end)?,
             _ => found,
         };
-        (!found.is_empty() && self.holds(text, &found)).then_some(found)
+        if found.is_empty() || !self.holds(text, &found) {
+            return None;
+        }
+        // What is known as a secret may be of any length.
+        let more = |byte: &&u8| is_word(**byte) || b".~+/=".contains(byte);
+        let rest = if found.len() >= RUN_BYTES { text[found.end..].iter().take_while(more).count() } else { 0 };
+        Some(found.start..found.end + rest)
     }
 
     fn holds(self, text: &[u8], found: &Range<usize>) -> bool {
