@@ -25,11 +25,15 @@ fn main() -> ExitCode {
     };
     let hold = matches!(&cli.command, Command::Run(arguments) if commands::run::shares_terminal(arguments));
     let held = Held::new(Box::new(stderr()), hold);
-    diagnostics::begin(cli.verbose, cli.log_format, &held);
+    // The daemon's file may say how.
+    if !matches!(cli.command, Command::Daemon(_)) {
+        diagnostics::begin(cli.verbose, cli.log_format, &held);
+    }
     let result = match &cli.command {
         Command::Run(arguments) => commands::run::run(arguments, held.clone()),
         Command::Trace(arguments) => commands::trace::run(arguments, held.clone()).map(|()| 0),
         Command::Replay(arguments) => commands::replay::run(arguments, held.clone()).map(|()| 0),
+        Command::Daemon(arguments) => commands::daemon::run(&cli, arguments, held.clone()).map(|()| 0),
         Command::Doctor(arguments) => commands::doctor::run(arguments).map(|()| 0),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "llmtap", &mut io::stdout());

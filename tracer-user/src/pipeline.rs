@@ -148,8 +148,20 @@ impl Pipeline {
         output: Output,
         recorder: Option<Recorder<Box<dyn Write + Send>>>,
     ) -> Self {
+        Self::with_limits(flow::Limits::default(), calls, prices, synth, output, recorder)
+    }
+
+    /// The same with bounds for what waits for its predecessors.
+    pub fn with_limits(
+        limits: flow::Limits,
+        calls: Calls,
+        prices: Prices,
+        synth: Synth,
+        output: Output,
+        recorder: Option<Recorder<Box<dyn Write + Send>>>,
+    ) -> Self {
         Self {
-            flows: Flows::new(flow::Limits::default()),
+            flows: Flows::new(limits),
             decoding: Decoding {
                 lines: ByConnection::default(),
                 hops: Hops::new(calls),
@@ -178,6 +190,14 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// From now on calls are recognised and priced so. Nothing that is open is lost by it.
+    pub fn change(&mut self, recognise: llm::Options, prices: Option<Prices>) {
+        self.decoding.hops.set_options(recognise);
+        if let Some(prices) = prices {
+            self.prices = prices;
+        }
     }
 
     /// From now on it tells so. Calls that are open keep what was read of them.
@@ -353,8 +373,9 @@ impl Pipeline {
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
-                        metrics.call(&call, cost.as_ref(), &span);
-                        metrics.observed(&call, &observed, &span);
+                        let exported = self.output.would_export(&span);
+                        metrics.call(&call, cost.as_ref(), &span, exported);
+                        metrics.observed(&call, &observed, &span, exported);
                     }
                     let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;
@@ -383,7 +404,7 @@ impl Pipeline {
                     if let Some(metrics) = &mut self.metrics
                         && !(twice && self.own_telemetry == OwnTelemetry::Skip)
                     {
-                        metrics.tool(&run, &span);
+                        metrics.tool(&run, &span, self.output.would_export(&span));
                     }
                     span
                 }

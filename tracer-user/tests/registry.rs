@@ -152,7 +152,7 @@ fn emitted(capture: &[u8]) -> (String, Snapshot) {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
     let calls = Calls::new(llm::Limits::default(), llm::Options { server_side: true, ..llm::Options::default() });
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), None);
+    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());
@@ -254,6 +254,8 @@ fn what_all_fixtures_give_is_in_the_registry() {
     assert_eq!(spans, told);
     let live = [
         "llmtap.client.model_changes",
+        "llmtap.client.observations",
+        "llmtap.client.system_prompt_changes",
         "llmtap.self.events.lost",
         "llmtap.self.spans.exported",
         "llmtap.self.spans.dropped",

@@ -5,6 +5,7 @@
 mod beside;
 mod clients;
 mod command_line;
+mod daemon;
 mod doctor;
 mod export;
 mod http2;

@@ -1,9 +1,20 @@
 //! What spans say beyond the single call: attempts, whom a call is for, which spans are exported.
 
-use anyhow::{Context, ensure};
-use tests::{harness::Bench, spans::Span};
+use std::{fs, process::Command};
 
-use crate::{bench, clients::exact};
+use anyhow::{Context, ensure};
+use tests::{
+    environment::Python,
+    harness::{Bench, clients, wait_for},
+    receiver::Receiver,
+    spans::Span,
+};
+
+use crate::{
+    bench,
+    clients::exact,
+    daemon::{Daemon, exported, free_address, page, succeeds},
+};
 
 /// The calls in the order of their starts.
 fn calls(bench: &Bench) -> anyhow::Result<Vec<Span>> {
@@ -66,5 +77,56 @@ fn calls_say_whom_they_are_for() -> anyhow::Result<()> {
     ] {
         ensure!(told(name) == expected, "{name}: {:?}", told(name));
     }
+    Ok(())
+}
+
+/// A quarter of what is well and all that failed goes to the collector; metrics count every call.
+#[test]
+fn a_ratio_of_calls_and_all_errors_are_exported() -> anyhow::Result<()> {
+    let bench = bench!();
+    let receiver = Receiver::start(0)?;
+    // Chosen by its path, which nobody else has.
+    for file in ["openai_sync.py", "scenario.py"] {
+        fs::copy(clients().join(file), bench.path(file))?;
+    }
+    let (script, metrics) = (bench.path("openai_sync.py"), free_address()?);
+    let text = format!(
+        "select: {{include: [{{command_line: '*{}*'}}]}}\nexporters:\n  otlp: [{{endpoint: '{}', protocol: http/json, signals: [traces]}}]\n  \
+         prometheus: [{{listen: '{metrics}'}}]\nsampling: {{rules: [{{error: true}}], ratio: 0.25}}\nattribution: {{rules: \
+         [{{attribute: llmtap.tenant, from: [{{env: TEAM}}], metric_values: 5}}]}}\n",
+        script.display(),
+        receiver.url(),
+    );
+    let daemon = Daemon::start(&bench, &text)?;
+    let mut client = Command::new(Python::Clients.prepared()?);
+    client.arg(&script).args(["plain=80", "errors"]).env("TEAM", "blue");
+    bench.equip(&mut client);
+    succeeds(client)?;
+    let truth = bench.truth();
+    let (failed, well): (Vec<_>, Vec<_>) = truth.iter().partition(|truth| truth.error_type.is_some());
+    ensure!(failed.len() > 5 && well.len() >= 80, "{} failed, {} did not", failed.len(), well.len());
+    wait_for("all calls at /metrics", || {
+        let (_, body) = page(&metrics, "/metrics").ok()?;
+        let count = |line: &str| line.rsplit_once(' ')?.1.parse::<f64>().ok();
+        let counted = body.lines().filter(|line| {
+            line.starts_with("gen_ai_client_operation_duration_seconds_count{")
+                && line.contains("llmtap_tenant=\"blue\"")
+        });
+        (counted.filter_map(count).sum::<f64>() as usize == truth.len()).then_some(())
+    })?;
+    daemon.stop()?;
+
+    let spans = exported(&receiver)?;
+    let (errors, others): (Vec<_>, Vec<_>) = spans.iter().partition(|span| span.status == 2);
+    ensure!(errors.len() == failed.len(), "{} of {} errors", errors.len(), failed.len());
+    ensure!(errors.iter().all(|span| span.trace_state == "ot=th:0"), "{errors:?}");
+    // 80 draws with a chance of a quarter: fewer than 4 or more than 40 come once in a million times.
+    ensure!((4..=40).contains(&others.len()), "{} of {} others", others.len(), well.len());
+    for span in others {
+        ensure!(span.trace_state == "ot=th:c", "{span:?}");
+        let randomness = u64::from_str_radix(&span.trace_id[18..], 16)?;
+        ensure!(randomness >= 0xc0_0000_0000_0000, "{} is below the threshold", span.trace_id);
+    }
+    ensure!(spans.iter().all(|span| span.text("llmtap.tenant") == Some("blue")), "no tenant");
     Ok(())
 }

@@ -10,6 +10,8 @@ const MAX_RULES: usize = 32;
 const MAX_SOURCES: usize = 16;
 /// Names of attributes, header fields, variables and members, in bytes.
 const MAX_NAME: usize = 64;
+/// Variables that are read of a process.
+const MAX_VARIABLES: usize = 64;
 /// Members on the way to a value of a body.
 const MAX_DEPTH: usize = 4;
 
@@ -57,6 +59,7 @@ impl Options {
             .collect();
         names.sort_unstable();
         names.dedup();
+        names.truncate(MAX_VARIABLES);
         names
     }
 }

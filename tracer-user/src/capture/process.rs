@@ -13,6 +13,9 @@ use crate::environment::{parse_resource_attributes, tells_of_models};
 /// Longest text taken from a process, bytes. Command lines and environments belong to others and can be large.
 const MAX_TEXT: usize = 4096;
 
+/// Longest value of a variable that goes to the other half, bytes: names of teams and the like are far shorter.
+const MAX_VARIABLE: usize = 256;
+
 /// Most of `/proc/PID/environ` that is looked at, bytes.
 const MAX_ENVIRONMENT: usize = 1 << 20;
 
@@ -26,6 +29,16 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The facts of process `pid`, as far as they can be read. Of its environment only `variables` are kept.
 pub fn facts(pid: u32, variables: &[String]) -> io::Result<Process> {
     facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time(), variables)
+}
+
+/// The effective user of process `pid`.
+pub fn user(pid: u32) -> Option<u32> {
+    uid(&Path::new("/proc").join(pid.to_string()).join("status"))
+}
+
+/// The parent of process `pid`.
+pub fn parent(pid: u32) -> Option<u32> {
+    Some(parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?.0)
 }
 
 /// Whether process `pid` exists.
@@ -92,7 +105,9 @@ fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>, variables: &[String]) -
             .find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='))
             .filter(|value| !value.is_empty())
     };
-    let named = |name: &String| Some((name.clone(), cut(variable(name)?.to_owned()).to_string()));
+    // What has line breaks and the like is no name of anything.
+    let plain = |value: &&str| value.len() <= MAX_VARIABLE && !value.contains(char::is_control);
+    let named = |name: &String| Some((name.clone(), variable(name).filter(plain)?.to_owned()));
     let resource_attributes = variable("OTEL_RESOURCE_ATTRIBUTES").map(parse_resource_attributes).unwrap_or_default();
     let stated = variable("OTEL_SERVICE_NAME")
         .map(str::to_owned)
@@ -206,9 +221,10 @@ mod tests {
 
     #[test]
     fn reads_this_process() {
-        let facts = facts(std::process::id(), &["PATH".to_owned(), "NO SUCH".to_owned()]).unwrap();
-        assert_eq!(facts.environment.len(), 1);
-        assert_eq!(facts.environment[0].0, "PATH");
+        let named = ["CARGO_PKG_NAME".to_owned(), "NO SUCH".to_owned()];
+        let facts = facts(std::process::id(), &named).unwrap();
+        let own = std::env::var("CARGO_PKG_NAME").ok().map(|value| (named[0].clone(), value));
+        assert_eq!(facts.environment, own.into_iter().collect::<Vec<_>>());
         assert!(facts.exe.is_some() && facts.uid.is_some());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let age = now.abs_diff(facts.start.unwrap());

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::{fd::RawFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::maps::{Array, HashMap as BpfMap, MapData, MapError};
@@ -26,32 +27,43 @@ pub enum CgroupError {
     Map { path: PathBuf, error: MapError },
 }
 
+/// A judgement of a process that is about to execute a file: its PID, the file, what it calls it.
+pub type Judge = Arc<dyn Fn(u32, &Path, Option<&OsStr>) -> bool + Send + Sync>;
+
 /// Executables that make a process a target.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Names {
     /// Of the command name, at most 15 bytes of the file's name.
     pub comms: Vec<GlobMatcher>,
     /// Of the path.
     pub exes: Vec<GlobMatcher>,
+    /// Whatever else the process can be chosen by.
+    pub judge: Option<Judge>,
 }
 
 impl Names {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.comms.is_empty() && self.exes.is_empty()
+        self.comms.is_empty() && self.exes.is_empty() && self.judge.is_none()
     }
 
     /// Whether a process that executes `file` becomes a target; its command name will be the end of what it `called` the
     /// file.
     #[must_use]
-    pub fn matches(&self, file: &Path, called: Option<&OsStr>) -> bool {
-        /// `TASK_COMM_LEN` without the NUL.
-        const COMM: usize = 15;
-        let name = called.map_or(file, Path::new).file_name().unwrap_or_default().as_encoded_bytes();
-        let comm = String::from_utf8_lossy(name.get(..COMM).unwrap_or(name));
+    pub fn matches(&self, pid: u32, file: &Path, called: Option<&OsStr>) -> bool {
         self.exes.iter().any(|pattern| pattern.is_match(file))
-            || self.comms.iter().any(|pattern| pattern.is_match(&*comm))
+            || self.comms.iter().any(|pattern| pattern.is_match(comm(file, called)))
+            || self.judge.as_ref().is_some_and(|judge| judge(pid, file, called))
     }
+}
+
+/// The command name of a process that executes `file`, which it `called` so.
+#[must_use]
+pub fn comm(file: &Path, called: Option<&OsStr>) -> String {
+    /// `TASK_COMM_LEN` without the NUL.
+    const COMM: usize = 15;
+    let name = called.map_or(file, Path::new).file_name().unwrap_or_default().as_encoded_bytes();
+    String::from_utf8_lossy(name.get(..COMM).unwrap_or(name)).into_owned()
 }
 
 /// The maps behind the set. A target's value is, as words: incarnation, start, exec count and flags.
@@ -236,12 +248,13 @@ mod tests {
     #[test]
     fn names_are_those_of_the_file_and_of_the_command() {
         let pattern = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
-        let names = Names { comms: vec![pattern("a-long-name-of-*")], exes: vec![pattern("/opt/*/bin/tool")] };
-        let matches = |file: &str, called: &str| names.matches(Path::new(file), Some(called.as_ref()));
+        let names =
+            Names { comms: vec![pattern("a-long-name-of-*")], exes: vec![pattern("/opt/*/bin/tool")], judge: None };
+        let matches = |file: &str, called: &str| names.matches(1, Path::new(file), Some(called.as_ref()));
         assert!(matches("/usr/bin/python3.11", "./a-long-name-of-a-command"));
         assert!(!matches("/usr/bin/python3.11", "python3"));
         assert!(matches("/opt/x/bin/tool", "tool"));
-        assert!(!Names::default().matches(Path::new("/bin/sh"), None));
+        assert!(!Names::default().matches(1, Path::new("/bin/sh"), None));
     }
 
     #[test]

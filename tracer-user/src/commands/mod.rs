@@ -1,5 +1,6 @@
 //! One file a command of the command line.
 
+pub mod daemon;
 pub mod doctor;
 pub mod replay;
 pub mod run;

@@ -49,6 +49,7 @@ fn start(arguments: &config::Run, held: Held) -> Result<u8, Failure> {
         selection: Selection::default(),
         launch: Some(command),
         duration: None,
+        service: None,
         containers: container::Options::default(),
         kubernetes: kubernetes::Options::default(),
     };

@@ -36,6 +36,7 @@ pub fn run(arguments: &config::Trace, held: Held) -> Result<(), Failure> {
         selection,
         launch: None,
         duration: arguments.duration,
+        service: None,
         containers: container::Options::default(),
         kubernetes: kubernetes::Options::default(),
     };

@@ -41,6 +41,8 @@ pub enum Command {
     Trace(Trace),
     /// Read a capture file as if it happened now: no privileges, the same output every time
     Replay(Replay),
+    /// Trace for good, as the node's agent: everything from a YAML file; SIGHUP reads it again
+    Daemon(Daemon),
     /// Say what this machine and each process allow
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -107,6 +109,16 @@ pub struct Replay {
     /// The capture file; `-` reads standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// The configuration; an example with every key is installed as /etc/llmtap/config.yaml
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Only say whether the file is valid, and end: status 0 or 2
+    #[arg(long)]
+    pub check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -279,6 +291,8 @@ mod tests {
             &["run", "--metrics-listen", "9464", "--", "true"],
             &["replay", "--metrics-listen", "http://localhost:9464/metrics", "f"],
             &["run"],
+            &["daemon"],
+            &["daemon", "--check"],
         ] {
             assert!(Cli::try_parse_from([&["llmtap"], arguments].concat()).is_err(), "{arguments:?}");
         }

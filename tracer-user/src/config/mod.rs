@@ -4,5 +4,7 @@ mod command_line;
 pub mod file;
 pub mod values;
 
-pub use command_line::{Cli, Command, Doctor, Exclude, Live, LogFormat, Output, Replay, Run, Select, Shared, Trace};
+pub use command_line::{
+    Cli, Command, Daemon, Doctor, Exclude, Live, LogFormat, Output, Replay, Run, Select, Shared, Trace,
+};
 pub use file::File;

@@ -2,6 +2,7 @@
 
 pub mod convert;
 pub mod jsonl;
+pub mod listen;
 pub mod metrics;
 pub mod otlp;
 pub mod pretty;

@@ -86,6 +86,11 @@ impl Hops {
         self.hand_over(out);
     }
 
+    /// From now on calls are recognised so.
+    pub fn set_options(&mut self, options: llm::Options) {
+        self.calls.set_options(options);
+    }
+
     /// From now on model calls are attributed by these rules.
     pub fn set_attribution(&mut self, attribution: Attribution) {
         self.calls.set_attribution(attribution);

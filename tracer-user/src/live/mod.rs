@@ -1,11 +1,13 @@
 //! Live tracing: one process loads, attaches and starts the command; the other parses, writes and exports.
 
 mod cluster;
+pub mod health;
 pub mod held;
 mod parser;
 mod privileged;
 mod proof;
 mod select;
+mod service;
 mod watch;
 
 use std::{
@@ -19,6 +21,7 @@ use anyhow::Context as _;
 
 use cluster::Cluster;
 pub use select::Selection;
+pub use service::Service;
 use watch::Watch;
 
 use crate::{
@@ -38,6 +41,8 @@ pub struct Plan {
     /// The command of `run`.
     pub launch: Option<Command>,
     pub duration: Option<Duration>,
+    /// The daemon's part.
+    pub service: Option<Service>,
     pub containers: container::Options,
     pub kubernetes: kubernetes::Options,
 }
@@ -69,9 +74,11 @@ pub fn trace(plan: Plan, mut session: Session, user: &User) -> Result<u8, Failur
     let cluster = Cluster::start(&plan.kubernetes, user);
     match fork_parser().context("no second process").map_err(Failure::run)? {
         Some(parser) => {
-            drop((theirs, reader));
             let watch = session.has_metrics().then(|| Watch::new(parser));
-            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, session.variables())
+            let variables = session.variables();
+            // Its files and addresses are the other half's: who closes them must be the last.
+            drop((theirs, reader, session));
+            privileged::run(tracer, &ours, parser, &signals, plan, watch, cluster, variables)
         }
         None => {
             // Probes belong to the other half: they must not outlive it because of our copies of its descriptors.
@@ -106,7 +113,7 @@ fn parse(reader: RingReader, channel: Channel, session: &mut Session) -> anyhow:
     let names = parser::Names::new(channel.try_clone()?);
     let mut pipeline = session.pipeline(std::sync::Arc::new(names.clone()), true)?;
     let held = session.held().clone();
-    let totals = match parser::run(reader, &channel, &names, &mut pipeline, &held) {
+    let totals = match parser::run(reader, &channel, &names, &mut pipeline, session) {
         Ok(totals) => totals,
         Err(error) => {
             // The reader of our output may be gone, as with `llmtap trace | head`.

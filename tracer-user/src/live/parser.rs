@@ -15,14 +15,16 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{held::Held, proof::Proofs};
+use super::proof::Proofs;
 use crate::{
     capture::{
         Event, RingReader,
         seam::{Channel, Health, ToParser, ToTracer, Totals, Verdicts, poll},
     },
+    diagnostics,
     export::otlp::{BoxFuture, Resolve},
     pipeline::Pipeline,
+    session::{Session, Setup},
 };
 
 /// How long records may wait for missing predecessors; also how old the metrics of what is now may be.
@@ -35,7 +37,7 @@ pub fn run(
     channel: &Channel,
     names: &Names,
     pipeline: &mut Pipeline,
-    held: &Held,
+    session: &mut Session,
 ) -> io::Result<Option<Totals>> {
     let mut events: Vec<Event> = Vec::new();
     let mut proofs = Proofs::default();
@@ -43,12 +45,18 @@ pub fn run(
     let mut last = false;
     let mut observed = Instant::now();
     loop {
+        session.health().goes_on();
         let wait = if last { Duration::ZERO } else { reader.look_again().unwrap_or(TICK) };
         let ready = poll(&[reader.as_fd(), channel.as_fd()], Some(wait))?;
         let [ring, message] = ready[..] else { continue };
         if message && !last {
             last = loop {
-                match channel.receive() {
+                let (message, descriptors) = match channel.receive_with() {
+                    Ok(Some((message, descriptors))) => (Ok(Some(message)), descriptors),
+                    Ok(None) => (Ok(None), Vec::new()),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                match message {
                     Ok(Some(ToParser::Process { at, process })) => {
                         let event = Event::Process { at, process };
                         proofs.push(&event);
@@ -68,8 +76,25 @@ pub fn run(
                             }));
                         }
                     }
-                    Ok(Some(ToParser::CommandEnded)) => held.release()?,
+                    Ok(Some(ToParser::Began)) => session.health().began(),
+                    Ok(Some(ToParser::Beat)) => {
+                        session.health().heard();
+                        // If it does not go through, the next one is answered.
+                        let _ = channel.send(&ToTracer::Beat);
+                    }
+                    Ok(Some(ToParser::Reload)) => {
+                        let resolver: Arc<dyn Resolve> = Arc::new(names.clone());
+                        let setup = Setup::of_descriptors(descriptors);
+                        if let Ok(setup) = &setup {
+                            diagnostics::set_level(setup.file().log.level);
+                        }
+                        if let Err(error) = setup.and_then(|setup| session.reload(setup, pipeline, &resolver)) {
+                            tracing::error!("the configuration could not be taken over as a whole: {error:#}");
+                        }
+                    }
+                    Ok(Some(ToParser::CommandEnded)) => session.held().release()?,
                     Ok(Some(ToParser::Finish(all))) => {
+                        session.health().ends();
                         totals = Some(all);
                         break true;
                     }

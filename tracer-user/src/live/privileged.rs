@@ -16,7 +16,13 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Plan, cluster::Cluster, select::Selection, watch::Watch};
+use super::{
+    Plan,
+    cluster::Cluster,
+    select::{InContainer, Selection},
+    service::Service,
+    watch::Watch,
+};
 use crate::{
     capture::{
         Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
@@ -36,6 +42,9 @@ const CLOSING_TIME: Duration = Duration::from_secs(30);
 
 /// Names that are looked up at the same time. The exporter needs one.
 const MAX_LOOKUPS: usize = 8;
+
+/// Processes that wait for their pod to be judged. More are judged at their next exec.
+const MAX_UNDECIDED: usize = 16 << 10;
 
 /// Names kept for the closing words.
 const MAX_NAMES: usize = 64;
@@ -61,10 +70,12 @@ pub fn run(
         notices: Vec::new(),
         lookups: Arc::default(),
         watch,
+        service: plan.service,
         containers: Containers::new(plan.containers),
         pods: Pods::new(plan.kubernetes, cluster.is_some()),
         cluster,
         variables,
+        undecided: BTreeSet::new(),
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -77,6 +88,9 @@ pub fn run(
         None => {
             half.begin();
             tracing::info!("tracing begins");
+            if let Some(service) = &mut half.service {
+                service.begin(channel);
+            }
             None
         }
     };
@@ -129,12 +143,16 @@ struct Half<'a> {
     lookups: Arc<AtomicUsize>,
     /// Of what metrics tell; `None` when nobody gets any.
     watch: Option<Watch>,
+    /// The daemon's part.
+    service: Option<Service>,
     containers: Containers,
     pods: Pods,
     /// Who asks for pods; `None` when nobody can be asked.
     cluster: Option<Cluster>,
     /// Of traced processes' environments, what the other half gets.
     variables: Vec<String>,
+    /// Processes that selectors by pod cannot judge yet.
+    undecided: BTreeSet<u32>,
 }
 
 impl Half<'_> {
@@ -163,10 +181,13 @@ impl Half<'_> {
 
     /// Hooks what already runs.
     fn begin(&mut self) {
+        if self.selection.rules.is_some() {
+            return self.judge_all(true);
+        }
         for pid in process::running() {
-            if self.selection.excludes(pid) {
+            if self.excludes(pid) {
                 self.tracer.exclude(pid);
-            } else if self.selection.selects(pid) {
+            } else if self.selects(pid) {
                 self.add_with_descendants(pid);
             }
         }
@@ -175,22 +196,112 @@ impl Half<'_> {
         }
         if self.selection.all {
             for pid in process::running() {
-                if !self.selection.excludes(pid) {
+                if !self.excludes(pid) {
                     self.adopt(pid);
                 }
             }
         }
     }
 
+    /// Judges all that runs by the daemon's selectors. What was traced goes on to be traced untouched, as long as it, or
+    /// a process that it descends from, is still selected; `anew` is false where only what is excluded can have changed.
+    fn judge_all(&mut self, anew: bool) {
+        let running = process::running();
+        let mut wanted = BTreeSet::new();
+        let mut excluded = BTreeSet::new();
+        for pid in &running {
+            // llmtap itself.
+            if self.tracer.is_excluded(*pid) {
+                continue;
+            }
+            if self.excludes(*pid) {
+                excluded.insert(*pid);
+            } else if self.selects(*pid) || (!anew && self.tracer.is_target(*pid)) {
+                wanted.insert(*pid);
+            }
+        }
+        // A child has mostly, but not always, a larger number than its parent.
+        loop {
+            let known = wanted.len();
+            for pid in &running {
+                let inherits = || process::parent(*pid).is_some_and(|parent| wanted.contains(&parent));
+                if !wanted.contains(pid) && !excluded.contains(pid) && !self.tracer.is_excluded(*pid) && inherits() {
+                    wanted.insert(*pid);
+                }
+            }
+            if wanted.len() == known {
+                break;
+            }
+        }
+        for pid in self.tracer.targets() {
+            if !wanted.contains(&pid) {
+                self.tracer.remove_target(pid);
+            }
+        }
+        let new: Vec<u32> = wanted.into_iter().filter(|pid| !self.tracer.is_target(*pid)).collect();
+        for pid in &new {
+            self.add(*pid);
+        }
+        for pid in new {
+            self.adopt(pid);
+        }
+    }
+
+    fn selects(&mut self, pid: u32) -> bool {
+        let place = self.place(pid);
+        self.selection.selects(pid, &place)
+    }
+
+    fn excludes(&mut self, pid: u32) -> bool {
+        let place = self.place(pid);
+        self.selection.excludes(pid, &place)
+    }
+
+    /// The container and the pod of a process, where a selector asks for them. One whose pod is not known yet is judged
+    /// again when it is.
+    fn place(&mut self, pid: u32) -> InContainer {
+        if !self.selection.by_container() {
+            return InContainer::default();
+        }
+        let Some(container) = self.containers.of(pid) else { return InContainer::default() };
+        let pod = self.pods.of(&container).cloned();
+        if pod.is_none() && self.pods.may_come(&container) && self.undecided.len() < MAX_UNDECIDED {
+            self.undecided.insert(pid);
+            self.cluster.iter().for_each(Cluster::wanted);
+        }
+        InContainer { container: Some(container), pod }
+    }
+
+    /// Judges those again whose pod was not known.
+    fn decide(&mut self) {
+        for pid in std::mem::take(&mut self.undecided) {
+            if self.excludes(pid) {
+                self.leave_out(pid);
+            } else if !self.tracer.is_target(pid) && self.selects(pid) {
+                self.add_with_descendants(pid);
+                self.adopt(pid);
+            }
+        }
+    }
+
+    fn add(&mut self, pid: u32) {
+        if let Err(error) = self.tracer.add_target(pid) {
+            tracing::warn!(pid, "cannot trace the process: {error}");
+        }
+    }
+
+    /// Leaves a process out: for good, or in the daemon until its next exec.
+    fn leave_out(&mut self, pid: u32) {
+        if self.selection.rules.is_some() { self.tracer.remove_target(pid) } else { self.tracer.exclude(pid) }
+    }
+
     fn add_with_descendants(&mut self, pid: u32) {
         let mut todo = vec![pid];
         while let Some(pid) = todo.pop() {
-            if self.selection.excludes(pid) {
+            if self.excludes(pid) {
                 continue;
             }
-            if let Err(error) = self.tracer.add_target(pid) {
-                tracing::warn!(pid, "cannot trace the process: {error}");
-            }
+            self.add(pid);
             todo.extend(process::children(pid));
         }
     }
@@ -216,8 +327,9 @@ impl Half<'_> {
         let parser_end = process_end(parser).context("cannot watch the parsing half")?;
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
-            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.pods.next());
-            let next = until.into_iter().chain(own).chain(self.tracer.next_adjustment()).min();
+            let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.service.as_ref().map(Service::next));
+            let own = own.chain(self.pods.next()).chain(self.tracer.next_adjustment());
+            let next = until.into_iter().chain(own).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
                 let kernel = self.tracer.poll_fds();
@@ -244,9 +356,13 @@ impl Half<'_> {
             }
             if is_ready(1) {
                 while let Some(signal) = signals.next() {
-                    match command {
-                        Some(pid) => send_signal(pid, signal).unwrap_or_default(),
-                        None => return Ok(Ended::Asked),
+                    match (command, &self.service) {
+                        (Some(pid), _) => send_signal(pid, signal).unwrap_or_default(),
+                        (None, Some(_)) if signal == libc::SIGHUP => self.reload(),
+                        (None, service) => {
+                            service.iter().for_each(Service::end);
+                            return Ok(Ended::Asked);
+                        }
                     }
                 }
             }
@@ -260,10 +376,29 @@ impl Half<'_> {
             self.ask_cluster();
             self.tracer.adjust();
             self.tell();
+            if let Some(service) = &mut self.service {
+                service.beat(self.channel);
+            }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Ended::Asked);
             }
         }
+    }
+
+    /// Reads the daemon's file anew.
+    fn reload(&mut self) {
+        let Some(service) = &mut self.service else { return };
+        let selection = service.reload(self.channel);
+        self.variables = service.variables();
+        let Some(selection) = selection else { return };
+        let include = |selection: &Selection| selection.rules.as_ref().map(|rules| rules.include.clone());
+        let anew = include(&self.selection) != include(&selection);
+        self.selection = selection;
+        // The keeper knows the old selectors: another one takes its place.
+        if let Err(error) = self.tracer.hold_programs(&self.selection.names) {
+            tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+        }
+        self.judge_all(anew);
     }
 
     /// Tells what is due for metrics.
@@ -274,7 +409,7 @@ impl Half<'_> {
         }
         watch.health(self.channel, self.tracer.counters().losses());
         let pids = if self.selection.all { process::running() } else { self.tracer.targets() };
-        let pids = pids.into_iter().filter(|pid| !self.selection.excludes(*pid));
+        let pids = pids.into_iter().filter(|pid| !self.tracer.is_excluded(*pid));
         watch.verdicts(self.channel, pids.collect());
     }
 
@@ -282,12 +417,16 @@ impl Half<'_> {
     fn ask_cluster(&mut self) {
         let now = Instant::now();
         let mut known = self.pods.expire(now);
+        let (mut told, mut changed) = (false, false);
         if let Some(cluster) = &self.cluster {
             match cluster.news() {
                 Ok(news) => {
+                    told = !news.is_empty() && !self.undecided.is_empty();
                     for news in news {
-                        if let News::Trouble(why) = &news {
-                            tracing::warn!("{why}");
+                        match &news {
+                            News::Trouble(why) => tracing::warn!("{why}"),
+                            News::Pod(pod) => changed |= self.pods.knows(&pod.cgroup_uid),
+                            News::Gone(_) | News::Complete => {}
                         }
                         known.extend(self.pods.news(news, now));
                     }
@@ -301,6 +440,12 @@ impl Half<'_> {
         for process in known {
             self.describe(process);
         }
+        if changed && self.selection.by_container() {
+            // A label or an annotation: processes of all kinds may be selected now, or no longer.
+            self.judge_all(true);
+        } else if told {
+            self.decide();
+        }
     }
 
     /// Takes the kernel's news of processes.
@@ -311,7 +456,7 @@ impl Half<'_> {
             match &notice.what {
                 ProcessNews::Executed => self.executed(&notice),
                 ProcessNews::Forked if notice.target => self.introduce(notice.pid),
-                ProcessNews::Joined if self.selection.excludes(notice.pid) => self.tracer.exclude(notice.pid),
+                ProcessNews::Joined if self.excludes(notice.pid) => self.leave_out(notice.pid),
                 ProcessNews::Joined => self.adopt(notice.pid),
                 ProcessNews::Mapped(verdict) => self.note(Some(notice.pid), verdict),
                 ProcessNews::ForeignStack => {
@@ -320,7 +465,10 @@ impl Half<'_> {
                         "calls its TLS library on coroutine stacks, where hooks are not safe".into(),
                     );
                 }
-                ProcessNews::Exited => self.pods.ended(notice.pid),
+                ProcessNews::Exited => {
+                    self.pods.ended(notice.pid);
+                    self.undecided.remove(&notice.pid);
+                }
                 ProcessNews::Forked => {}
             }
         }
@@ -328,11 +476,11 @@ impl Half<'_> {
     }
 
     fn executed(&mut self, notice: &ProcessNotice) {
-        if self.selection.excludes(notice.pid) {
-            self.tracer.exclude(notice.pid);
+        if self.excludes(notice.pid) {
+            self.leave_out(notice.pid);
         } else if notice.target || self.selection.all {
             self.introduce(notice.pid);
-        } else if self.selection.selects(notice.pid) {
+        } else if self.selects(notice.pid) {
             self.add_with_descendants(notice.pid);
             self.adopt(notice.pid);
         }
@@ -425,6 +573,11 @@ impl Half<'_> {
     fn answer(&mut self) {
         while let Some(message) = self.question() {
             match message {
+                ToTracer::Beat => {
+                    if let Some(service) = &mut self.service {
+                        service.answered();
+                    }
+                }
                 ToTracer::Withdraw { pid } => {
                     // A process that has ended meanwhile leaves the question to the next one.
                     if let Ok(verdict) = self.tracer.withdraw(pid) {

@@ -1,21 +1,66 @@
-//! Which processes `trace` selects beyond what the kernel can tell: by command name and executable.
+//! Which processes are selected beyond what the kernel can tell: by command name and executable, and in the daemon by
+//! all that its file can say.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 
 use globset::GlobMatcher;
 
 use crate::{
-    capture::{process, target::Names},
-    config::{Exclude, Select, Trace},
+    capture::{container::Container, gate, process, seam::user_name, target, target::Names},
+    config::{
+        Exclude, Select, Trace,
+        file::{
+            self,
+            select::{ContainerFacts, Facts, PodFacts, is_below},
+        },
+    },
+    kubernetes::Pod,
 };
 
+/// Longest command line that is compared, bytes.
+const MAX_COMMAND_LINE: usize = 16 << 10;
+
+/// Where a process runs, as far as selectors ask for it.
+#[derive(Debug, Default)]
+pub struct InContainer {
+    pub container: Option<Arc<Container>>,
+    pub pod: Option<Arc<Pod>>,
+}
+
+impl InContainer {
+    fn pod(&self) -> Option<PodFacts> {
+        if let Some(pod) = &self.pod {
+            return Some(PodFacts {
+                namespace: Some(pod.namespace.to_string()),
+                name: Some(pod.name.to_string()),
+                labels: pod.labels.clone(),
+                annotations: pod.annotations.clone(),
+            });
+        }
+        // The runtime knows a little.
+        let pod = self.container.as_ref()?.pod.as_ref()?;
+        Some(PodFacts {
+            namespace: pod.namespace.as_deref().map(str::to_owned),
+            name: pod.name.as_deref().map(str::to_owned),
+            ..PodFacts::default()
+        })
+    }
+}
+
 /// The selectors of one run.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Selection {
     pub pids: Vec<u32>,
     pub names: Names,
     pub all: bool,
     pub excluded: Vec<Exclude>,
+    /// Of the daemon: they are asked anew at each exec, and nothing is excluded for good.
+    pub rules: Option<Arc<file::Select>>,
 }
 
 impl Selection {
@@ -23,10 +68,34 @@ impl Selection {
         let Select { pid, comm, exe, all, .. } = &arguments.select;
         Self {
             pids: pid.clone(),
-            names: Names { comms: comm.clone(), exes: exe.clone() },
+            names: Names { comms: comm.clone(), exes: exe.clone(), judge: None },
             all: *all,
             excluded: arguments.exclude.clone(),
+            rules: None,
         }
+    }
+
+    /// The daemon's.
+    pub fn of_file(select: &file::Select) -> Self {
+        let rules = Arc::new(select.clone());
+        let asked = Arc::clone(&rules);
+        let judge = move |pid: u32, file: &Path, called: Option<&OsStr>| {
+            let facts = facts_of_held(pid, file, called, &asked);
+            is_wanted(&asked, &facts)
+        };
+        let names = Names { judge: Some(Arc::new(judge)), ..Names::default() };
+        Self { names, rules: Some(rules), ..Self::default() }
+    }
+
+    /// Whether selectors ask for containers or pods.
+    pub fn by_container(&self) -> bool {
+        let rules = self.rules.as_deref();
+        rules.is_some_and(|rules| rules.include.iter().chain(&rules.exclude).any(file::Selector::needs_container))
+    }
+
+    /// Whether the process is selected and not excluded, by the daemon's file.
+    fn wants(&self, pid: u32, place: &InContainer) -> bool {
+        self.rules.as_ref().is_some_and(|rules| is_wanted(rules, &facts(pid, rules, place)))
     }
 
     /// Whether processes are chosen by what they execute, so that every exec must be looked at.
@@ -34,16 +103,21 @@ impl Selection {
         !self.names.is_empty() || self.excluded.iter().any(|one| !matches!(one, Exclude::Pid(_)))
     }
 
-    pub fn selects(&self, pid: u32) -> bool {
+    pub fn selects(&self, pid: u32, place: &InContainer) -> bool {
         let matches = |patterns: &[GlobMatcher], value: Option<String>| {
             value.is_some_and(|value| patterns.iter().any(|pattern| pattern.is_match(&value)))
         };
         self.pids.contains(&pid)
+            || self.wants(pid, place)
             || (!self.names.comms.is_empty() && matches(&self.names.comms, comm(pid)))
             || (!self.names.exes.is_empty() && matches(&self.names.exes, exe(pid)))
     }
 
-    pub fn excludes(&self, pid: u32) -> bool {
+    pub fn excludes(&self, pid: u32, place: &InContainer) -> bool {
+        if let Some(rules) = self.rules.as_ref().filter(|rules| !rules.exclude.is_empty()) {
+            let facts = facts(pid, rules, place);
+            return rules.exclude.iter().any(|selector| selector.matches(&facts));
+        }
         self.excluded.iter().any(|one| match one {
             Exclude::Pid(excluded) => *excluded == pid,
             Exclude::Comm(pattern) => comm(pid).is_some_and(|comm| pattern.is_match(comm)),
@@ -87,15 +161,64 @@ fn exe(pid: u32) -> Option<String> {
 
 /// Whether the process is in the cgroup, of any hierarchy, or below it. `path` may include the mount point.
 fn in_cgroup(pid: u32, path: &Path) -> bool {
-    let below_mount = path.strip_prefix("/sys/fs/cgroup").unwrap_or(path);
-    let Ok(lines) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return false };
-    lines.lines().filter_map(|line| line.splitn(3, ':').nth(2)).any(|cgroup| {
-        let cgroup = Path::new(cgroup.trim_start_matches('/'));
-        // In version 1 the first component below the mount names the hierarchy.
-        let mut components = below_mount.components();
-        cgroup.starts_with(below_mount.strip_prefix("/").unwrap_or(below_mount))
-            || (components.next().is_some()
-                && components.as_path() != Path::new("")
-                && cgroup.starts_with(components.as_path()))
-    })
+    cgroups(pid).iter().any(|cgroup| is_below(cgroup, path))
+}
+
+/// Its paths in each hierarchy.
+fn cgroups(pid: u32) -> Vec<std::path::PathBuf> {
+    let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    lines.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(Into::into).collect()
+}
+
+fn is_wanted(rules: &file::Select, facts: &Facts) -> bool {
+    rules.include.iter().any(|selector| selector.matches(facts))
+        && !rules.exclude.iter().any(|selector| selector.matches(facts))
+}
+
+/// What the selectors ask of a process: no more is read.
+fn facts(pid: u32, rules: &file::Select, place: &InContainer) -> Facts {
+    let asked = |ask: fn(&file::Selector) -> bool| rules.include.iter().chain(&rules.exclude).any(ask);
+    let user = asked(|selector| !selector.user.is_empty()).then(|| process::user(pid)).flatten();
+    Facts {
+        pid,
+        comm: asked(|selector| !selector.comm.is_empty()).then(|| comm(pid)).flatten(),
+        exe: asked(|selector| !selector.exe.is_empty()).then(|| exe(pid)).flatten(),
+        command_line: asked(|selector| !selector.command_line.is_empty()).then(|| command_line(pid)).flatten(),
+        user,
+        user_name: user.and_then(user_name),
+        cgroups: if asked(|selector| !selector.cgroup.is_empty()) { cgroups(pid) } else { Vec::new() },
+        container: place.container.as_ref().map(|container| ContainerFacts {
+            image: container.image.name.as_deref().map(|name| match &container.image.tag {
+                Some(tag) => format!("{name}:{tag}"),
+                None => name.to_owned(),
+            }),
+            labels: container.labels.clone(),
+        }),
+        pod: place.pod(),
+    }
+}
+
+/// The same of a process that is held while it begins to execute `file`: all else of it is still what it was.
+fn facts_of_held(pid: u32, file: &Path, called: Option<&OsStr>, rules: &file::Select) -> Facts {
+    let asked = rules.include.iter().chain(&rules.exclude).any(|selector| !selector.command_line.is_empty());
+    let command_line = asked.then(|| joined(&gate::command_line(pid).join(OsStr::new(" "))));
+    Facts {
+        comm: Some(target::comm(file, called)),
+        exe: Some(file.to_string_lossy().into_owned()),
+        command_line,
+        // The keeper waits for nobody: who is chosen by container or pod is judged when it has begun.
+        ..facts(pid, rules, &InContainer::default())
+    }
+}
+
+fn command_line(pid: u32) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text: OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    let text = joined(&text).replace('\0', " ");
+    Some(text.trim_end().to_owned())
+}
+
+fn joined(text: &OsStr) -> String {
+    let bytes = text.as_encoded_bytes();
+    String::from_utf8_lossy(bytes.get(..MAX_COMMAND_LINE).unwrap_or(bytes)).into_owned()
 }

@@ -66,6 +66,11 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// From now on calls are recognised so; those that are open stay what they are.
+    pub fn set_options(&mut self, options: Options) {
+        self.options = options;
+    }
+
     pub fn new(limits: Limits, options: Options) -> Self {
         Self {
             limits,

@@ -135,7 +135,7 @@ impl Metrics {
     }
 
     /// A call has ended; `span` is its span, exported or not.
-    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord) {
+    pub fn call(&mut self, call: &LlmCall, cost: Option<&Cost>, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let (start, end) = (call.times.start, call.times.end.max(call.times.start));
         let (first, last) = state.times.unwrap_or((start, end));
@@ -145,8 +145,12 @@ impl Metrics {
         common.extend(call.request.attributed.iter().filter_map(|attributed| self.attributed.label(attributed)));
         let common = common;
         let model_changed = self.models.changed(service, call);
-        let mut series =
-            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
 
         series.add(&metric::OPERATION_DURATION, error(call), seconds(end - start));
         for (kind, tokens) in [("input", call.usage.input), ("output", call.usage.output)] {
@@ -208,15 +212,19 @@ impl Metrics {
     }
 
     /// What the same call shows beside its numbers.
-    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord) {
+    pub fn observed(&mut self, call: &LlmCall, observed: &Observations, span: &SpanRecord, exported: bool) {
         if *observed == Observations::default() {
             return;
         }
         let mut state = self.sums.state();
         let service = state.store.service(span.resource.for_metrics());
         let common = common(call);
-        let mut series =
-            Recording { store: &mut state.store, service, common: &common, exemplar: exemplar(self.exemplars, span) };
+        let mut series = Recording {
+            store: &mut state.store,
+            service,
+            common: &common,
+            exemplar: exemplar(self.exemplars, span, exported),
+        };
         if let Some(refusal) = observed.refusal {
             series.add(&metric::REFUSALS, Some((semconv::REFUSAL, refusal.as_str().into())), 1.0);
         }
@@ -234,13 +242,13 @@ impl Metrics {
     }
 
     /// A tool's run was concluded.
-    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord) {
+    pub fn tool(&mut self, run: &ToolRun, span: &SpanRecord, exported: bool) {
         let mut state = self.sums.state();
         let service = state.store.service(span.resource.for_metrics());
         let attributes =
             vec![(semconv::OPERATION_NAME, "execute_tool".into()), (semconv::TOOL_NAME, run.name.as_str().into())];
         let time = seconds(run.end.saturating_sub(run.start));
-        let exemplar = exemplar(self.exemplars, span);
+        let exemplar = exemplar(self.exemplars, span, exported);
         state.store.add(&metric::TOOL_ROUND_TRIP, service, attributes, time, exemplar);
     }
 
@@ -376,9 +384,9 @@ fn error(call: &LlmCall) -> Option<(&'static str, Label)> {
     call.error.as_ref().map(|error| (semconv::ERROR_TYPE, (&*error.kind).into()))
 }
 
-fn exemplar(filter: Exemplars, span: &SpanRecord) -> Option<Exemplar> {
+fn exemplar(filter: Exemplars, span: &SpanRecord, exported: bool) -> Option<Exemplar> {
     let applies = match filter {
-        Exemplars::TraceBased => span.sampled(),
+        Exemplars::TraceBased => exported,
         Exemplars::AlwaysOn => true,
         Exemplars::AlwaysOff => false,
     };

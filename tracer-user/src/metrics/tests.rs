@@ -32,7 +32,7 @@ impl Bench {
 
     fn call(&mut self, call: &LlmCall, cost: Option<&Cost>) -> SpanRecord {
         let span = self.synth.call(call, None, cost);
-        self.metrics.call(call, cost, &span);
+        self.metrics.call(call, cost, &span, span.sampled());
         span
     }
 
@@ -212,7 +212,7 @@ fn tools_are_timed() {
         end: T0 + 700 * MS,
     };
     let span = bench.synth.tool(&run);
-    bench.metrics.tool(&run, &span);
+    bench.metrics.tool(&run, &span, true);
     let (sum, counts) = bench.histogram(&metric::TOOL_ROUND_TRIP, Some((semconv::TOOL_NAME, "weather"))).unwrap();
     assert_eq!((sum, counts), (0.7, only(7)));
 }
@@ -357,8 +357,8 @@ fn what_calls_show_is_counted_by_kind() {
         ]
         .into(),
     };
-    bench.metrics.observed(&call, &observed, &span);
-    bench.metrics.observed(&call, &Observations::default(), &span);
+    bench.metrics.observed(&call, &observed, &span, true);
+    bench.metrics.observed(&call, &Observations::default(), &span, true);
     for (metric, own) in [
         (&metric::REFUSALS, Some((semconv::REFUSAL, "content_filter"))),
         (&metric::LIMITS, Some((semconv::LIMIT_KIND, "quota"))),

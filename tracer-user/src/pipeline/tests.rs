@@ -43,7 +43,7 @@ impl Bench {
     fn new(features: &Features) -> Self {
         let out = Shared::default();
         let file: Box<dyn Write + Send> = Box::new(out.clone());
-        let output = Output::new(View::Jsonl(Jsonl::new(file)), None);
+        let output = Output::new(View::Jsonl(Jsonl::new(file)), Vec::new());
         let calls = Calls::new(llm::Limits::default(), llm::Options::default());
         let synth = Synth::new(Ids::replay(), Host::default());
         let pipeline = Pipeline::new(calls, Prices::builtin(), synth, output, None);

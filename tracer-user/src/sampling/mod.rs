@@ -103,6 +103,16 @@ impl Sampler {
         }
     }
 
+    /// Whether the span of a call would be kept for itself.
+    pub fn keeps(&self, span: &SpanRecord) -> bool {
+        let keeps = |decisions: &Decisions| {
+            let chance = Chance::of(span);
+            let head = decisions.head(&chance);
+            head.is_some_and(|head| decisions.own(span, head).is_some_and(|own| own <= chance.randomness))
+        };
+        span.sampled() && self.decisions.as_ref().is_none_or(keeps)
+    }
+
     /// Nothing more comes: what still waits is not kept.
     pub fn finish(&mut self) {
         if let Some(decisions) = &mut self.decisions {
@@ -141,21 +151,14 @@ struct Turn {
 
 impl Decisions {
     fn push(&mut self, span: SpanRecord, kept: &mut Vec<SpanRecord>, out: &mut SampledOut) {
-        let incoming = incoming(span.trace_state.as_deref());
-        let randomness = incoming.randomness.unwrap_or_else(|| least_significant_56_bits(span.trace_id));
-        // Its program sampled what hangs under its own span. A threshold that the randomness contradicts means nothing.
-        let is_remote = span.parent.is_some_and(|parent| parent.remote);
-        let earlier = incoming.threshold.filter(|threshold| *threshold <= randomness).unwrap_or(0);
-        let head = match is_remote {
-            true => Some(earlier),
-            false => self.options.head_ratio.threshold(),
-        };
-        let Some(head) = head.filter(|head| *head <= randomness) else {
+        let chance = Chance::of(&span);
+        let Chance { randomness, .. } = chance;
+        let Some(head) = self.head(&chance) else {
             out.head += 1;
             return;
         };
         // Of whom nobody states a threshold, nobody knows how probable it was.
-        let is_known = !is_remote || incoming.threshold == Some(earlier);
+        let is_known = !chance.is_remote || chance.earlier.is_some();
         let write = |span: SpanRecord, threshold: Option<u64>| {
             let trace_state = with_threshold(span.trace_state.as_deref(), threshold.filter(|_| is_known));
             SpanRecord { trace_state, ..span }
@@ -163,7 +166,7 @@ impl Decisions {
         let is_concluded = span.attribute(semconv::SYNTHESIZED).is_some();
         let own = match is_concluded {
             true => None,
-            false => self.options.of(&span).threshold().map(|threshold| threshold.max(head)),
+            false => self.own(&span, head),
         };
         let is_root = is_concluded && span.parent.is_none();
         let in_turn = span.parent.is_some_and(|parent| !parent.remote);
@@ -209,6 +212,21 @@ impl Decisions {
         }
     }
 
+    /// The threshold of the ratio of traces, if the trace reaches it.
+    fn head(&self, chance: &Chance) -> Option<u64> {
+        let head = match chance.is_remote {
+            // Its program has sampled what hangs under its own span.
+            true => Some(chance.earlier.unwrap_or(0)),
+            false => self.options.head_ratio.threshold(),
+        };
+        head.filter(|head| *head <= chance.randomness)
+    }
+
+    /// The threshold of a call by itself.
+    fn own(&self, span: &SpanRecord, head: u64) -> Option<u64> {
+        self.options.of(span).threshold().map(|threshold| threshold.max(head))
+    }
+
     fn turn(&mut self, trace: TraceId, out: &mut SampledOut) -> &mut Turn {
         if !self.turns.contains_key(&trace) {
             while self.turns.len() >= self.limits.traces
@@ -247,6 +265,27 @@ impl Decisions {
             let held = std::mem::take(&mut turn.held);
             self.held_bytes -= held.iter().map(SpanRecord::weight).sum::<usize>();
             out.no_room += held.len() as u64;
+        }
+    }
+}
+
+/// What is decided by.
+struct Chance {
+    randomness: u64,
+    /// It hangs under a span of its program's own.
+    is_remote: bool,
+    /// The threshold of who sampled before. One that the randomness contradicts means nothing.
+    earlier: Option<u64>,
+}
+
+impl Chance {
+    fn of(span: &SpanRecord) -> Self {
+        let incoming = incoming(span.trace_state.as_deref());
+        let randomness = incoming.randomness.unwrap_or_else(|| least_significant_56_bits(span.trace_id));
+        Self {
+            randomness,
+            is_remote: span.parent.is_some_and(|parent| parent.remote),
+            earlier: incoming.threshold.filter(|threshold| *threshold <= randomness),
         }
     }
 }

@@ -58,7 +58,12 @@ fn options(yaml: &str) -> Options {
 /// Names and states of what is kept, in order.
 fn kept(sampler: &mut Sampler, spans: impl IntoIterator<Item = SpanRecord>) -> Vec<(String, Option<String>)> {
     let mut kept = Vec::new();
-    spans.into_iter().for_each(|span| sampler.push(span, &mut kept));
+    for span in spans {
+        let keeps = sampler.keeps(&span);
+        let before = kept.len();
+        sampler.push(span, &mut kept);
+        assert!(!keeps || kept.len() > before);
+    }
     kept.into_iter().map(|span| (span.name.to_string(), span.trace_state)).collect()
 }
 

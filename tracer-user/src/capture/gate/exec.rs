@@ -9,6 +9,8 @@ use std::{
 
 /// Variables of the environment that are looked at, most.
 const MAX_VARIABLES: usize = 4096;
+/// Arguments that are looked at, most.
+const MAX_ARGUMENTS: usize = 256;
 /// Longest value, bytes.
 const MAX_VALUE: usize = 4096;
 
@@ -22,19 +24,25 @@ const CALLS: [(u64, usize); 2] = [(221, 0), (281, 1)];
 /// The variable of the environment to come that says where the dynamic linker looks (ld.so(8)). None when it is not set
 /// or cannot be read.
 pub fn linker_variables(pid: u32) -> Vec<(OsString, OsString)> {
-    let Some((memory, [_, array])) = arguments(pid) else { return Vec::new() };
+    let Some((memory, [_, _, array])) = arguments(pid) else { return Vec::new() };
     let pointers = pointers(&memory, array);
     pointers.into_iter().filter_map(|pointer| variable(&memory, pointer)).collect()
 }
 
 /// What the process calls the file that it executes.
 pub fn called(pid: u32) -> Option<OsString> {
-    let (memory, [name, _]) = arguments(pid)?;
+    let (memory, [name, ..]) = arguments(pid)?;
     text(&memory, name)
 }
 
-/// The memory, and the addresses of the name and of the environment.
-fn arguments(pid: u32) -> Option<(File, [u64; 2])> {
+/// The arguments that the program will get; the first ones, where there are many or one is very long.
+pub fn command_line(pid: u32) -> Vec<OsString> {
+    let Some((memory, [_, array, _])) = arguments(pid) else { return Vec::new() };
+    pointers(&memory, array).into_iter().take(MAX_ARGUMENTS).map_while(|pointer| text(&memory, pointer)).collect()
+}
+
+/// The memory, and the addresses of the name, of the arguments and of the environment.
+fn arguments(pid: u32) -> Option<(File, [u64; 3])> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let call = |task: fs::DirEntry| fs::read_to_string(task.path().join("syscall")).ok();
     let found = tasks.flatten().filter_map(call).find_map(|call| addresses(&call))?;
@@ -42,12 +50,12 @@ fn arguments(pid: u32) -> Option<(File, [u64; 2])> {
 }
 
 /// From a line of `/proc/PID/task/TID/syscall`: the call's number, its arguments in hexadecimal, and two registers.
-fn addresses(line: &str) -> Option<[u64; 2]> {
+fn addresses(line: &str) -> Option<[u64; 3]> {
     let mut fields = line.split_ascii_whitespace();
     let number: u64 = fields.next()?.parse().ok()?;
     let (_, first) = CALLS.into_iter().find(|(call, _)| *call == number)?;
     let mut address = |skipped| u64::from_str_radix(fields.nth(skipped)?.strip_prefix("0x")?, 16).ok();
-    Some([address(first)?, address(1)?])
+    Some([address(first)?, address(0)?, address(0)?])
 }
 
 fn text(memory: &File, at: u64) -> Option<OsString> {
@@ -92,8 +100,8 @@ mod tests {
     fn the_call_tells_where_its_name_and_environment_are() {
         let line = |text: &str| addresses(text);
         let (exec, execat) = (CALLS[0].0, CALLS[1].0);
-        assert_eq!(line(&format!("{exec} 0x1 0x2 0x3f0 0x4 0x5 0x6 0x7 0x8\n")), Some([0x1, 0x3f0]));
-        assert_eq!(line(&format!("{execat} 0x1 0x2 0x3 0x4f0 0x5 0x6 0x7 0x8\n")), Some([0x2, 0x4f0]));
+        assert_eq!(line(&format!("{exec} 0x1 0x2 0x3f0 0x4 0x5 0x6 0x7 0x8\n")), Some([0x1, 0x2, 0x3f0]));
+        assert_eq!(line(&format!("{execat} 0x1 0x2 0x3 0x4f0 0x5 0x6 0x7 0x8\n")), Some([0x2, 0x3, 0x4f0]));
         assert_eq!(line("0 0x1 0x2 0x3 0x4 0x5 0x6 0x7 0x8\n"), None);
         assert_eq!(line("running\n"), None);
         assert_eq!(line("-1 0x7 0x8\n"), None);

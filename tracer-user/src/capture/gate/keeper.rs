@@ -200,7 +200,8 @@ impl State<'_> {
         match self.who.targets.state(pid) {
             Some(excluded) => !excluded,
             None => {
-                self.who.all || !self.who.names.is_empty() && self.who.names.matches(&path(fd), called(pid).as_deref())
+                self.who.all
+                    || !self.who.names.is_empty() && self.who.names.matches(pid, &path(fd), called(pid).as_deref())
             }
         }
     }

@@ -24,7 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::linker_variables;
+pub use exec::{command_line, linker_variables};
 pub use keeper::{Who, check};
 
 use super::{

@@ -280,6 +280,7 @@ impl Tracer {
     /// Where the kernel or our privileges do not allow it. Programs are then hooked as they are seen to map files.
     pub fn hold_programs(&mut self, names: &Names) -> io::Result<()> {
         let all = self.mode == TargetMode::All;
+        // Where there is one already, there are two for a moment, so that nobody slips between.
         self.gate = Some(Gate::new(Who { targets: &self.targets, all, names })?);
         Ok(())
     }
@@ -301,6 +302,18 @@ impl Tracer {
     #[must_use]
     pub fn targets(&self) -> Vec<u32> {
         self.targets.iter().collect()
+    }
+
+    /// Whether the process is excluded, as llmtap's own are.
+    #[must_use]
+    pub fn is_excluded(&self, tgid: u32) -> bool {
+        self.targets.state(tgid) == Some(true)
+    }
+
+    /// Whether the process is in the set of those that are traced.
+    #[must_use]
+    pub fn is_target(&self, tgid: u32) -> bool {
+        self.targets.contains(tgid)
     }
 
     /// Stops tracing a process; its children that run already stay targets.

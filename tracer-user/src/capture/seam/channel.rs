@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "std has no socket pair of this kind")]
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Seek as _, Write as _},
     net::SocketAddr,
     os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd, OwnedFd},
         unix::net::UnixDatagram,
     },
     sync::Arc,
@@ -19,6 +20,9 @@ use crate::capture::Process;
 /// Largest message, bytes. Facts of a process are cut far below it.
 const MAX_MESSAGE: usize = 64 << 10;
 
+/// Most descriptors that come with one message (`SCM_MAX_FD` of the kernel is 253).
+pub const MAX_DESCRIPTORS: usize = 200;
+
 /// From the half that has privileges.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToParser {
@@ -30,6 +34,13 @@ pub enum ToParser {
     Health(Health),
     /// `doctor`'s verdicts on the traced processes.
     Verdicts(Vec<Verdicts>),
+    /// Hooks stand on what already runs.
+    Began,
+    /// It lives, and wants to know whether this half does: once a second, in the daemon.
+    Beat,
+    /// The daemon's file was read anew. The first descriptor that comes along is a file in memory with what it says, the
+    /// others are what it names, opened.
+    Reload,
     /// The traced command has ended: its terminal is free.
     CommandEnded,
     /// Nothing more comes: read the ring to its end, flush, and leave.
@@ -41,6 +52,8 @@ pub enum ToParser {
 pub enum ToTracer {
     /// It cannot open `/etc/resolv.conf`: please resolve this name.
     Resolve { id: u64, host: String, port: u16 },
+    /// The answer to [`ToParser::Beat`], by the thread that decodes.
+    Beat,
     /// Hooks that stand on no symbol show nothing in this process that could be plaintext: please take them away.
     Withdraw { pid: u32 },
 }
@@ -114,6 +127,79 @@ impl Channel {
         self.0.send(&bytes).map(drop)
     }
 
+    /// Sends descriptors along (unix(7), `SCM_RIGHTS`), at most [`MAX_DESCRIPTORS`].
+    pub fn send_with(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = serde_json::to_vec(message)?;
+        if bytes.len() > MAX_MESSAGE || descriptors.len() > MAX_DESCRIPTORS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let numbers: Vec<libc::c_int> = descriptors.iter().map(BorrowedFd::as_raw_fd).collect();
+        let size = u32::try_from(size_of_val(numbers.as_slice())).unwrap_or(u32::MAX);
+        let mut control = Control::new();
+        let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: all-zero is a valid value of this plain structure. Its pointers are to live memory of the sizes given,
+        // of which sendmsg(2) only reads; CMSG_FIRSTHDR gives a place within `control`, which has room for all numbers.
+        let sent = unsafe {
+            let mut header = std::mem::zeroed::<libc::msghdr>();
+            header.msg_iov = &raw mut part;
+            header.msg_iovlen = 1;
+            if !numbers.is_empty() {
+                header.msg_control = control.0.as_mut_ptr().cast();
+                header.msg_controllen = libc::CMSG_SPACE(size) as _;
+                let first = libc::CMSG_FIRSTHDR(&raw const header);
+                (*first).cmsg_level = libc::SOL_SOCKET;
+                (*first).cmsg_type = libc::SCM_RIGHTS;
+                (*first).cmsg_len = libc::CMSG_LEN(size) as _;
+                std::ptr::copy_nonoverlapping(numbers.as_ptr().cast(), libc::CMSG_DATA(first), size as usize);
+            }
+            libc::sendmsg(self.0.as_raw_fd(), &raw const header, libc::MSG_NOSIGNAL)
+        };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The next message with the descriptors that came along; else as [`Self::receive`].
+    pub fn receive_with<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut buffer = vec![0_u8; MAX_MESSAGE];
+        let mut control = Control::new();
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut descriptors = Vec::new();
+        // SAFETY: as in `send_with`; recvmsg(2) writes no more than the sizes given. Each number that it gives is a new
+        // descriptor, owned here alone.
+        let length = unsafe {
+            let mut header = std::mem::zeroed::<libc::msghdr>();
+            header.msg_iov = &raw mut part;
+            header.msg_iovlen = 1;
+            header.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_controllen = size_of_val(&*control.0) as _;
+            let length = libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC);
+            let mut next = if length < 0 { std::ptr::null_mut() } else { libc::CMSG_FIRSTHDR(&raw const header) };
+            while let Some(one) = next.as_ref() {
+                if one.cmsg_level == libc::SOL_SOCKET && one.cmsg_type == libc::SCM_RIGHTS {
+                    let size = (one.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                    let data = libc::CMSG_DATA(next).cast::<libc::c_int>();
+                    for index in 0..size / size_of::<libc::c_int>() {
+                        descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+                    }
+                }
+                next = libc::CMSG_NXTHDR(&raw const header, next);
+            }
+            length
+        };
+        match usize::try_from(length) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                let message = buffer.get(..length).unwrap_or_default();
+                let message = serde_json::from_slice(message).map_err(|_| io::ErrorKind::InvalidData)?;
+                Ok(Some((message, descriptors)))
+            }
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                let nothing = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                if nothing { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
     /// The next message; `None` when none waits (non-blocking), an error when the other half is gone.
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<M>> {
         let mut buffer = vec![0; MAX_MESSAGE];
@@ -129,6 +215,29 @@ impl Channel {
     }
 }
 
+/// Memory for the descriptors of one message, aligned as the kernel's header wants it.
+struct Control(Box<[u64; 128]>);
+
+impl Control {
+    fn new() -> Self {
+        Self(Box::new([0; 128]))
+    }
+}
+
+/// A file that is nowhere but in memory (memfd_create(2)), with `bytes`, to be read from its start.
+pub fn memory_file(bytes: &[u8]) -> io::Result<File> {
+    // SAFETY: a constant name; the new descriptor is owned here alone.
+    let mut file = unsafe {
+        match libc::memfd_create(c"llmtap".as_ptr(), libc::MFD_CLOEXEC) {
+            -1 => return Err(io::Error::last_os_error()),
+            fd => File::from_raw_fd(fd),
+        }
+    };
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -138,5 +247,34 @@ impl AsFd for Channel {
 impl From<Channel> for OwnedFd {
     fn from(channel: Channel) -> Self {
         channel.0.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_come_along_in_order() {
+        let (one, other) = Channel::pair().unwrap();
+        let files: Vec<File> =
+            (0..MAX_DESCRIPTORS).map(|index| memory_file(index.to_string().as_bytes()).unwrap()).collect();
+        let descriptors: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        one.send_with(&ToParser::Reload, &descriptors).unwrap();
+        one.send(&ToParser::Beat).unwrap();
+        let (message, came) = other.receive_with::<ToParser>().unwrap().unwrap();
+        assert!(matches!(message, ToParser::Reload));
+        let texts: Vec<String> = came.into_iter().map(|fd| io::read_to_string(File::from(fd)).unwrap()).collect();
+        assert_eq!(texts, (0..MAX_DESCRIPTORS).map(|index| index.to_string()).collect::<Vec<_>>());
+        let (message, came) = other.receive_with::<ToParser>().unwrap().unwrap();
+        assert!(matches!(message, ToParser::Beat) && came.is_empty());
+        other.set_nonblocking().unwrap();
+        assert!(other.receive_with::<ToParser>().unwrap().is_none());
+        drop(one);
+        assert!(other.receive_with::<ToParser>().is_err());
+        let mut nothing = String::new();
+        memory_file(b"").unwrap().read_to_string(&mut nothing).unwrap();
     }
 }

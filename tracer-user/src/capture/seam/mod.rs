@@ -11,9 +11,9 @@ mod privileges;
 mod user;
 mod wait;
 
-pub use channel::{Channel, Health, ToParser, ToTracer, Totals, Verdicts};
+pub use channel::{Channel, Health, MAX_DESCRIPTORS, ToParser, ToTracer, Totals, Verdicts, memory_file};
 pub use confine::{close_others, confine};
 pub use launch::{Command, LaunchError, Starting, Status, close_behind, fork_parser, raise_descriptor_limit, reap};
 pub use privileges::{CAPABILITIES, Capability, Unconfinable, keep_for_tracing, may_confine, missing};
-pub use user::{User, as_user};
+pub use user::{User, as_user, user_name};
 pub use wait::{Signals, ignore, local_offset, poll, process_end, send_signal, terminal_columns};

@@ -118,6 +118,18 @@ fn parse_environment(bytes: &[u8]) -> Vec<(OsString, OsString)> {
     bytes.split(|byte| *byte == 0).filter_map(pair).collect()
 }
 
+/// The name of a user in the machine's own list, `/etc/passwd`. Containers have lists of their own, which do not count.
+#[must_use]
+pub fn user_name(uid: u32) -> Option<String> {
+    // Not by the C library: it may ask a server, and a process may be waiting for us.
+    let list = fs::read_to_string("/etc/passwd").ok()?;
+    list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
 /// Runs `action` (opening or creating a file) with the file-system rights of `user`, so that what it makes belongs to
 /// that user and nothing is reached that the user could not reach (setfsuid(2)).
 pub fn as_user<T>(user: &User, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

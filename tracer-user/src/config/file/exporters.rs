@@ -33,6 +33,9 @@ pub struct OtlpExporter {
     pub timeout: Duration,
     #[serde(default = "OtlpExporter::default_signals")]
     pub signals: Vec<OtlpSignal>,
+    /// Of metrics; without it, cumulative.
+    #[serde(default)]
+    pub temporality: Option<OtlpTemporality>,
     #[serde(default)]
     pub tls: TlsFiles,
 }
@@ -61,6 +64,15 @@ pub enum OtlpProtocol {
     HttpProtobuf,
     #[serde(rename = "http/json")]
     HttpJson,
+}
+
+/// What the sums of an export are of: all time, or since the last export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpTemporality {
+    Cumulative,
+    Delta,
+    LowMemory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

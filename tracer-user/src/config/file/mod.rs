@@ -22,18 +22,13 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
-use crate::{
-    attribution, capture::container, kubernetes, pipeline::OwnTelemetry, sampling, session::Features,
-    span::semconv::Release,
-};
+use crate::{attribution, capture::container, kubernetes, pipeline::OwnTelemetry, sampling, span::semconv::Release};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     pub select: Select,
-    pub containers: container::Options,
-    pub kubernetes: kubernetes::Options,
     pub exporters: Exporters,
     /// Providers behind hosts of one's own: `HOST` or `HOST:PORT` to the provider's name.
     pub providers: BTreeMap<String, String>,
@@ -41,15 +36,15 @@ pub struct File {
     pub server_side: bool,
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
-    pub limits: Limits,
-    /// Which spans are exported.
     pub sampling: sampling::Options,
-    /// Whom a call is for.
     pub attribution: attribution::Options,
-    /// What is told of calls that their process exports itself.
+    /// What is told of calls whose process exports telemetry of them itself.
     pub own_telemetry: OwnTelemetry,
     /// Whose names attributes have.
     pub semconv: Release,
+    pub containers: container::Options,
+    pub kubernetes: kubernetes::Options,
+    pub limits: Limits,
     pub health: Health,
     pub log: Log,
 }
@@ -155,17 +150,6 @@ impl File {
         let file = Self::deserialize(deserialize::At::new(node))?;
         file.check()?;
         Ok(file)
-    }
-
-    /// What a session tells and how.
-    #[must_use]
-    pub fn features(&self) -> Features {
-        Features {
-            sampling: self.sampling.clone(),
-            attribution: self.attribution.clone(),
-            own_telemetry: self.own_telemetry,
-            semconv: self.semconv,
-        }
     }
 
     /// What no single type can tell. What the machine must say (whether files can be read and addresses bound) is

@@ -26,15 +26,12 @@ use tokio::sync::{Notify, mpsc as queue, watch};
 
 use self::{client::Client, report::Report, send::Sender, worker::Worker};
 pub use self::{
-    config::{ConfigError, Protocol, Settings, Signal, exemplars},
+    config::{ConfigError, MetricOptions, Protocol, ReadFile, Settings, Signal, exemplars},
     connect::{BoxFuture, Resolve, SystemResolver, Tcp, roots_config},
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
 };
 use crate::span::SpanRecord;
-
-/// Memory that waiting spans may hold, whatever their number.
-const QUEUE_BYTES: usize = 64 << 20;
 
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -73,13 +70,28 @@ impl Otlp {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(Signal::Traces, endpoint, env)? else { return Ok(None) };
+        Self::with_files(endpoint, env, &|path| std::fs::read(path))
+    }
+
+    /// The same with the files given, too.
+    pub fn with_files(
+        endpoint: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: ReadFile<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(settings) = Settings::read(Signal::Traces, endpoint, env, file)? else { return Ok(None) };
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, tls, when_full: WhenFull::default() }))
     }
 
     pub fn when_full(self, when_full: WhenFull) -> Self {
         Self { when_full, ..self }
+    }
+
+    /// Waiting spans may hold so many bytes.
+    pub fn with_queue_memory(mut self, bytes: usize) -> Self {
+        self.settings.batch.memory = bytes;
+        self
     }
 
     pub fn settings(&self) -> &Settings {
@@ -90,7 +102,8 @@ impl Otlp {
     pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
         let report = Arc::new(Report::new("spans", self.settings.shown_endpoint()));
         let when_full = self.when_full;
-        let (sender, receiver) = queue::channel(self.settings.batch.queue);
+        let settings = self.settings.clone();
+        let (sender, receiver) = queue::channel(settings.batch.queue);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let (done, stopped) = mpsc::channel();
         let abort = Arc::new(Notify::new());
@@ -114,13 +127,14 @@ impl Otlp {
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(ExportHandle { sender, queued_bytes, when_full, report, end, abort, stopped, thread })
+        Ok(ExportHandle { settings, sender, queued_bytes, when_full, report, end, abort, stopped, thread })
     }
 }
 
 /// The pipeline's end of a running exporter.
 #[derive(Debug)]
 pub struct ExportHandle {
+    settings: Settings,
     sender: queue::Sender<SpanRecord>,
     queued_bytes: Arc<AtomicUsize>,
     when_full: WhenFull,
@@ -151,7 +165,7 @@ impl ExportHandle {
     #[expect(clippy::result_large_err, reason = "the span itself comes back")]
     fn try_send(&self, record: SpanRecord, weight: usize) -> Result<(), SpanRecord> {
         let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
-        let result = if before > 0 && before + weight > QUEUE_BYTES {
+        let result = if before > 0 && before + weight > self.settings.batch.memory {
             Err(record)
         } else {
             self.sender.try_send(record).map_err(queue::error::TrySendError::into_inner)
@@ -160,6 +174,11 @@ impl ExportHandle {
             self.queued_bytes.fetch_sub(weight, Ordering::Relaxed);
         }
         result
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// How it stands while it runs.

@@ -299,7 +299,7 @@ fn queued_memory_is_bounded_in_bytes_too() {
         record.attributes.push(("llmtap.test", "x".repeat(4 << 20).into()));
         handle.send(record);
     }
-    assert!(handle.queued_bytes.load(Ordering::Relaxed) <= QUEUE_BYTES);
+    assert!(handle.queued_bytes.load(Ordering::Relaxed) <= handle.settings().batch.memory);
     assert!(handle.sender.max_capacity() - handle.sender.capacity() < 20);
     assert_eq!(handle.shutdown(Duration::ZERO).dropped, 40);
 }

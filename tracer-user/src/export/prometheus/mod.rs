@@ -11,7 +11,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-pub use serve::{Listener, serve};
+pub use serve::page;
 
 use crate::{
     metrics::store::{Exemplar, Label, Point, Series, Snapshot},

@@ -1,8 +1,8 @@
-use std::{io::Read as _, io::Write as _, net::TcpStream, sync::Arc};
+use std::{io::Read as _, io::Write as _, net::TcpStream};
 
 use super::*;
 use crate::{
-    export::{MetricsThread, otlp::SystemResolver},
+    export::listen::{Listener, Server},
     metrics::{Clock, Exemplars, Metrics},
     span::{
         Host, Ids, Synth,
@@ -20,7 +20,7 @@ fn metrics() -> Metrics {
     for call in [full_call(), evil] {
         let cost = call.usage.input.map(|_| cost());
         let span = synth.call(&call, None, cost.as_ref());
-        metrics.call(&call, cost.as_ref(), &span);
+        metrics.call(&call, cost.as_ref(), &span, span.sampled());
     }
     metrics
 }
@@ -104,7 +104,7 @@ fn it_answers_over_http() {
     let metrics = metrics();
     let listener = Listener::bind("127.0.0.1:0").unwrap();
     let address = listener.address().unwrap();
-    let thread = MetricsThread::start(metrics.sums(), None, Some(listener), Arc::new(SystemResolver)).unwrap();
+    let server = Server::start(listener, page(metrics.sums())).unwrap();
     let head = "Host: x\r\nConnection: close\r\n";
     let plain = ask(address, &format!("GET /metrics HTTP/1.1\r\n{head}\r\n"));
     assert!(plain.starts_with("HTTP/1.1 200") && plain.contains("version=0.0.4"), "{plain}");
@@ -115,7 +115,7 @@ fn it_answers_over_http() {
     assert!(ask(address, &format!("GET / HTTP/1.1\r\n{head}\r\n")).starts_with("HTTP/1.1 404"));
     assert!(ask(address, &format!("POST /metrics HTTP/1.1\r\n{head}\r\n")).starts_with("HTTP/1.1 405"));
     assert!(ask(address, "rubbish\r\n\r\n").starts_with("HTTP/1.1 400"));
-    thread.shutdown(std::time::Duration::from_secs(5));
+    drop(server);
     assert!(TcpStream::connect(address).is_err(), "the port is still taken");
 }
 

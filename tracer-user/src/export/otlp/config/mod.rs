@@ -2,7 +2,7 @@
 //! specifications), which the command line's endpoint beats. A bad value is an error here, before tracing begins, and
 //! files are read here, before they can no longer be opened.
 
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
 use hyper::{
     HeaderMap, Uri,
@@ -22,6 +22,17 @@ pub struct ConfigError {
 impl ConfigError {
     pub(super) fn new(name: &str, problem: impl Into<String>) -> Self {
         Self { name: name.to_owned(), problem: problem.into() }
+    }
+
+    /// The same problem of what goes by another name to whoever reads it.
+    #[must_use]
+    pub fn renamed(mut self, rename: impl Fn(&str) -> Option<String>) -> Self {
+        // A file's name may stand behind the variable's.
+        let end = self.name.find(' ').unwrap_or(self.name.len());
+        if let Some(name) = rename(&self.name[..end]) {
+            self.name.replace_range(..end, &name);
+        }
+        self
     }
 }
 
@@ -67,6 +78,8 @@ pub struct Batch {
     pub size: usize,
     /// Bound of one batch's export with all its attempts.
     pub timeout: Duration,
+    /// Memory that waiting spans may hold, whatever their number, bytes.
+    pub memory: usize,
 }
 
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
@@ -76,6 +89,7 @@ const DEFAULT_DELAY_MS: u64 = 5_000;
 const DEFAULT_BATCH_TIMEOUT_MS: u64 = 300_000;
 const DEFAULT_METRIC_TIMEOUT_MS: u64 = 30_000;
 const DEFAULT_INTERVAL_MS: u64 = 60_000;
+const DEFAULT_MEMORY: usize = 64 << 20;
 const DEFAULT_QUEUE: u64 = 2_048;
 const DEFAULT_BATCH: u64 = 512;
 /// A larger queue is surely a mistake: a span holds some KiB.
@@ -95,6 +109,9 @@ const ENDPOINT_FLAG: &str = "--otlp-endpoint";
 const GRPC_PORT: u16 = 4317;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a file by its path.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// What is exported: each has variables and a path of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,16 +152,17 @@ impl Signal {
 struct Variables<'a> {
     env: Env<'a>,
     signal: Signal,
+    file: ReadFile<'a>,
 }
 
 impl Settings {
     /// `None` when neither the command line nor a variable names an endpoint, or the signal is not wanted: then it is
     /// not exported.
-    pub fn read(of: Signal, flag: Option<&str>, env: Env<'_>) -> Result<Option<Self>, ConfigError> {
+    pub fn read(of: Signal, flag: Option<&str>, env: Env<'_>, file: ReadFile<'_>) -> Result<Option<Self>, ConfigError> {
         if !of.is_wanted(env)? {
             return Ok(None);
         }
-        let env = Variables { env, signal: of };
+        let env = Variables { env, signal: of, file };
         let Some(endpoint) = Endpoint::find(flag, env) else { return Ok(None) };
         let protocol = protocol(&endpoint, env)?;
         let uri = endpoint.uri(protocol, env)?;
@@ -308,6 +326,7 @@ impl Batch {
             queue: usize::try_from(queue).unwrap_or(usize::MAX),
             size: usize::try_from(size).unwrap_or(usize::MAX),
             timeout: milliseconds(variable(env, "OTEL_BSP_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            memory: DEFAULT_MEMORY,
         })
     }
 }
@@ -369,7 +388,7 @@ pub fn exemplars(env: Env<'_>) -> Result<Exemplars, ConfigError> {
 
 impl TlsFiles {
     fn read(env: Variables<'_>) -> Result<Self, ConfigError> {
-        let file = |(name, path): (String, String)| match std::fs::read(&path) {
+        let file = |(name, path): (String, String)| match (env.file)(Path::new(&path)) {
             Ok(pem) => Ok((format!("{name} ({path})"), pem)),
             Err(error) => Err(ConfigError::new(&name, format!(": cannot read {path:?}: {error}"))),
         };
@@ -378,7 +397,7 @@ impl TlsFiles {
             Some(stated) => file(stated)?,
             None => CA_BUNDLES
                 .iter()
-                .find_map(|path| Some(((*path).to_owned(), std::fs::read(path).ok()?)))
+                .find_map(|path| Some(((*path).to_owned(), (env.file)(Path::new(path)).ok()?)))
                 .ok_or_else(|| {
                     let problem = ": this machine has no CA bundle; name a PEM file of trusted certificates";
                     ConfigError::new("OTEL_EXPORTER_OTLP_CERTIFICATE", problem)

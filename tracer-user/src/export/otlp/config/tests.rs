@@ -5,7 +5,9 @@ fn read(flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<Setting
 }
 
 fn read_for(signal: Signal, flag: Option<&str>, variables: &[(&str, &str)]) -> Result<Option<Settings>, ConfigError> {
-    Settings::read(signal, flag, &|name| Some(variables.iter().find(|(key, _)| *key == name)?.1.to_owned()))
+    Settings::read(signal, flag, &|name| Some(variables.iter().find(|(key, _)| *key == name)?.1.to_owned()), &|path| {
+        std::fs::read(path)
+    })
 }
 
 fn settings(flag: Option<&str>, variables: &[(&str, &str)]) -> Settings {
@@ -65,7 +67,13 @@ fn defaults_are_those_of_the_specification_but_for_the_time_of_a_batch() {
     assert_eq!(settings.endpoint, "http://h:4318/v1/traces");
     assert_eq!(settings.timeout, Duration::from_secs(10));
     assert!(!settings.gzip && settings.headers.is_empty() && settings.tls.is_none());
-    let batch = Batch { delay: Duration::from_secs(5), queue: 2048, size: 512, timeout: Duration::from_mins(5) };
+    let batch = Batch {
+        delay: Duration::from_secs(5),
+        queue: 2048,
+        size: 512,
+        timeout: Duration::from_mins(5),
+        memory: 64 << 20,
+    };
     assert_eq!(settings.batch, batch);
 }
 

@@ -3,14 +3,14 @@
 //! Sums are kept until the endpoint has taken them: what one export could not send is in the next one, whichever the
 //! temporality.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     client::Client,
-    config::{ConfigError, MetricOptions, Settings, Signal, Temporality},
+    config::{ConfigError, MetricOptions, ReadFile, Settings, Signal, Temporality},
     connect::{self, Resolve},
     report::Report,
     send::Sender,
@@ -36,24 +36,41 @@ impl OtlpMetrics {
 
     /// The same with the variables given.
     pub fn new(endpoint: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(Signal::Metrics, endpoint, env)? else { return Ok(None) };
+        Self::with_files(endpoint, env, &|path| std::fs::read(path))
+    }
+
+    /// The same with the files given, too.
+    pub fn with_files(
+        endpoint: Option<&str>,
+        env: &dyn Fn(&str) -> Option<String>,
+        file: ReadFile<'_>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(settings) = Settings::read(Signal::Metrics, endpoint, env, file)? else { return Ok(None) };
         let options = MetricOptions::read(env)?;
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
         Ok(Some(Self { settings, options, tls }))
     }
 
-    /// The exporter, which ends soon after `ending` has turned true. Call it within a runtime. No file is opened from
-    /// here on.
+    /// What tells one exporter from another.
+    pub fn settings(&self) -> (Settings, MetricOptions) {
+        (self.settings.clone(), self.options)
+    }
+
+    /// The exporter, which ends soon after `ending` has turned true; then it tells `last`, or else what there is then.
+    /// What has come since `sent` is to be told, where only that is told. Call it within a runtime. No file is opened
+    /// from here on.
     pub fn exporter(
         self,
         sums: Arc<Sums>,
+        sent: Snapshot,
         resolver: Arc<dyn Resolve>,
         ending: watch::Receiver<bool>,
+        last: Arc<OnceLock<Snapshot>>,
     ) -> Result<MetricExporter, ConfigError> {
         let report = Arc::new(Report::new("metrics", self.settings.shown_endpoint()));
         let client = Client::new(&self.settings, self.tls, resolver, Arc::clone(&report))?;
         let sender = Sender { settings: self.settings, client, report, ending, asked: None };
-        Ok(MetricExporter { sender, options: self.options, sums, sent: Snapshot::default() })
+        Ok(MetricExporter { sender, options: self.options, sums, sent, last })
     }
 }
 
@@ -63,6 +80,8 @@ pub struct MetricExporter {
     sums: Arc<Sums>,
     /// As the endpoint last took them, where what came since is told.
     sent: Snapshot,
+    /// Where it is to end.
+    last: Arc<OnceLock<Snapshot>>,
 }
 
 impl MetricExporter {
@@ -77,7 +96,8 @@ impl MetricExporter {
                 () = tokio::time::sleep_until(next) => false,
             };
             // Never broken off but by the deadline: whether the endpoint took it would not be known.
-            self.export().await;
+            let now = self.last.get().cloned().unwrap_or_else(|| self.sums.snapshot());
+            self.export(now).await;
             if over {
                 return;
             }
@@ -85,8 +105,7 @@ impl MetricExporter {
         }
     }
 
-    async fn export(&mut self) {
-        let now = self.sums.snapshot();
+    async fn export(&mut self, now: Snapshot) {
         let told = self.told(&now);
         if told.metrics.is_empty() {
             return;

@@ -39,14 +39,14 @@ impl Bench {
 
     fn call(&mut self) {
         let span = self.synth.call(&full_call(), None, Some(&cost()));
-        self.metrics.call(&full_call(), Some(&cost()), &span);
+        self.metrics.call(&full_call(), Some(&cost()), &span, span.sampled());
     }
 
     fn start(&self, fake: &Fake, protocol: &str, more: &[(&str, &str)]) -> MetricsThread {
         let variables = [&[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)], more].concat();
         let env = |name: &str| Some(variables.iter().find(|(key, _)| *key == name)?.1.to_owned());
-        let otlp = OtlpMetrics::new(Some(&format!("http://{}", fake.address)), &env).unwrap();
-        MetricsThread::start(self.metrics.sums(), otlp, None, Arc::new(SystemResolver)).unwrap()
+        let otlp = OtlpMetrics::new(Some(&format!("http://{}", fake.address)), &env).unwrap().unwrap();
+        MetricsThread::start(self.metrics.sums(), Snapshot::default(), otlp, Arc::new(SystemResolver)).unwrap()
     }
 }
 
@@ -77,7 +77,7 @@ fn every_protocol_carries_all_of_it() {
         bench.call();
         let more =
             [("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-tenant=blue"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
-        bench.start(&fake, protocol, &more).shutdown(LONG);
+        bench.start(&fake, protocol, &more).shutdown(None, LONG);
         let received = fake.next();
         assert_eq!(received.header("x-tenant"), Some("blue"), "{protocol}");
         let path = if protocol == "grpc" {
@@ -114,7 +114,7 @@ fn deltas_add_up_over_refusals() {
         let taken = fake.next();
         assert_eq!(cost_of(&refused), cost_of(&taken));
         bench.call();
-        thread.shutdown(LONG);
+        thread.shutdown(None, LONG);
         let rest = fake.rest();
         let costs: Vec<_> =
             rest.iter().filter(|received| find(received, &metric::COST).is_some()).map(cost_of).collect();
@@ -129,7 +129,7 @@ fn an_endpoint_without_metrics_is_not_asked_again_for_the_same() {
     for (protocol, refusal) in [("grpc", Reply::Grpc(12)), ("http/protobuf", Reply::Status(404, None))] {
         let (mut bench, fake) = (Bench::new(), fake(protocol, &[refusal]));
         bench.call();
-        bench.start(&fake, protocol, &[]).shutdown(LONG);
+        bench.start(&fake, protocol, &[]).shutdown(None, LONG);
         fake.next();
         assert!(fake.rest().is_empty(), "{protocol}");
     }
@@ -140,7 +140,7 @@ fn an_endpoint_that_hangs_is_left_at_the_deadline() {
     let (mut bench, fake) = (Bench::new(), fake("http/protobuf", &[Reply::Hang]));
     bench.call();
     let thread = bench.start(&fake, "http/protobuf", &[]);
-    thread.shutdown(Duration::from_millis(300));
+    thread.shutdown(None, Duration::from_millis(300));
     fake.next();
 }
 

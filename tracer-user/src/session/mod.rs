@@ -1,6 +1,9 @@
 //! What one run of any command writes and where: opened from its options before anything starts, and, live, before
 //! privileges are given up.
 
+mod setup;
+mod wants;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, IsTerminal, Write},
@@ -19,22 +22,26 @@ use crate::{
         seam::{Totals, User, as_user, local_offset, terminal_columns},
     },
     commands::Failure,
-    config::{self, Shared},
+    config::{self, Shared, file::Limits},
     export::{
-        Jsonl, MetricsThread, Otlp,
+        Jsonl, Otlp,
+        listen::Listener,
         otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
-        prometheus::Listener,
     },
-    live::held::Held,
+    flow,
+    live::{health::Health, held::Held},
     llm::{self, Calls},
-    metrics::{Clock, Exemplars, Metrics},
+    metrics::{Clock, Exemplars, Metrics, Sums},
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
     sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
+
+pub use self::setup::{Places, Setup};
+use self::wants::{Page, Running, Wants};
 
 /// How long the collector may take for what is left at the end, spans and metrics together.
 const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
@@ -60,18 +67,24 @@ pub struct Session {
     held: Held,
     pretty: pretty::Options,
     record: Option<(File, bool)>,
-    prices: Option<Prices>,
-    otlp: Option<Otlp>,
-    otlp_metrics: Option<OtlpMetrics>,
+    /// Until the line is built.
+    wants: Wants,
+    /// The daemon's file, until the line is built.
+    setup: Option<Setup>,
+    running: Running,
+    sums: Option<Arc<Sums>>,
+    health: Arc<Health>,
     exemplars: Exemplars,
-    listener: Option<Listener>,
-    metrics: Option<MetricsThread>,
+    /// What own prices were read from.
+    prices: Option<Vec<u8>>,
+    limits: Limits,
+    /// Whether it is the daemon's: its file may ask for metrics later.
+    is_daemon: bool,
     host: Host,
-    recognise: llm::Options,
     features: Features,
 }
 
-/// What a run tells and how, beyond the command line.
+/// What a run tells and how, beyond the command line: options of features, each a key of the daemon's file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     pub sampling: sampling::Options,
@@ -103,7 +116,9 @@ impl Session {
         let otlp = Otlp::from_environment(endpoint).map_err(Failure::usage)?;
         let otlp_metrics = OtlpMetrics::from_environment(endpoint).map_err(Failure::usage)?;
         let exemplars = exemplars(&|name| std::env::var(name).ok()).map_err(Failure::usage)?;
-        let listener = shared.metrics_listen.as_deref().map(listen).transpose().map_err(Failure::run)?;
+        let page = |address: &String| Ok((Page::Metrics(address.clone()), Some(listen(address)?)));
+        let pages: Result<Vec<_>> = shared.metrics_listen.iter().map(page).collect();
+        let pages = pages.map_err(Failure::run)?;
         let out = shared.output_file.as_deref().map(create).transpose()?;
         let record = match shared.record.as_deref() {
             Some(path) => Some((create(path)?, path.extension().is_some_and(|extension| extension == "zst"))),
@@ -123,8 +138,15 @@ impl Session {
         };
         let attributes = variable("OTEL_RESOURCE_ATTRIBUTES");
         let host = if live { Host::read(attributes.as_deref()) } else { Host::default() };
-        let recognise = llm::Options { hosts: shared.provider.clone(), server_side: shared.server_side };
-        let prices = Some(prices);
+        let when_full = if live { WhenFull::Drop } else { WhenFull::Wait };
+        let wants = Wants {
+            otlp: otlp.map(|otlp| otlp.when_full(when_full)).into_iter().collect(),
+            otlp_metrics: otlp_metrics.into_iter().collect(),
+            pages,
+            recognise: llm::Options { hosts: shared.provider.clone(), server_side: shared.server_side },
+            prices: Some(prices),
+            ..Wants::default()
+        };
         Ok(Self {
             view: shared.output,
             out,
@@ -132,14 +154,16 @@ impl Session {
             held,
             pretty,
             record,
-            prices,
-            otlp,
-            otlp_metrics,
+            wants,
+            setup: None,
+            running: Running::default(),
+            sums: None,
+            health: Arc::default(),
             exemplars,
-            listener,
-            metrics: None,
+            prices: None,
+            limits: Limits::default(),
+            is_daemon: false,
             host,
-            recognise,
             features: Features::default(),
         })
     }
@@ -154,16 +178,49 @@ impl Session {
         self.features.attribution.variables()
     }
 
-    /// Whether anybody gets metrics.
+    /// The daemon's, with what its file names opened.
+    pub fn of_setup(setup: Setup, held: Held) -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let exemplars = exemplars(&variable).map_err(Failure::usage)?;
+        let host = Host::read(variable("OTEL_RESOURCE_ATTRIBUTES").as_deref());
+        Ok(Self {
+            view: config::Output::None,
+            out: None,
+            stream: Stream::Stderr,
+            held,
+            pretty: pretty::Options::default(),
+            record: None,
+            wants: Wants::default(),
+            limits: setup.file().limits.clone(),
+            features: setup.features(),
+            setup: Some(setup),
+            running: Running::default(),
+            sums: None,
+            health: Arc::default(),
+            exemplars,
+            prices: None,
+            is_daemon: true,
+            host,
+        })
+    }
+
+    /// Whether anybody gets metrics, or may some day.
     pub fn has_metrics(&self) -> bool {
-        self.otlp_metrics.is_some() || self.listener.is_some()
+        self.is_daemon || self.wants.has_metrics()
+    }
+
+    /// What is told of this half at the page of its health.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// What must stay open when all else is closed.
     pub fn descriptors(&self) -> Vec<RawFd> {
         let record = self.record.as_ref().map(|(file, _)| file);
         let files = self.out.iter().chain(record).map(|file| file.as_fd());
-        files.chain(self.listener.iter().map(AsFd::as_fd)).map(|descriptor| descriptor.as_raw_fd()).collect()
+        let pages = self.wants.pages.iter().filter_map(|(_, listener)| listener.as_ref()).map(AsFd::as_fd);
+        let opened = self.setup.iter().flat_map(Setup::descriptors);
+        files.chain(pages).chain(opened).map(|descriptor| descriptor.as_raw_fd()).collect()
     }
 
     /// What goes to the terminal waits here while the terminal is the command's.
@@ -183,20 +240,10 @@ impl Session {
             config::Output::Jsonl => View::Jsonl(Jsonl::new(out)),
             config::Output::None => View::None,
         };
-        let export = self
-            .otlp
-            .take()
-            .map(|otlp| if live { otlp } else { otlp.when_full(WhenFull::Wait) }.start(Arc::clone(&resolver)))
-            .transpose()
-            .context("no exporter thread")?;
         let metrics = self
             .has_metrics()
             .then(|| Metrics::new(&self.host, if live { Clock::Wall } else { Clock::Calls }, self.exemplars));
-        if let Some(metrics) = &metrics {
-            let (otlp, listener) = (self.otlp_metrics.take(), self.listener.take());
-            let thread = MetricsThread::start(metrics.sums(), otlp, listener, resolver);
-            self.metrics = Some(thread.context("no thread for metrics")?);
-        }
+        self.sums = metrics.as_ref().map(Metrics::sums);
         let recorder = match self.record.take() {
             Some((file, true)) => Some(Recorder::new(Box::new(zstd::Encoder::new(file, 3)?.auto_finish()) as Box<_>)?),
             Some((file, false)) => Some(Recorder::new(Box::new(BufWriter::with_capacity(1 << 16, file)) as Box<_>)?),
@@ -204,12 +251,44 @@ impl Session {
         };
         let ids = if live { Ids::live() } else { Ids::replay() };
         let synth = Synth::new(ids, std::mem::take(&mut self.host));
-        let calls = Calls::new(llm::Limits::default(), std::mem::take(&mut self.recognise));
-        let prices = self.prices.take().unwrap_or_else(Prices::builtin);
-        let pipeline = Pipeline::new(calls, prices, synth, Output::new(view, export), recorder);
+        let limits = llm::Limits { open_calls: self.limits.calls, ..llm::Limits::default() };
+        let calls = Calls::new(limits, llm::Options::default());
+        let limits = flow::Limits { connections: self.limits.connections, ..flow::Limits::default() };
+        let output = Output::new(view, Vec::new());
+        let pipeline = Pipeline::with_limits(limits, calls, Prices::builtin(), synth, output, recorder);
         let mut pipeline = pipeline.with_metrics(metrics);
         pipeline.set_features(&self.features);
+        let wants = match self.setup.take() {
+            Some(setup) => setup.into_wants()?,
+            None => std::mem::take(&mut self.wants),
+        };
+        self.change(wants, &mut pipeline, &resolver)?;
         Ok(pipeline)
+    }
+
+    /// Takes over the daemon's file that was read anew. What did not change goes on untouched; no connection and no call
+    /// is lost.
+    pub fn reload(&mut self, setup: Setup, pipeline: &mut Pipeline, resolver: &Arc<dyn Resolve>) -> Result<()> {
+        // Names of attributes do not change while llmtap runs.
+        self.features = Features { semconv: self.features.semconv, ..setup.features() };
+        pipeline.set_features(&self.features);
+        self.change(setup.into_wants()?, pipeline, resolver)
+    }
+
+    /// The one place where receivers, recognition and prices come into force, at the start and at a reload.
+    fn change(&mut self, wants: Wants, pipeline: &mut Pipeline, resolver: &Arc<dyn Resolve>) -> Result<()> {
+        let Wants { otlp, otlp_metrics, lines, pages, recognise, prices, prices_text } = wants;
+        // The same prices stay, with what they have counted.
+        let changed = prices.is_some() != self.prices.is_some() || prices_text.is_none() || prices_text != self.prices;
+        if changed && (prices.is_some() || self.prices.is_some()) {
+            pipeline.change(recognise, Some(prices.unwrap_or_else(Prices::builtin)));
+        } else {
+            pipeline.change(recognise, None);
+        }
+        self.prices = prices_text;
+        Running::change_spans(otlp, lines, pipeline.output(), resolver, EXPORT_DEADLINE)?;
+        let sums = self.sums.as_ref();
+        self.running.change_metrics(otlp_metrics, pages, sums, &self.health, resolver, EXPORT_DEADLINE)
     }
 
     /// Ends the line: the tree and the total, what is left to export, and a last line when anything was lost.
@@ -217,12 +296,10 @@ impl Session {
         let seen = pipeline.finish()?;
         pipeline.observe();
         let end = Instant::now() + EXPORT_DEADLINE;
-        let for_spans = if self.metrics.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
+        let for_spans = if self.sums.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
         let stats = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
-        if let Some(metrics) = self.metrics.take() {
-            metrics.shutdown(end.saturating_duration_since(Instant::now()));
-        }
+        self.running.end(end.saturating_duration_since(Instant::now()));
         let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
