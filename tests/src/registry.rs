@@ -100,7 +100,7 @@ const CONVENTIONS: [(&str, &[&str]); 4] = [
             "gen_ai.response.time_to_first_chunk",
         ],
     ),
-    ("string[]", &["gen_ai.request.stop_sequences", "gen_ai.response.finish_reasons"]),
+    ("string[]", &["gen_ai.request.stop_sequences", "gen_ai.response.finish_reasons", "container.image.tags"]),
     ("boolean", &["gen_ai.request.stream", "otel.metric.overflow"]),
 ];
 

@@ -140,3 +140,61 @@ mount -t tmpfs tmpfs /run; mkdir -p $place; mount --bind \"$0\" $place; exec \"$
     );
     Ok(())
 }
+
+/// The pod is there, and known, before it opts in.
+#[test]
+fn a_process_is_traced_once_its_pod_opts_in() -> anyhow::Result<()> {
+    let bench = bench!();
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let server = ApiServer::start("first")?;
+    let (token, authority, file) = (bench.path("token"), bench.path("ca.crt"), bench.path("llmtap.yaml"));
+    fs::write(&token, "first")?;
+    fs::write(&authority, &server.authority)?;
+    let config = json!({
+        "select": { "include": [{ "kubernetes": { "annotation": { "llmtap/trace": "true" } } }] },
+        "exporters": { "jsonl": [{ "path": bench.path("spans.jsonl") }] },
+        "kubernetes": {
+            "source": "api", "endpoint": format!("https://{}", server.address), "node": "node-1",
+            "token_file": token, "ca_file": authority, "labels": ["team"]
+        }
+    });
+    // YAML is a superset of JSON.
+    fs::write(&file, config.to_string())?;
+
+    let line = bench.script("openai_sync.py", &["wait", "plain", "wait", "plain"])?;
+    let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+    let mut client = Command::new("sh");
+    client.args(["-c", join]).arg(&cgroups.container).args(&line);
+    let mut client = Running::start(bench.equip(&mut client))?;
+    client.wait_for_line("waiting")?;
+    let mut daemon = Command::new(llmtap()?);
+    let daemon = Running::start(daemon.args(["daemon", "-v", "--config"]).arg(&file))?;
+    wait_for("the daemon", || daemon.stderr().contains("tracing begins").then_some(()))?;
+
+    server.tell("ADDED", &pod("2"));
+    client.tell("go")?;
+    wait_for("the first call", || (client.stdout().matches("waiting").count() == 2).then_some(()))?;
+    let mut opted = pod("3");
+    opted["metadata"]["annotations"]["llmtap/trace"] = "true".into();
+    opted["metadata"]["labels"]["team"] = "blue".into();
+    server.tell("MODIFIED", &opted);
+    crate::robustness::wait_for_probes(client.id())?;
+    client.tell("go")?;
+    ensure!(client.finish()?.status.success());
+    std::thread::sleep(Duration::from_millis(300));
+    signal("TERM", daemon.id().into())?;
+    let finished = daemon.finish()?;
+    ensure!(finished.status.success(), "{}", finished.stderr);
+
+    let spans = bench.spans()?;
+    let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
+    let [call] = calls.as_slice() else { anyhow::bail!("{} calls, not 1: {}", calls.len(), finished.stderr) };
+    for (name, expected) in [("k8s.pod.label.team", "blue"), ("k8s.deployment.name", "shop-agent")] {
+        let value = call.resource.get(name).with_context(|| format!("no {name}"))?;
+        ensure!(value == expected, "{name} is {value}");
+    }
+    Ok(())
+}

@@ -59,6 +59,11 @@ impl Pods {
         self.pods.get(container.pod.as_ref()?.uid.as_ref()?).map(|known| &known.pod)
     }
 
+    /// Whether this pod, by the uid in its cgroups' paths, is known.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.pods.contains_key(uid)
+    }
+
     /// Whether the container's pod may still become known.
     pub fn may_come(&self, container: &Container) -> bool {
         let uid = container.pod.as_ref().and_then(|pod| pod.uid.as_ref());

@@ -418,14 +418,16 @@ impl Half<'_> {
     fn ask_cluster(&mut self) {
         let now = Instant::now();
         let mut known = self.pods.expire(now);
-        let mut told = false;
+        let (mut told, mut changed) = (false, false);
         if let Some(cluster) = &self.cluster {
             match cluster.news() {
                 Ok(news) => {
                     told = !news.is_empty() && !self.undecided.is_empty();
                     for news in news {
-                        if let News::Trouble(why) = &news {
-                            tracing::warn!("{why}");
+                        match &news {
+                            News::Trouble(why) => tracing::warn!("{why}"),
+                            News::Pod(pod) => changed |= self.pods.knows(&pod.cgroup_uid),
+                            News::Gone(_) | News::Complete => {}
                         }
                         known.extend(self.pods.news(news, now));
                     }
@@ -439,7 +441,10 @@ impl Half<'_> {
         for process in known {
             self.describe(process);
         }
-        if told {
+        if changed && self.selection.by_container() {
+            // A label or an annotation: processes of all kinds may be selected now, or no longer.
+            self.judge_all(true);
+        } else if told {
             self.decide();
         }
     }
