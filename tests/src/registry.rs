@@ -194,9 +194,10 @@ impl Registry {
         })
     }
 
-    /// Whether a series at `/metrics` can have this label for an attribute of a metric.
+    /// Whether a series at `/metrics` can have this label for an attribute: one of a metric, or one that attribution adds.
     pub fn is_prometheus_label(&self, name: &str) -> bool {
-        self.metrics.values().flat_map(Group::names).any(|attribute| attribute.replace('.', "_") == name)
+        let own = self.types.keys().map(String::as_str);
+        self.metrics.values().flat_map(Group::names).chain(own).any(|attribute| attribute.replace('.', "_") == name)
     }
 
     fn span(&self, span: &Value, faults: &mut BTreeSet<String>) {

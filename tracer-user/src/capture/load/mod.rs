@@ -425,7 +425,18 @@ impl Tracer {
                     return;
                 }
             };
+            if program.is_module {
+                if let Ok(file) = program.open() {
+                    let verdict = self.attachments.module(file, program.pid, &program.path());
+                    if !verdict.is_empty() {
+                        verdicts.push_back((program.pid, verdict));
+                    }
+                }
+                gate.release(program);
+                continue;
+            }
             gate.watch_mounts(program.pid);
+            gate.watch_modules(&self.libraries.modules_of_held(&program));
             self.disturbed();
             if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
                 // By its name. A full table is counted by the kernel side.

@@ -38,8 +38,6 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct File {
     pub select: Select,
-    pub containers: container::Options,
-    pub kubernetes: kubernetes::Options,
     pub exporters: Exporters,
     /// Providers behind hosts of one's own: `HOST` or `HOST:PORT` to the provider's name.
     pub providers: BTreeMap<String, String>,

@@ -41,6 +41,9 @@ use crate::{
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a sender that waits for room bears an endpoint that fails.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often a sender that waits looks for room.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
@@ -108,7 +111,8 @@ pub enum WhenFull {
     /// It is dropped and counted: a traced program must not wait.
     #[default]
     Drop,
-    /// The sender waits as long as the endpoint takes spans. For a replay, which nobody's work waits for.
+    /// The sender waits as long as the endpoint takes spans, or does not for [`FULL_PATIENCE`]. For a replay, which
+    /// nobody's work waits for.
     Wait,
 }
 
@@ -213,7 +217,9 @@ impl<R: Record> Handle<R> {
         let weight = record.weight();
         let mut waiting = record;
         while let Err(back) = self.try_send(waiting, weight) {
-            if self.when_full == WhenFull::Drop || self.report.is_failing() || self.sender.is_closed() {
+            let lasting =
+                self.report.failing_for().is_some_and(|time| time > self.settings.batch.timeout.min(FULL_PATIENCE));
+            if self.when_full == WhenFull::Drop || lasting || self.sender.is_closed() {
                 self.report.overflowed();
                 return;
             }
