@@ -399,7 +399,7 @@ impl Pipeline {
                         metrics.call(&call, cost.as_ref(), &span, exported);
                         metrics.observed(&call, &observed, &span, exported);
                     }
-                    let mut span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
+                    let mut span = (!twice || self.own_telemetry == OwnTelemetry::Emit).then_some(span);
                     if let (Some(teller), Some(content), Some(span)) = (&self.teller, &call.content, &mut span) {
                         self.output.content(teller, content, span)?;
                     }

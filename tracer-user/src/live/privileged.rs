@@ -50,6 +50,7 @@ const MAX_UNDECIDED: usize = 16 << 10;
 const MAX_NAMES: usize = 64;
 
 /// Runs until there is nothing left to trace; then lets the other half finish.
+#[expect(clippy::too_many_arguments, reason = "what a run has, each from another place")]
 pub fn run(
     tracer: Tracer,
     channel: &Channel,
