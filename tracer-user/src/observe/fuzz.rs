@@ -19,7 +19,8 @@ pub fn fuzz(data: &[u8]) {
         assert_eq!(verdict, validates(&schema, &value), "a check has no memory");
         return;
     }
-    let Some(rules) = &*RULES else { panic!("the built-in rules are rules") };
+    assert!(RULES.is_some(), "the built-in rules are rules");
+    let Some(rules) = &*RULES else { return };
     let text = String::from_utf8_lossy(data);
     for place in Place::ALL {
         let mut hits = Hits::new();

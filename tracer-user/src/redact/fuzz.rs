@@ -11,7 +11,8 @@ static ALL: LazyLock<Option<Redactor>> = LazyLock::new(|| {
 
 #[doc(hidden)]
 pub fn fuzz(data: &[u8]) {
-    let Some(redactor) = &*ALL else { panic!("the built-in rules make a redactor") };
+    assert!(ALL.is_some(), "the built-in rules make a redactor");
+    let Some(redactor) = &*ALL else { return };
     let text = String::from_utf8_lossy(data);
     let found = redactor.find(&text);
     for pair in found.windows(2) {
