@@ -26,6 +26,10 @@ def one(number):
     ends("content_filter")
     # A gateway says that it went on to another model.
     ends("stop", fallbacks=1)
+    # The program's own instructions change.
+    client.chat.completions.create(
+        model="gpt-5", messages=[{"role": "system", "content": f"Be short, {number}."}, *user(prompt(tokens=2))]
+    )
     # The provider moves the name to another release.
     ends("stop", model=f"gpt-5-release-{number % 2}")
 

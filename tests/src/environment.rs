@@ -56,7 +56,8 @@ impl Python {
                 "python3 -m venv failed (Debian: apt install python3-venv): {}",
                 last_line(&made)
             );
-            let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r"];
+            // The lists are whole: nothing is to be resolved, which would take longer than the installation.
+            let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r"];
             let installed = Command::new(&python).args(pip).arg(&requirements).output()?;
             ensure!(installed.status.success(), "pip install failed: {}", last_line(&installed));
             Ok(())

@@ -104,6 +104,9 @@ const CONVENTIONS: [(&str, &[&str]); 4] = [
     ("boolean", &["gen_ai.request.stream", "otel.metric.overflow"]),
 ];
 
+const STRUCTURED: [&str; 4] =
+    ["gen_ai.system_instructions", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.tool.definitions"];
+
 /// Stands for series past a cap: it has this and nothing else.
 const OVERFLOW: &str = "otel.metric.overflow";
 
@@ -191,9 +194,10 @@ impl Registry {
         })
     }
 
-    /// Whether a series at `/metrics` can have this label for an attribute of a metric.
+    /// Whether a series at `/metrics` can have this label for an attribute: one of a metric, or one that attribution adds.
     pub fn is_prometheus_label(&self, name: &str) -> bool {
-        self.metrics.values().flat_map(Group::names).any(|attribute| attribute.replace('.', "_") == name)
+        let own = self.types.keys().map(String::as_str);
+        self.metrics.values().flat_map(Group::names).chain(own).any(|attribute| attribute.replace('.', "_") == name)
     }
 
     fn span(&self, span: &Value, faults: &mut BTreeSet<String>) {
@@ -326,6 +330,13 @@ impl Registry {
     }
 
     fn typed(&self, of: &str, name: &str, value: &Value, faults: &mut BTreeSet<String>) {
+        // Structured on events, JSON texts on spans.
+        if STRUCTURED.contains(&name) && self.events.contains_key(of) {
+            if !value["arrayValue"].is_object() {
+                faults.insert(format!("{of}: {name} is not structured"));
+            }
+            return;
+        }
         let is_texts = || list(&value["arrayValue"], "values").iter().all(|value| value["stringValue"].is_string());
         let fits = match self.types.get(name) {
             None => value["stringValue"].is_string(),

@@ -1,7 +1,7 @@
 //! Every fuzz body by name. A body stands beside the decoder that it feeds; `fuzz/fuzz_targets/` has one file a name,
 //! and the unit test below replays each body's seeds (`fuzz/seeds/NAME/`), so that they stay alive without libFuzzer.
 
-use crate::{capture::locate, flow, json, llm, mcp, proto, redact, retrieval};
+use crate::{capture::locate, flow, json, llm, mcp, observe, proto, redact, retrieval};
 
 /// A fuzz body: any input is legal, and a broken promise panics.
 pub type Body = fn(&[u8]);
@@ -24,6 +24,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("mcp", mcp::fuzz),
     ("retrieval", retrieval::fuzz),
     ("redact", redact::fuzz::fuzz),
+    ("observe", observe::fuzz::fuzz),
 ];
 
 /// Runs the body of that name.

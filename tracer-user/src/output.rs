@@ -5,15 +5,15 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
-    thread::JoinHandle,
     time::Duration,
 };
 
 use crate::{
     agent::Place,
     capture::{Connection, Process},
+    content::{Content, Teller},
     export::{
-        ExportHandle, ExportStats, Jsonl, Progress,
+        ExportHandle, ExportStats, Exports, Jsonl, Progress,
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
@@ -21,7 +21,7 @@ use crate::{
     price::Cost,
     retrieval::Retrieval,
     sampling::{self, SampledOut, Sampler},
-    span::SpanRecord,
+    span::{EventRecord, SpanRecord},
 };
 
 /// Names of processes that are remembered. Past it all are forgotten: a line then shows the command's name.
@@ -37,11 +37,10 @@ pub enum View {
 /// All outputs of one run.
 pub struct Output {
     view: View,
-    exports: Vec<ExportHandle>,
+    spans: Exports<SpanRecord>,
+    events: Exports<EventRecord>,
     lines: Vec<Lines>,
-    /// Exporters that were taken away and still send what waits, and how each stood then.
-    leaving: Vec<(Progress, JoinHandle<ExportStats>)>,
-    /// What those came to that have gone.
+    /// What files came to that were taken away.
     gone: Progress,
     sampler: Sampler,
     /// Kept so that its memory is used again.
@@ -63,11 +62,21 @@ impl Lines {
         Self { path, out: Jsonl::new(out), written: 0, lost: 0, failing: false }
     }
 
-    /// A full disk costs spans, which are counted and said once; the others get theirs.
     fn write(&mut self, span: SpanRecord) {
-        match self.out.write(span) {
+        let result = self.out.write(span);
+        self.written += u64::from(result.is_ok());
+        self.settle(result);
+    }
+
+    fn event(&mut self, event: EventRecord) {
+        let result = self.out.event(event);
+        self.settle(result);
+    }
+
+    /// A full disk costs spans, which are counted and said once; the others get theirs.
+    fn settle(&mut self, result: io::Result<()>) {
+        match result {
             Ok(()) => {
-                self.written += 1;
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("spans are written to {} again", self.path.display());
                 }
@@ -83,12 +92,12 @@ impl Lines {
 }
 
 impl Output {
-    pub fn new(view: View, exports: Vec<ExportHandle>) -> Self {
+    pub fn new(view: View) -> Self {
         Self {
             view,
-            exports,
+            spans: Exports::default(),
+            events: Exports::default(),
             lines: Vec::new(),
-            leaving: Vec::new(),
             gone: Progress::default(),
             sampler: Sampler::default(),
             sampled: Vec::new(),
@@ -98,31 +107,19 @@ impl Output {
 
     /// From now on exports only what sampling so keeps.
     pub fn set_sampling(&mut self, options: &sampling::Options) {
-        let Self { exports, lines, sampler, sampled, .. } = self;
+        let Self { spans, lines, sampler, sampled, .. } = self;
         sampler.set_options(options, sampled);
-        sampled.drain(..).for_each(|span| send(exports, lines, span));
+        sampled.drain(..).for_each(|span| send(spans.running(), lines, span));
     }
 
-    /// The running exporters.
-    pub fn exports(&self) -> &[ExportHandle] {
-        &self.exports
+    /// The exporters of spans.
+    pub fn spans(&mut self) -> &mut Exports<SpanRecord> {
+        &mut self.spans
     }
 
-    /// Adds an exporter.
-    pub fn add_export(&mut self, export: ExportHandle) {
-        self.exports.push(export);
-    }
-
-    /// Takes away the exporters of which `keep` does not want to know; what they have goes out first, for at most
-    /// `deadline`, while nobody waits.
-    pub fn retain_exports(&mut self, keep: impl Fn(&ExportHandle) -> bool, deadline: Duration) {
-        self.reap(false);
-        let (kept, leaving) = std::mem::take(&mut self.exports).into_iter().partition(keep);
-        self.exports = kept;
-        for export in leaving {
-            let progress = export.progress();
-            self.leaving.push((progress, std::thread::spawn(move || export.shutdown(deadline))));
-        }
+    /// Those of events.
+    pub fn events(&mut self) -> &mut Exports<EventRecord> {
+        &mut self.events
     }
 
     /// Puts the file of spans at `path` in the place of the one that has the same path, if there is one.
@@ -140,24 +137,6 @@ impl Output {
         for Lines { written, lost, .. } in gone {
             self.gone.exported += written;
             self.gone.dropped += lost;
-        }
-    }
-
-    /// Counts what exporters that were taken away came to.
-    fn reap(&mut self, all: bool) {
-        for (progress, leaving) in std::mem::take(&mut self.leaving) {
-            if all || leaving.is_finished() {
-                // A thread that has panicked has sent nothing more.
-                let stats = leaving.join().unwrap_or(ExportStats {
-                    exported: progress.exported,
-                    dropped: progress.dropped + progress.waiting,
-                    last_error: None,
-                });
-                self.gone.exported += stats.exported;
-                self.gone.dropped += stats.dropped;
-            } else {
-                self.leaving.push((progress, leaving));
-            }
         }
     }
 
@@ -189,6 +168,36 @@ impl Output {
         span.map_or(Ok(()), |span| self.span(span))
     }
 
+    /// Tells a call's content: as its own event, on `span`, or both.
+    pub fn content(&mut self, teller: &Teller, content: &Content, span: &mut SpanRecord) -> io::Result<()> {
+        let told = teller.tell(content);
+        let result = match teller.options().to_events() {
+            true => self.event(EventRecord::details(span, told.clone()), self.sampler.keeps(span)),
+            false => Ok(()),
+        };
+        if teller.options().to_spans() {
+            span.add_content(told);
+        }
+        result
+    }
+
+    /// An event goes where its span goes: `kept` says whether sampling exports that.
+    fn event(&mut self, event: EventRecord, kept: bool) -> io::Result<()> {
+        let result = match &mut self.view {
+            View::Jsonl(jsonl) => jsonl.event(event.clone()),
+            View::Pretty(_) | View::None => Ok(()),
+        };
+        if kept && event.sampled() {
+            for lines in &mut self.lines {
+                lines.event(event.clone());
+            }
+            for export in self.events.running() {
+                export.send(event.clone());
+            }
+        }
+        result
+    }
+
     /// A request of MCP was answered, or has ended otherwise.
     pub fn mcp(&mut self, request: &mcp::Request, place: Option<&Place>, span: SpanRecord) -> io::Result<()> {
         if let View::Pretty(pretty) = &mut self.view {
@@ -209,7 +218,8 @@ impl Output {
 
     /// A span that is no call of its own: concluded from several.
     pub fn span(&mut self, span: SpanRecord) -> io::Result<()> {
-        let Self { view, exports, lines, sampler, sampled, .. } = self;
+        let Self { view, spans, lines, sampler, sampled, .. } = self;
+        let exports = spans.running();
         let result = match view {
             // Only when others want it, too, is it copied.
             View::Jsonl(jsonl) if exports.is_empty() && lines.is_empty() => return jsonl.write(span),
@@ -226,24 +236,13 @@ impl Output {
 
     /// How the export of spans stands, where there is one.
     pub fn export_progress(&self) -> Option<Progress> {
-        if self.exports.is_empty()
-            && self.lines.is_empty()
-            && self.leaving.is_empty()
-            && self.gone == Progress::default()
-        {
+        let spans = self.spans.progress();
+        if spans.is_none() && self.lines.is_empty() && self.gone == Progress::default() {
             return None;
         }
-        let mut all = self.gone;
-        let running = self.exports.iter().map(ExportHandle::progress);
-        for progress in running.chain(self.leaving.iter().map(|(progress, _)| *progress)) {
-            all.exported += progress.exported;
-            all.dropped += progress.dropped;
-            all.waiting += progress.waiting;
-        }
-        for lines in &self.lines {
-            all.exported += lines.written;
-            all.dropped += lines.lost;
-        }
+        let mut all = spans.unwrap_or_default();
+        all.exported += self.gone.exported + self.lines.iter().map(|lines| lines.written).sum::<u64>();
+        all.dropped += self.gone.dropped + self.lines.iter().map(|lines| lines.lost).sum::<u64>();
         Some(all)
     }
 
@@ -257,13 +256,17 @@ impl Output {
         self.sampler.sampled_out()
     }
 
-    /// Sends what is left to the collectors, all at the same time, for at most `deadline`.
-    pub fn end_export(&mut self, deadline: Duration) -> ExportStats {
+    /// Sends what is left to the collectors, all at the same time, for at most `deadline`. How the export of spans and
+    /// that of events ended.
+    pub fn end_export(&mut self, deadline: Duration) -> (ExportStats, ExportStats) {
         self.sampler.finish();
-        self.retain_exports(|_| false, deadline);
-        self.reap(true);
+        self.spans.end(deadline);
+        self.events.end(deadline);
+        let (mut spans, events) = (self.spans.ended(), self.events.ended());
         self.retain_lines(|_| false);
-        ExportStats { exported: self.gone.exported, dropped: self.gone.dropped, last_error: None }
+        spans.exported += self.gone.exported;
+        spans.dropped += self.gone.dropped;
+        (spans, events)
     }
 
     /// The closing words.

@@ -13,16 +13,18 @@ use crate::{
     attempts::{self, Attempts},
     attribution::Attribution,
     capture::{self, ByConnection, Process, record::Recorder},
+    content::Teller,
     exchange::{self, Exchanges},
     export::{ExportStats, Progress},
     flow::{self, Flows},
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
-    observe::Observer,
+    observe::{self, Observer},
     output::Output,
     price::Prices,
     proto::{self, Limits, Protocol},
+    redact,
     session::Features,
     span::Synth,
 };
@@ -103,6 +105,15 @@ pub enum OwnTelemetry {
     Skip,
 }
 
+/// Why features cannot be had. Configuration is told, never payload.
+#[derive(Debug, thiserror::Error)]
+pub enum FeaturesError {
+    #[error("redaction: {0}")]
+    Redaction(#[from] redact::OptionsError),
+    #[error("observe.rules: {0}")]
+    Observe(#[from] observe::RulesError),
+}
+
 /// The line from captured events to output. One thread drives it; it has no clock of its own.
 pub struct Pipeline {
     flows: Flows,
@@ -119,6 +130,8 @@ pub struct Pipeline {
     processes: Processes,
     awaited: Awaited,
     concluded: Vec<Concluded>,
+    /// What is told of contents, if anything.
+    teller: Option<Teller>,
 }
 
 /// The middle of the line: from bytes in order to what they tell.
@@ -183,7 +196,14 @@ impl Pipeline {
             processes: Processes::default(),
             awaited: Awaited::default(),
             concluded: Vec::new(),
+            teller: None,
         }
+    }
+
+    /// Also tells contents; `calls` must have been told to read them.
+    #[must_use]
+    pub fn with_contents(self, teller: Option<Teller>) -> Self {
+        Self { teller, ..self }
     }
 
     /// Also counts.
@@ -201,19 +221,21 @@ impl Pipeline {
     }
 
     /// From now on it tells so. Calls that are open keep what was read of them.
-    pub fn set_features(&mut self, features: &Features) {
-        let Features { sampling, attribution, own_telemetry, semconv } = features;
+    ///
+    /// # Errors
+    /// The options of the redactor or of the observer make none; then nothing changes.
+    pub fn set_features(&mut self, features: &Features) -> Result<(), FeaturesError> {
+        let Features { sampling, attribution, own_telemetry, semconv, content, redaction, observe } = features;
+        let teller = Teller::new(*content, redaction)?;
+        self.observer.set_options(observe)?;
+        self.teller = teller;
+        self.decoding.hops.set_content(self.teller.is_some() || self.observer.wants_content());
         self.attribution = Attribution::new(attribution);
         self.decoding.hops.set_attribution(self.attribution.clone());
         self.own_telemetry = *own_telemetry;
         self.synth.set_release(*semconv);
         self.output.set_sampling(sampling);
-    }
-
-    /// Also looks for what this observer's rules are for.
-    #[must_use]
-    pub fn with_observer(self, observer: Observer) -> Self {
-        Self { observer, ..self }
+        Ok(())
     }
 
     pub fn metrics(&mut self) -> Option<&mut Metrics> {
@@ -377,7 +399,10 @@ impl Pipeline {
                         metrics.call(&call, cost.as_ref(), &span, exported);
                         metrics.observed(&call, &observed, &span, exported);
                     }
-                    let span = Some(span).filter(|_| !twice || self.own_telemetry == OwnTelemetry::Emit);
+                    let mut span = (!twice || self.own_telemetry == OwnTelemetry::Emit).then_some(span);
+                    if let (Some(teller), Some(content), Some(span)) = (&self.teller, &call.content, &mut span) {
+                        self.output.content(teller, content, span)?;
+                    }
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;
                 }
                 Hop::Mcp(request) => {

@@ -12,6 +12,7 @@ use std::{
 
 use llmtap::{
     capture::replay::Replay,
+    content::{self, Capture, Teller, To},
     export::Jsonl,
     llm::{self, Calls},
     metrics::{
@@ -21,6 +22,7 @@ use llmtap::{
     output::{Output, View},
     pipeline::Pipeline,
     price::Prices,
+    redact,
     span::{
         Host, Ids, Synth,
         semconv::{
@@ -79,7 +81,7 @@ fn attributes_are_those_of_the_code() {
         semconv::ALL.iter().filter(|(_, origin)| *origin != Origin::Core).map(|(name, _)| *name).collect();
     assert_eq!(registry.defined().into_keys().collect::<BTreeSet<_>>(), ours);
     let known: BTreeSet<&str> = semconv::ALL.iter().map(|(name, _)| *name).collect();
-    let used: BTreeSet<&str> = ["span", "metric", "entity"]
+    let used: BTreeSet<&str> = ["span", "event", "metric", "entity"]
         .iter()
         .flat_map(|kind| registry.of(kind))
         .flat_map(|group| names(group).0)
@@ -151,12 +153,17 @@ impl Write for Shared {
 fn emitted(capture: &[u8]) -> (String, Snapshot) {
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
-    let calls = Calls::new(llm::Limits::default(), llm::Options { server_side: true, ..llm::Options::default() });
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
+    let options = llm::Options { server_side: true, ..llm::Options::default() };
+    let calls =
+        Calls::new(llm::Limits::default(), options).with_content(content::Limits::default(), content::POOL_BYTES);
+    let told = content::Options { capture: Capture::Full, to: To::Both, ..content::Options::default() };
+    let teller = Teller::new(told, &redact::Options::default()).unwrap();
+    let output = Output::new(View::Jsonl(Jsonl::new(out)));
     let metrics = Metrics::new(&Host::default(), Clock::Calls, Exemplars::default());
     let sums = metrics.sums();
     let synth = Synth::new(Ids::replay(), Host::default());
-    let mut pipeline = Pipeline::new(calls, Prices::builtin(), synth, output, None).with_metrics(Some(metrics));
+    let mut pipeline =
+        Pipeline::new(calls, Prices::builtin(), synth, output, None).with_metrics(Some(metrics)).with_contents(teller);
     let (mut replay, mut events) = (Replay::new(capture).unwrap(), Vec::new());
     while replay.next(&mut events).unwrap() {
         for event in events.drain(..) {
@@ -220,6 +227,15 @@ fn check_span(registry: &Registry, span: &Value) -> &'static str {
     id
 }
 
+/// The event of a call's content, which is told before its span.
+fn check_event(registry: &Registry, event: &Value) {
+    assert_eq!(event["eventName"], semconv::DETAILS_EVENT);
+    let (all, required) = names(registry.group(&format!("event.{}", semconv::DETAILS_EVENT)));
+    let present: BTreeSet<&str> = members(event).into_keys().collect();
+    assert!(present.is_subset(&all) && required.is_subset(&present), "{present:?}");
+    assert!(["traceId", "spanId"].iter().all(|id| event[id].as_str().is_some_and(|id| !id.is_empty())));
+}
+
 fn check_metrics(registry: &Registry, snapshot: &Snapshot) -> BTreeSet<&'static str> {
     for (metric, series) in &snapshot.metrics {
         let group = registry.group(&format!("metric.{}", metric.name));
@@ -237,18 +253,24 @@ fn check_metrics(registry: &Registry, snapshot: &Snapshot) -> BTreeSet<&'static 
 #[test]
 fn what_all_fixtures_give_is_in_the_registry() {
     let registry = Registry::read();
-    let (mut spans, mut metrics) = (BTreeSet::new(), BTreeSet::new());
+    let (mut spans, mut metrics, mut events) = (BTreeSet::new(), BTreeSet::new(), 0);
     for dialect in fs::read_dir(workspace().join("tests/fixtures")).unwrap() {
         for case in fs::read_dir(dialect.unwrap().path()).unwrap() {
             let Ok(capture) = fs::read(case.unwrap().path().join("capture.jsonl")) else { continue };
             let (lines, snapshot) = emitted(&capture);
             for line in lines.lines() {
                 let data: Value = serde_json::from_str(line).unwrap();
+                if data.get("resourceLogs").is_some() {
+                    check_event(&registry, &data["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]);
+                    events += 1;
+                    continue;
+                }
                 spans.insert(check_span(&registry, &data["resourceSpans"][0]["scopeSpans"][0]["spans"][0]));
             }
             metrics.extend(check_metrics(&registry, &snapshot));
         }
     }
+    assert!(events > 100, "{events} events");
     // None of the registry's but what these captures cannot hold.
     let told: BTreeSet<&str> = registry.of("span").filter_map(|group| group["id"].as_str()).collect();
     assert_eq!(spans, told);

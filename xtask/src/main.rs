@@ -31,7 +31,7 @@ enum Task {
     Demo,
     /// Run every test tier and say how many tests of each ran
     Test {
-        /// Only these tiers: unit, data, kernel, e2e; and those that run only when named, as root: runtimes, which
+        /// Only these tiers: unit, data, kernel, e2e, files; and those that run only when named, as root: runtimes, which
         /// downloads some 1.5 GB of programs, backends (some 700 MB), containers, and deploy (a static build)
         tiers: Vec<String>,
     },

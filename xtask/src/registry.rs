@@ -20,6 +20,8 @@ struct Group {
     brief: String,
     note: Option<String>,
     span_kind: Option<String>,
+    /// Of an event.
+    name: Option<String>,
     metric_name: Option<String>,
     instrument: Option<String>,
     unit: Option<String>,
@@ -82,6 +84,7 @@ fn made() -> Result<String> {
     );
     let of = |kind: &str| registry.groups.iter().filter(move |group| group.kind == kind).collect::<Vec<_>>();
     spans(&mut page, &of("span"))?;
+    events(&mut page, &of("event"))?;
     metrics(&mut page, &of("metric"))?;
     resources(&mut page, &of("entity"))?;
     attributes(&mut page, &of("attribute_group"))?;
@@ -94,6 +97,15 @@ fn spans(page: &mut String, groups: &[&Group]) -> Result<()> {
     for group in groups {
         let kind = group.span_kind.as_deref().unwrap_or_default().to_uppercase();
         writeln!(page, "| {} | {kind} | {} |", described(group), references(group))?;
+    }
+    Ok(())
+}
+
+fn events(page: &mut String, groups: &[&Group]) -> Result<()> {
+    page.push_str("\n## Events\n\n| event | attributes; in bold those that are always there |\n|---|---|\n");
+    for group in groups {
+        let name = group.name.as_deref().unwrap_or_default();
+        writeln!(page, "| `{name}`: {} | {} |", described(group), references(group))?;
     }
     Ok(())
 }

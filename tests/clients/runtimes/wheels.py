@@ -4,12 +4,8 @@ SSL_CERT_FILE."""
 import json
 import os
 import sys
-import time
 
 URL = f"{os.environ['OPENAI_BASE_URL']}/chat/completions"
-# Seconds. What a program loads while it runs, from where no linker's path leads, is hooked when it is mapped: a call
-# within the next moment would be missed.
-HOOKED_WITHIN = 1
 HEADERS = {"authorization": f"Bearer {os.environ['OPENAI_API_KEY']}", "content-type": "application/json"}
 
 
@@ -23,7 +19,6 @@ def body(stream, text="hello"):
 def with_pycurl():
     import pycurl
 
-    time.sleep(HOOKED_WITHIN)
     curl = pycurl.Curl()
 
     def post(stream, directive, text="hello"):
@@ -41,7 +36,6 @@ def with_pycurl():
 def with_curl_cffi():
     from curl_cffi import requests
 
-    time.sleep(HOOKED_WITHIN)
     session = requests.Session(verify=os.environ["SSL_CERT_FILE"], impersonate="chrome")
 
     def post(stream, directive, text="hello"):

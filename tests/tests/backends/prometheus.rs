@@ -12,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use tests::{
     harness::{Bench, Running, finish, untraceable, wait_for, workspace},
+    mock::{Ended, Truth},
     receiver::Receiver,
     registry::registry,
 };
@@ -196,15 +197,22 @@ fn every_query_has_data_after_a_traced_workload() -> anyhow::Result<()> {
     workload.wait_for_line("waiting")?;
     let truth = bench.truth();
     let calls: Vec<_> = truth.iter().filter(|truth| truth.provider.is_some()).collect();
-    let failed = calls.iter().filter(|truth| truth.error_type.is_some()).count() as f64;
     let of_job = |name: &str| prometheus.number(&format!("sum({name}{{job=\"team/shop\"}})")).unwrap_or(-1.0);
-    let mut last = (0.0, 0.0);
-    wait_for("the same counts", || {
-        last = (of_job("gen_ai_client_operation_duration_seconds_count"), of_job("llmtap_client_errors_total"));
-        (last == (calls.len() as f64, failed)).then_some(())
+    let mut counted = 0.0;
+    wait_for("all calls", || {
+        counted = of_job("gen_ai_client_operation_duration_seconds_count");
+        (counted == calls.len() as f64).then_some(())
     })
-    .with_context(|| format!("{last:?} instead of {} calls, {failed} failed", calls.len()))?;
-    println!("{} calls, {failed} of them failed", calls.len());
+    .with_context(|| format!("{counted} calls instead of {}", calls.len()))?;
+    let count = |wanted: &dyn Fn(&&&Truth) -> bool| calls.iter().filter(wanted).count() as f64;
+    let failed = count(&|truth| truth.error_type.is_some());
+    // Those that the connection cut show as failed, as cut off, or as both; an error event fails, and can cut.
+    let event = count(&|truth| truth.ended == Ended::ErrorEvent);
+    let cut = count(&|truth| truth.ended != Ended::Complete) - event;
+    let (errors, aborted) = (of_job("llmtap_client_errors_total"), of_job("llmtap_client_aborted_total"));
+    let fits = (failed..=failed + cut).contains(&errors) && aborted <= cut + event && errors + aborted >= failed + cut;
+    ensure!(fits, "{errors} errors and {aborted} cut off, not {failed} and {cut}");
+    println!("{counted} calls, {failed} failed, {cut} cut off");
     // The first response model of the two that take turns is followed by the other.
     ensure!(of_job("llmtap_client_model_changes_total") >= 1.0, "no model change");
 

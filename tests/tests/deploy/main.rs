@@ -3,11 +3,10 @@
 //! `cargo xtask test deploy` makes it all (`target/dist-out`), takes the network away and runs them. A test that lacks a
 //! tool or a part says `skipped: why`.
 
-mod collector;
-mod manifests;
+mod files;
+mod foreign;
 mod node;
 mod package;
-mod service;
 
 use std::{
     fs,

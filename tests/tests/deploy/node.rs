@@ -1,9 +1,15 @@
 //! The node agent as a container: the image of `deploy/Dockerfile`, with what the DaemonSet gives it.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{
     compare,
     environment::Python,
@@ -50,10 +56,8 @@ impl Drop for Image {
     }
 }
 
-/// The options of podman that say what the manifest says. What has no counterpart here is an error.
-fn options(way: &str) -> anyhow::Result<Option<Vec<String>>> {
-    let Some(objects) = manifest(way)? else { return Ok(None) };
-    let pod = &object(&objects, "DaemonSet", "llmtap")?["spec"]["template"]["spec"];
+/// The options of podman that say what the DaemonSet says. What has no counterpart here is an error.
+fn options(pod: &Value) -> anyhow::Result<Vec<String>> {
     let context = &pod["containers"][0]["securityContext"];
     let mut options = vec!["--network=host".to_owned()];
     if pod["hostPID"] == true {
@@ -81,7 +85,7 @@ fn options(way: &str) -> anyhow::Result<Option<Vec<String>>> {
             (key, value) => anyhow::bail!("{key}: {value} has no counterpart in podman"),
         }
     }
-    Ok(Some(options))
+    Ok(options)
 }
 
 #[test]
@@ -97,7 +101,7 @@ fn restricted_capabilities_trace_what_runs() -> anyhow::Result<()> {
 
 fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
     let Some(yard) = yard()? else { return Ok(()) };
-    let Some(options) = options(way)? else { return Ok(()) };
+    let Some(objects) = manifest(way)? else { return Ok(()) };
     let Some(image) = Image::build()? else { return Ok(()) };
     let name = format!("tap-{}", std::process::id());
     let python = Python::Clients.prepared()?;
@@ -107,14 +111,31 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
 
     let before = way == "-restricted-capabilities";
     let mut clients = if before { start(&yard, &named, containers)? } else { Vec::new() };
+    let pod = &object(&objects, "DaemonSet", "llmtap")?["spec"]["template"]["spec"];
+    let [metrics, health] = [free_address()?, free_address()?];
+    // By the name that nothing else on this machine has. Addresses are of this machine, too.
+    let mut config = configuration(&objects)?;
+    config["select"] = json!({ "include": [{ "comm": name }] });
+    config["exporters"] = json!({ "jsonl": [{ "path": "/out/spans.jsonl" }], "prometheus": [{ "listen": metrics }] });
+    config["health"]["listen"] = json!(health);
+    fs::write(yard.bench.path("config.yaml"), config.to_string())?;
+    let out = yard.bench.path("out");
+    fs::create_dir(&out)?;
+
     let mut tracer = Command::new("podman");
-    tracer.args(["--log-level=error", "--runtime", "runc", "run", "--rm"]).args(&options);
-    tracer.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000", &image.0]);
-    // By the name that nothing else on this machine has.
-    tracer.args(["trace", "--comm", &name, "-v", "--output", "jsonl"]);
+    tracer.args(["--log-level=error", "--runtime", "runc", "run", "--rm"]).args(options(pod)?);
+    if before {
+        tracer.args(profile(&yard)?);
+    }
+    tracer.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]);
+    tracer.arg(format!("--volume={}:/etc/llmtap/config.yaml:ro", yard.bench.path("config.yaml").display()));
+    tracer.arg(format!("--volume={}:/out", out.display())).arg(&image.0);
+    tracer.args(strings(&pod["containers"][0]["args"]));
     let tracer = Running::start(&mut tracer)?;
     let ended = || !PathBuf::from(format!("/proc/{}/exe", tracer.id())).exists();
-    wait_for("the tracer", || (tracer.stderr().contains("tracing begins") || ended()).then_some(()))?;
+    let ready = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].as_str().context("no probe")?;
+    wait_for("readiness", || (answers(&health, ready) || ended()).then_some(()))?;
+    ensure!(!ended(), "{}", tracer.stderr());
     if !before {
         clients = start(&yard, &named, containers)?;
     }
@@ -127,14 +148,13 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
         ensure!(finished.status.success(), "{}", finished.stderr);
         ids.push(id);
     }
-    signal("INT", tracer.id().into())?;
+    signal("TERM", tracer.id().into())?;
     let finished = tracer.finish()?;
     ensure!(finished.status.success(), "{}\n{}", finished.status, finished.stderr);
     let held = !finished.stderr.contains("programs are not held at their start");
     ensure!(held != before, "{}", finished.stderr);
 
-    fs::write(yard.bench.path("spans.jsonl"), &finished.stdout)?;
-    let told = yard.bench.spans()?;
+    let told = spans::read(&out.join("spans.jsonl"))?;
     let report = compare::compare(&yard.bench.truth(), &told);
     ensure!(report.exact() && report.calls == 2 * containers, "\n{report}\n{}", finished.stderr);
     let mut named: Vec<&str> = told.iter().filter(|span| span.is_call()).filter_map(container).collect();
@@ -144,6 +164,52 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
     ensure!(named == expected, "{named:?} are not {expected:?}");
     println!("{report}");
     Ok(())
+}
+
+/// What the manifest configures.
+fn configuration(objects: &[Value]) -> anyhow::Result<Value> {
+    let mut texts = objects.iter().filter_map(|one| one["data"]["config.yaml"].as_str());
+    serde_saphyr::from_str(texts.next().context("no configuration")?).context("the configuration")
+}
+
+fn free_address() -> anyhow::Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// Whether a page is there and well, as the kubelet asks.
+fn answers(address: &str, path: &str) -> bool {
+    let asked = TcpStream::connect(address).and_then(|mut stream| {
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200 "))
+    });
+    asked.unwrap_or(false)
+}
+
+/// Where podman's own profile (containers-common) is.
+const PROFILE: &str = "/usr/share/containers/seccomp.json";
+
+/// An option with a profile that lets the system calls of CAP_BPF and CAP_PERFMON pass, as the runtimes' newer ones do;
+/// none where podman's own does.
+fn profile(yard: &Yard) -> anyhow::Result<Option<String>> {
+    const CALLS: [&str; 2] = ["bpf", "perf_event_open"];
+    let text = fs::read_to_string(PROFILE).context(PROFILE)?;
+    if text.contains("CAP_BPF") {
+        return Ok(None);
+    }
+    let mut profile: Value = serde_json::from_str(&text)?;
+    let rules = profile["syscalls"].as_array_mut().context("no rules")?;
+    for rule in rules.iter_mut() {
+        if let Some(names) = rule["names"].as_array_mut() {
+            names.retain(|name| !CALLS.iter().any(|call| name == call));
+        }
+    }
+    rules.retain(|rule| rule["names"].as_array().is_some_and(|names| !names.is_empty()));
+    rules.push(json!({ "names": CALLS, "action": "SCMP_ACT_ALLOW" }));
+    let path = yard.bench.path("seccomp.json");
+    fs::write(&path, profile.to_string())?;
+    Ok(Some(format!("--security-opt=seccomp={}", path.display())))
 }
 
 fn container(span: &spans::Span) -> Option<&str> {

@@ -271,7 +271,7 @@ fn selected_processes_are_told_to_every_exporter() -> anyhow::Result<()> {
     expect(&truths, &["wanted"], &later(&exported), "OTLP")?;
     ensure!(lines.len() > 3 && lines.len() == exported.len(), "{} and {} spans", lines.len(), exported.len());
     let tenant = |export: &tests::receiver::Export| export.header("x-tenant") == Some("blue");
-    ensure!(receiver.received().iter().all(|export| tenant(export)), "a header is missing");
+    ensure!(receiver.received().iter().all(tenant), "a header is missing");
     Ok(())
 }
 

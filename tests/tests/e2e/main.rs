@@ -5,6 +5,7 @@
 mod beside;
 mod clients;
 mod command_line;
+mod contents;
 mod daemon;
 mod doctor;
 mod export;
@@ -12,6 +13,7 @@ mod http2;
 mod kubernetes;
 mod metrics;
 mod plaintext;
+mod planted;
 mod privileges;
 mod robustness;
 mod sdks;

@@ -40,8 +40,8 @@ fn every_capability_has_its_use() -> anyhow::Result<()> {
         ensure!(held == set.contains(&"sys_admin"), "{outcome:?}");
     }
     for (set, without, status, traced, told) in [
-        (&RESTRICTED[..], "bpf", 77, &[][..], "CAP_BPF is missing: load programs and maps"),
-        (&RESTRICTED, "perfmon", 77, &[], "CAP_PERFMON is missing: attach uprobes"),
+        (&RESTRICTED[..], "bpf", 77, &[][..], "CAP_BPF is missing (load programs and maps)"),
+        (&RESTRICTED, "perfmon", 77, &[], "CAP_PERFMON is missing (attach uprobes"),
         (
             &RESTRICTED,
             "setuid",

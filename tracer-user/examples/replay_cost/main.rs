@@ -143,7 +143,7 @@ fn median(mut samples: Vec<f64>) -> f64 {
 fn pipeline(recorder: Option<Recorder<Box<dyn Write + Send>>>) -> Pipeline {
     let calls = Calls::new(llm::Limits::default(), llm::Options::default());
     let synth = Synth::new(Ids::replay(), Host::default());
-    Pipeline::new(calls, Prices::builtin(), synth, Output::new(View::None, Vec::new()), recorder)
+    Pipeline::new(calls, Prices::builtin(), synth, Output::new(View::None), recorder)
 }
 
 /// The events are handed over, as capture does: the vector's memory stays.

@@ -2,7 +2,7 @@
 //! are hooked when they are mapped.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Read as _},
@@ -12,7 +12,8 @@ use std::{
 
 use super::{
     dynamic,
-    gate::{HeldProgram, linker_variables},
+    gate::{HeldProgram, called, search_variables},
+    packages,
     root::Root,
 };
 
@@ -38,6 +39,8 @@ type FolderKey = (u64, u64, (i64, i64), (i64, i64));
 #[derive(Debug, Default)]
 pub struct Libraries {
     folders: HashMap<FolderKey, Vec<OsString>>,
+    /// Folders of packages whose modules were told.
+    packages: HashSet<FolderKey>,
 }
 
 impl Libraries {
@@ -68,11 +71,29 @@ impl Libraries {
         let mut files = Vec::new();
         let beside = path.parent().unwrap_or(Path::new("/"));
         if let (Some(run_path), Ok(root)) = (dynamic::run_path(&program, beside), Root::of(held.pid)) {
-            let folders = search_path(&root, &path, run_path, &linker_variables(held.pid));
+            let folders = search_path(&root, &path, run_path, &search_variables(held.pid));
             files = self.in_folders(&root, &folders);
         }
         files.insert(0, (path, program));
         files
+    }
+
+    /// What a held program may load while it runs from where no linker's path leads: the modules of its packages, if it
+    /// is Python. Handles, each folder once as long as nothing is installed there.
+    pub fn modules_of_held(&mut self, held: &HeldProgram) -> Vec<File> {
+        let Some(interpreter) = interpreter(held) else { return Vec::new() };
+        let Ok(root) = Root::of(held.pid) else { return Vec::new() };
+        let mut modules = Vec::new();
+        for folder in packages::folders(&root, &[interpreter, held.path()], &search_variables(held.pid)) {
+            let Some((key, _)) = self::folder(&root, &folder) else { continue };
+            if self.packages.len() >= MAX_REMEMBERED {
+                self.packages.clear();
+            }
+            if self.packages.insert(key) {
+                modules.extend(packages::modules(&root, &folder));
+            }
+        }
+        modules
     }
 
     fn in_folders(&mut self, root: &Root, folders: &[PathBuf]) -> Vec<(PathBuf, File)> {
@@ -93,13 +114,7 @@ impl Libraries {
 
     /// Names of the TLS libraries in a directory.
     fn names(&mut self, root: &Root, folder: &Path) -> Vec<OsString> {
-        let read = || -> io::Result<(FolderKey, File)> {
-            let directory = root.open(folder)?;
-            let is = directory.metadata()?;
-            let (modified, changed) = ((is.mtime(), is.mtime_nsec()), (is.ctime(), is.ctime_nsec()));
-            Ok(((is.dev(), is.ino(), modified, changed), directory))
-        };
-        let Ok((key, directory)) = read() else { return Vec::new() };
+        let Some((key, directory)) = self::folder(root, folder) else { return Vec::new() };
         if let Some(names) = self.folders.get(&key) {
             return names.clone();
         }
@@ -114,6 +129,29 @@ impl Libraries {
         self.folders.insert(key, names.clone());
         names
     }
+}
+
+fn folder(root: &Root, path: &Path) -> Option<(FolderKey, File)> {
+    let directory = root.open(path).ok()?;
+    let is = directory.metadata().ok()?;
+    let (modified, changed) = ((is.mtime(), is.mtime_nsec()), (is.ctime(), is.ctime_nsec()));
+    Some(((is.dev(), is.ino(), modified, changed), directory))
+}
+
+/// What a held program calls the interpreter that runs it: not where links lead from there, since a virtual environment
+/// is known by where its links stand.
+fn interpreter(held: &HeldProgram) -> Option<PathBuf> {
+    let mut line = [0; 256];
+    let length = held.open().and_then(|mut file| file.read(&mut line)).unwrap_or(0);
+    if let Some(line) = line.get(..length)?.strip_prefix(b"#!") {
+        let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next()?).into_owned();
+        return line.split_whitespace().next().map(PathBuf::from);
+    }
+    let name = PathBuf::from(called(held.pid)?);
+    if name.is_absolute() {
+        return Some(name);
+    }
+    Some(fs::read_link(format!("/proc/{}/cwd", held.pid)).ok()?.join(name))
 }
 
 /// Where the dynamic linker looks for a program's libraries, and some places more. Each directory once.

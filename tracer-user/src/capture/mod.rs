@@ -15,6 +15,7 @@ pub mod locate;
 mod mapped;
 pub mod mask;
 mod order;
+mod packages;
 pub mod perf;
 mod plan;
 pub mod process;

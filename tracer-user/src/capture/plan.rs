@@ -71,6 +71,10 @@ impl Plan {
                 })
                 .collect(),
         };
+        // The file's number stands where a buffer would: nothing can be read there, so that the bytes that were sent are told
+        // as lost. Elsewhere the return of such a call is not seen.
+        let sendfile = hooks.sendfile.filter(|_| mode == AttachMode::Session);
+        let sendfile = sendfile.map(|site| placed(&site, direction::SEND, CallResult::Count, [1, 3, 3]));
         let has_type = hooks.host_name.is_some_and(|site| site.registers[3].is_some());
         let facts = [
             (hooks.free, fact::FREED),
@@ -86,7 +90,7 @@ impl Plan {
         };
         Self {
             exits: Vec::new(),
-            calls: calls.into_iter().flatten().collect(),
+            calls: calls.into_iter().chain(sendfile).flatten().collect(),
             reads,
             facts: facts
                 .into_iter()

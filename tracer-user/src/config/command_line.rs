@@ -7,7 +7,10 @@ use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use super::values::parse_duration;
-use crate::capture::program::AttachMode;
+use crate::{
+    capture::program::AttachMode,
+    content::{Capture, To},
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -152,6 +155,12 @@ pub struct Shared {
     /// Also write a capture file, for `llmtap replay` (`.zst` compresses)
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Prompts and answers in telemetry
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Capture::None)]
+    pub capture_content: Capture,
+    /// Where contents are told: on the span of the call, as an event of its own (OTLP logs), or both
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = To::Spans)]
+    pub content_to: To,
     /// Name the provider behind a host of your own, a gateway for instance (repeatable): HOST[:PORT]=NAME
     #[arg(long, value_name = "HOST=NAME", env = "LLMTAP_PROVIDERS", value_delimiter = ',', value_parser = parse_provider)]
     pub provider: Vec<(String, String)>,

@@ -37,6 +37,8 @@ struct Choice {
     role: Option<Cow<'static, str>>,
     parts: Vec<Growing>,
     left_out: LeftOut,
+    /// Something is missing of which nobody knows how much.
+    has_hole: bool,
 }
 
 struct Growing {
@@ -164,9 +166,9 @@ impl Answer {
     }
 
     /// Bytes of the stream are missing: what they said is.
-    pub fn lost(&mut self, bytes: Option<u64>) {
+    pub fn lost(&mut self) {
         if let Some(choice) = self.choice(0) {
-            choice.leave_out(bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
+            choice.has_hole = true;
         }
     }
 
@@ -205,10 +207,11 @@ impl Answer {
         self.restate(choice, message.parts);
     }
 
-    /// The messages, one a choice.
-    pub fn messages(&mut self) -> Vec<Message> {
+    /// The messages, one a choice, with the reasons why the choices ended, in their order.
+    pub fn messages(&mut self, finish_reasons: &[String]) -> Vec<Message> {
         self.choices.sort_by_key(|choice| choice.index);
-        std::mem::take(&mut self.choices).into_iter().filter_map(Choice::message).collect()
+        let choices = std::mem::take(&mut self.choices).into_iter().enumerate();
+        choices.filter_map(|(index, choice)| choice.message(finish_reasons.get(index).cloned())).collect()
     }
 
     fn choice(&mut self, index: u64) -> Option<&mut Choice> {
@@ -265,17 +268,19 @@ impl Choice {
         self.left_out.bytes += bytes as u64;
     }
 
-    fn message(self) -> Option<Message> {
-        let Self { role, parts, left_out, .. } = self;
+    /// `None` when nothing is known of it.
+    fn message(self, finish_reason: Option<String>) -> Option<Message> {
+        let Self { role, parts, mut left_out, has_hole, .. } = self;
+        left_out.items += u64::from(has_hole);
         let mut parts: Vec<_> = parts.into_iter().filter_map(Growing::part).collect();
         if left_out != LeftOut::default() {
             parts.push(Part::LeftOut(left_out));
         }
-        if parts.is_empty() {
+        if parts.is_empty() && finish_reason.is_none() {
             return None;
         }
         let role = role.unwrap_or(Cow::Borrowed("assistant"));
-        Some(Message { role, name: None, parts, finish_reason: None })
+        Some(Message { role, name: None, parts, finish_reason })
     }
 }
 
@@ -343,7 +348,7 @@ mod tests {
         answer.arguments(0, (1, 0), "not json");
         answer.arguments(0, (0, 0), "1}");
         answer.text(1, ONLY, Kind::Text, "other");
-        let messages = answer.messages();
+        let messages = answer.messages(&[]);
         let call =
             |id: &str, name: &str, arguments| Part::ToolCall { id: Some(id.into()), name: name.into(), arguments };
         let parts = [
@@ -353,6 +358,13 @@ mod tests {
             call("b", "two", serde_json::json!("not json")),
         ];
         assert!(messages[0].parts == parts && messages[1].parts == [Part::Text("other".into())]);
+        answer.role(1, None);
+        answer.text(2, ONLY, Kind::Text, "third");
+        let reasons = ["content_filter".to_owned()];
+        let messages = answer.messages(&reasons);
+        let told: Vec<_> =
+            messages.iter().map(|message| (message.parts.len(), message.finish_reason.as_deref())).collect();
+        assert_eq!(told, [(0, Some("content_filter")), (1, None)], "a choice without a word has a reason");
     }
 
     #[test]
@@ -363,7 +375,7 @@ mod tests {
         }
         answer.text(0, (1, 0), Kind::Text, "short");
         assert!(pool.held() <= 20);
-        let messages = answer.messages();
+        let messages = answer.messages(&[]);
         let gap = Part::LeftOut(LeftOut { items: 1, bytes: 30 });
         assert!(messages[0].parts == [gap, Part::Text("short".into())]);
         drop(answer);
@@ -377,7 +389,7 @@ mod tests {
             answer.text(0, (index, 0), Kind::Text, "a");
             answer.text(index, ONLY, Kind::Text, "b");
         }
-        let messages = answer.messages();
+        let messages = answer.messages(&[]);
         assert_eq!((messages.len(), messages[0].parts.len()), (4, 5));
         assert!(messages[0].parts[4] == Part::LeftOut(LeftOut { items: 7, bytes: 0 }));
     }
@@ -388,6 +400,6 @@ mod tests {
         answer.text(0, (0, 0), Kind::Text, "hal");
         answer.text(0, (1, 0), Kind::Text, "more");
         answer.replace(0, 0, vec![Part::Text("half".into())]);
-        assert!(answer.messages()[0].parts == [Part::Text("half".into()), Part::Text("more".into())]);
+        assert!(answer.messages(&[])[0].parts == [Part::Text("half".into()), Part::Text("more".into())]);
     }
 }

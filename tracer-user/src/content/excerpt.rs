@@ -38,7 +38,7 @@ const CUT_ITEMS: &str = "\0items";
 /// What stands in the place of what was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gap<'a> {
-    /// A string of so many bytes as written. `head` is the beginning of a data URL, up to its comma.
+    /// A string of so many bytes as written, without the `=` at its end, which are no data. `head` is the beginning of a data URL, up to its comma.
     String {
         bytes: u64,
         head: Option<&'a str>,
@@ -79,6 +79,8 @@ struct Text {
     cut: bool,
     /// Bytes of the beginning that stay when it is cut.
     head: usize,
+    /// `=` at the end of what was seen.
+    padding: usize,
 }
 
 struct List {
@@ -202,7 +204,8 @@ impl Excerpt {
         let is_key = self.levels.last() == Some(&Level::Key);
         self.put(b"\"");
         let start = self.target().len().saturating_sub(1);
-        self.text = Some(Text { start, bytes: 0, escaped: false, is_key, binary: true, cut: false, head: 0 });
+        self.text =
+            Some(Text { start, bytes: 0, escaped: false, is_key, binary: true, cut: false, head: 0, padding: 0 });
     }
 
     fn open(&mut self, is_array: bool) {
@@ -283,6 +286,8 @@ impl Excerpt {
         };
         let piece = &input[..length];
         text.bytes += piece.len();
+        let padding = piece.iter().rev().take_while(|byte| **byte == b'=').count();
+        text.padding = if padding == piece.len() { text.padding + padding } else { padding };
         // While its item is passed over, a string's text is only counted.
         if !text.cut || self.skips() {
             self.put(piece);
@@ -356,7 +361,7 @@ impl Excerpt {
             true => "null".to_owned(),
             false => format!("\"{}\"", String::from_utf8_lossy(&head)),
         };
-        self.put(format!("{{\"\\u0000{}\":[{},{head}]}}", &CUT_STRING[1..], text.bytes).as_bytes());
+        self.put(format!("{{\"\\u0000{}\":[{},{head}]}}", &CUT_STRING[1..], text.bytes - text.padding).as_bytes());
     }
 
     fn target(&self) -> &[u8] {

@@ -119,7 +119,7 @@ fn delta_of(delta: &Json, index: u64, answer: &mut Answer) {
 /// A call, or what it grows by.
 fn grow_call(answer: &mut Answer, choice: u64, key: Key, call: &Json) {
     let function = first(call, &["function", "custom"]).unwrap_or(call);
-    answer.call(choice, key, first_text(call, &["id", "tool_call_id"]), text(function, "name"));
+    answer.call(choice, key, first_text(call, &["tool_call_id", "id"]), text(function, "name"));
     match first(function, &["arguments", "input", "parameters"]) {
         Some(Json::String(piece)) => answer.arguments(choice, key, piece),
         Some(whole) => answer.arguments(choice, key, &parts::plain(whole).to_string()),

@@ -14,6 +14,8 @@ pub struct Content {
     /// One message a choice.
     pub output: Vec<Message>,
     pub tools: Vec<Tool>,
+    /// The JSON Schema that the answer shall keep to. It is for who checks that, and not told.
+    pub output_schema: Option<Json>,
 }
 
 #[derive(Clone, PartialEq, Default)]
@@ -118,6 +120,13 @@ impl Content {
         self.system.is_empty() && self.input.is_empty() && self.output.is_empty() && self.tools.is_empty()
     }
 
+    /// Bytes of its texts, about.
+    pub fn bytes(&self) -> usize {
+        let messages = self.input.iter().chain(&self.output).flat_map(|message| &message.parts);
+        let tools = self.tools.iter().map(Tool::bytes);
+        self.system.iter().chain(messages).map(Part::bytes).sum::<usize>() + tools.sum::<usize>()
+    }
+
     /// Shows each text by itself, as it was on the wire: for who examines texts and tells no more than what they found.
     pub fn texts(&self, see: &mut dyn FnMut(Place, &str)) {
         self.texts_from(0, see);
@@ -180,7 +189,7 @@ fn strings(value: &Json, see: &mut dyn FnMut(&str)) {
 /// All of it is payload: how much there is, is all that is shown.
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { system, input, output, tools } = self;
+        let Self { system, input, output, tools, output_schema: _ } = self;
         let [system, input, output, tools] = [system.len(), input.len(), output.len(), tools.len()];
         write!(f, "Content(system: {system}, input: {input}, output: {output}, tools: {tools})")
     }
@@ -242,6 +251,7 @@ mod tests {
                 message("assistant", Part::Text("so".into())),
             ],
             tools: vec![tool],
+            ..Content::default()
         }
     }
 

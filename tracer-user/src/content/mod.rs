@@ -20,7 +20,7 @@ pub(crate) mod shape;
 
 pub use forms::Form;
 pub use message::{Content, LeftOut, Message, Part, Place, Tool};
-pub use options::{Capture, Options, To};
+pub use options::{Capture, Options, Teller, To};
 pub use reader::Reader;
 pub use render::{Filter, Rendered};
 pub use share::Pool;

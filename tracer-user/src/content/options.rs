@@ -6,6 +6,10 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use super::{Content, render::Rendered};
+use crate::{
+    config::values,
+    redact::{self, OptionsError, Redactor},
+};
 
 /// `content` of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -14,13 +18,14 @@ pub struct Options {
     pub capture: Capture,
     /// Where contents are told.
     pub to: To,
-    /// Most bytes of JSON that one span or event gets. 65,536 by default.
-    pub span_bytes: usize,
+    /// Most bytes of JSON that one span or event gets. 64 KiB by default.
+    #[serde(with = "values::size")]
+    pub span_size: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { capture: Capture::None, to: To::Spans, span_bytes: 64 << 10 }
+        Self { capture: Capture::None, to: To::Spans, span_size: 64 << 10 }
     }
 }
 
@@ -59,13 +64,40 @@ impl Options {
     pub fn to_events(&self) -> bool {
         self.is_on() && self.to != To::Spans
     }
+}
 
-    /// What may be told of a content; nothing unless it is wanted.
-    pub fn render(&self, content: &Content) -> Option<Rendered> {
-        match self.capture {
-            // Whoever asks for it is refused before anything starts, until there is a redactor.
-            Capture::None | Capture::Redacted => None,
-            Capture::Full => Some(content.render(self.span_bytes, &|text| Cow::Borrowed(text))),
+/// Tells contents as the options want it.
+#[derive(Debug)]
+pub struct Teller {
+    options: Options,
+    /// Always there when it has to be.
+    redactor: Option<Redactor>,
+}
+
+impl Teller {
+    /// `None` when no content is to be told.
+    ///
+    /// # Errors
+    /// The options of the redactor make none.
+    pub fn new(options: Options, redaction: &redact::Options) -> Result<Option<Self>, OptionsError> {
+        let redactor = match options.capture {
+            Capture::None => return Ok(None),
+            Capture::Full => None,
+            Capture::Redacted => Some(Redactor::new(redaction)?),
+        };
+        Ok(Some(Self { options, redactor }))
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What may be told of a content.
+    pub fn tell(&self, content: &Content) -> Rendered {
+        let most = usize::try_from(self.options.span_size).unwrap_or(usize::MAX);
+        match &self.redactor {
+            Some(redactor) => content.render(most, &|text| redactor.redact(text)),
+            None => content.render(most, &|text| Cow::Borrowed(text)),
         }
     }
 }

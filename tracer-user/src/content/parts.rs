@@ -141,7 +141,7 @@ fn untyped(value: &Json) -> Option<Part> {
         return Some(Part::ToolCall { id, name, arguments: arguments(first(call, &["args", "input"])) });
     }
     if let Some(result) = first(value, &["functionResponse", "function_response", "toolResult"]) {
-        let id = first_text(result, &["id", "toolUseId", "name"]).map(str::to_owned);
+        let id = first_text(result, &["id", "toolUseId"]).map(str::to_owned);
         let response = first(result, &["response", "content"]).unwrap_or(&Json::Null);
         return Some(Part::ToolResponse { id, response: plain(response) });
     }
@@ -193,7 +193,7 @@ pub fn joined(value: &Json) -> Option<String> {
 }
 
 fn tool_result(value: &Json) -> Part {
-    let id = first_text(value, &["tool_use_id", "call_id", "id", "name"]).map(str::to_owned);
+    let id = first_text(value, &["tool_use_id", "call_id", "id"]).map(str::to_owned);
     let response = first(value, &["content", "result", "response", "output"]).unwrap_or(&Json::Null);
     Part::ToolResponse { id, response: plain(response) }
 }
@@ -285,12 +285,12 @@ fn located(body: &str, modality: Cow<'static, str>, mime_type: Option<String>) -
     if let Some((head, data)) = body.starts_with("data:").then(|| body.split_once(',')).flatten() {
         let mime_type = url_mime(head).or(mime_type);
         let modality = modality_of(mime_type.as_deref(), &modality);
-        return Part::Blob { modality, mime_type, bytes: decoded(data.len() as u64) };
+        return Part::Blob { modality, mime_type, bytes: decoded(unpadded(data)) };
     }
     if body.contains("://") {
         return Part::Uri { modality, mime_type, uri: address(body) };
     }
-    Part::Blob { modality, mime_type, bytes: decoded(body.len() as u64) }
+    Part::Blob { modality, mime_type, bytes: decoded(unpadded(body)) }
 }
 
 /// An address without what can be a credential: user, query and fragment.
@@ -306,7 +306,11 @@ fn address(uri: &str) -> String {
     }
 }
 
-/// Size of what so much base64 stands for.
+fn unpadded(base64: &str) -> u64 {
+    base64.trim_end_matches('=').len() as u64
+}
+
+/// Size of what so much base64 without its padding stands for.
 fn decoded(base64: u64) -> u64 {
     base64 / 4 * 3 + base64 % 4 * 3 / 4
 }
@@ -379,7 +383,11 @@ pub fn gap_of(value: &Json) -> Option<LeftOut> {
     left_out(value)
 }
 
-/// Whether a part of a message can have this type.
-pub fn is_part(kind: &str) -> bool {
-    !matches!(typed(kind, &Json::Object(serde_json::Map::new())), Some(Part::Other(other)) if other == kind)
+/// Whether what a user gives has this type, beside messages and results.
+pub fn is_given(kind: &str) -> bool {
+    const GIVEN: &[&str] = &["text", "image", "audio", "video", "document", "file"];
+    GIVEN.contains(&kind) || kind.strip_prefix("input_").is_some_and(|kind| GIVEN.contains(&kind))
 }
+
+#[cfg(test)]
+mod tests;

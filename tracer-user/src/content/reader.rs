@@ -56,12 +56,13 @@ impl Reader {
         }
     }
 
-    pub fn lost(&mut self, request: bool, bytes: Option<u64>) {
+    /// Bytes are missing here, of the request or of the response.
+    pub fn lost(&mut self, request: bool) {
         match request {
             true => self.request.lost(),
             false => {
                 self.response.lost();
-                self.answers.iter_mut().for_each(|(_, answer)| answer.lost(bytes));
+                self.answers.iter_mut().for_each(|(_, answer)| answer.lost());
             }
         }
     }
@@ -77,10 +78,7 @@ impl Reader {
         if let Some(body) = self.response.finish().filter(|_| !failed) {
             (form.whole)(&body, self.answer(form));
         }
-        content.output = self.answer(form).messages();
-        for (message, reason) in content.output.iter_mut().zip(finish_reasons) {
-            message.finish_reason = Some(reason.clone());
-        }
+        content.output = self.answer(form).messages(finish_reasons);
         (!content.is_empty()).then_some(content)
     }
 

@@ -16,6 +16,9 @@ pub type Filter<'a> = &'a dyn for<'t> Fn(&'t str) -> Cow<'t, str>;
 /// The type of what stands for what was left out.
 pub const LEFT_OUT: &str = "llmtap.left_out";
 
+/// Types that the conventions define.
+const CONVENTIONAL: &[&str] = &["text", "reasoning", "tool_call", "tool_call_response", "blob", "file", "uri"];
+
 /// What each part and message is charged beside its own text: a mark for what is missing before it.
 const MARK_BYTES: usize = 96;
 
@@ -198,6 +201,19 @@ fn message_of(role: &str, name: Option<&str>, parts: &str, finish_reason: Option
     text + "}"
 }
 
+impl Tool {
+    /// Bytes of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Function { name, description, parameters } => {
+                name.len() + description.as_ref().map_or(0, String::len) + parameters.as_ref().map_or(0, weight)
+            }
+            Self::Other { kind, name } => kind.len() + name.len(),
+            Self::LeftOut(_) => 0,
+        }
+    }
+}
+
 impl Message {
     fn bytes(&self) -> usize {
         self.parts.iter().map(Part::bytes).sum()
@@ -235,8 +251,8 @@ impl Part {
             Self::Text(content) => json!({"type": "text", "content": filter(content)}),
             Self::Reasoning(content) => json!({"type": "reasoning", "content": filter(content)}),
             Self::ToolCall { id, name, arguments } => with(
-                json!({"type": "tool_call", "name": filter(name), "arguments": filtered(arguments, filter)}),
-                &[("id", text(id))],
+                json!({"type": "tool_call", "name": filter(name)}),
+                &[("id", text(id)), ("arguments", Some(filtered(arguments, filter)).filter(|json| !json.is_null()))],
             ),
             Self::ToolResponse { id, response } => {
                 with(json!({"type": "tool_call_response", "response": filtered(response, filter)}), &[("id", text(id))])
@@ -254,6 +270,8 @@ impl Part {
                 json!({"type": "uri", "modality": modality, "uri": filter(uri)}),
                 &[("mime_type", text(mime_type))],
             ),
+            // What goes by a name of the conventions would have to have their members.
+            Self::Other(kind) if CONVENTIONAL.contains(&kind.as_str()) => json!({"type": "unknown"}),
             Self::Other(kind) => json!({"type": filter(kind)}),
             Self::LeftOut(gap) => json!({"type": LEFT_OUT, "items": gap.items, "bytes": gap.bytes}),
         }
@@ -266,7 +284,17 @@ fn filtered(value: &Json, filter: Filter<'_>) -> Json {
         Json::String(text) => filter(text).into(),
         Json::Array(items) => items.iter().map(|item| filtered(item, filter)).collect(),
         Json::Object(members) => {
-            members.iter().map(|(name, member)| (filter(name).into_owned(), filtered(member, filter))).collect()
+            let named = |name: &str, member: &Json| match member {
+                // A password is known by its name.
+                Json::String(text) => match filter(&format!("{name}={text}")) {
+                    Cow::Borrowed(_) => filter(text).into(),
+                    Cow::Owned(told) => {
+                        told.strip_prefix(name).and_then(|told| told.strip_prefix('=')).unwrap_or(&told).into()
+                    }
+                },
+                member => filtered(member, filter),
+            };
+            members.iter().map(|(name, member)| (filter(name).into_owned(), named(name, member))).collect()
         }
         other => other.clone(),
     }

@@ -16,7 +16,43 @@ use super::{
 pub fn read(body: &Json) -> Content {
     // Code Assist wraps Gemini's requests; a message over a WebSocket may wrap those of Responses.
     let body = first(body, &["request", "response"]).filter(|inner| inner.is_object()).unwrap_or(body);
-    Content { system: system(body), input: input(body), output: Vec::new(), tools: tools(body) }
+    Content {
+        system: system(body),
+        input: input(body),
+        output: Vec::new(),
+        tools: tools(body),
+        output_schema: output_schema(body).cloned(),
+    }
+}
+
+/// The schema that the answer shall keep to:
+///
+/// - chat completions, Mistral: `response_format.json_schema.schema`; Cohere and Fireworks state it without the object
+///   around it, Together as `response_format.schema`
+/// - Responses: `text.format.schema`
+/// - Anthropic: `output_format.schema`, later `output_config.format.schema`
+/// - Gemini: `generationConfig.responseSchema`, `.responseJsonSchema`
+/// - Ollama: `format`; vLLM: `guided_json`; llama.cpp: `json_schema`
+fn output_schema(body: &Json) -> Option<&Json> {
+    const PATHS: &[&str] = &[
+        "/response_format/json_schema/schema",
+        "/response_format/json_schema/schema_definition",
+        "/response_format/json_schema",
+        "/response_format/schema",
+        "/text/format/schema",
+        "/output_format/schema",
+        "/output_config/format/schema",
+        "/generationConfig/responseJsonSchema",
+        "/generationConfig/responseSchema",
+        "/generationConfig/response_json_schema",
+        "/generationConfig/response_schema",
+        "/generation_config/response_json_schema",
+        "/generation_config/response_schema",
+        "/guided_json",
+        "/json_schema",
+        "/format",
+    ];
+    PATHS.iter().find_map(|path| body.pointer(path).filter(|schema| schema.is_object()))
 }
 
 fn system(body: &Json) -> Vec<Part> {
@@ -91,7 +127,8 @@ pub fn entry(value: &Json) -> Message {
     let kind = text(value, "type").unwrap_or("message");
     let role = match kind {
         "message" | "message.input" | "message.output" if value.get("role").is_some() => return message(value),
-        "message" | "message.input" | "user_input" | "text" | "image" => "user",
+        "message" | "message.input" | "user_input" => "user",
+        _ if parts::is_given(kind) => "user",
         _ if is_result(kind) => "tool",
         _ => "assistant",
     };
@@ -121,14 +158,15 @@ pub fn entry_parts(value: &Json) -> Vec<Part> {
             let said = ["summary", "content", "text"].iter().filter_map(|name| parts::joined(value.get(*name)?));
             let texts: Vec<_> = said.map(Part::Reasoning).collect();
             // What is encrypted is there, but says nothing.
-            if texts.is_empty() { vec![Part::Other(kind.to_owned())] } else { texts }
+            let is_encrypted = first(value, &["encrypted_content", "signature"]).is_some();
+            if texts.is_empty() && is_encrypted { vec![Part::Other("redacted_thinking".to_owned())] } else { texts }
         }
         "tool.execution" => vec![parts::tool_call(value)],
         "image_generation_call" => match member(value, "result") {
             Some(result) => vec![parts::media(result, "image")],
             None => vec![Part::Other(kind.to_owned())],
         },
-        _ if parts::is_part(kind) => parts::part(value).into_iter().collect(),
+        _ if parts::is_given(kind) => parts::part(value).into_iter().collect(),
         other => vec![Part::Other(other.to_owned())],
     }
 }
@@ -141,4 +179,38 @@ fn called(value: &Json) -> Json {
         members.insert("id".to_owned(), id);
     }
     call
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_of_the_answer_is_found_in_each_api() {
+        let schema = json!({"type": "object"});
+        for body in [
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}),
+            json!({"response_format": {"type": "json_object", "json_schema": schema}}),
+            json!({"response_format": {"type": "json_schema", "schema": schema}}),
+            json!({"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}),
+            json!({"output_format": {"type": "json_schema", "schema": schema}}),
+            json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}}),
+            json!({"generationConfig": {"responseMimeType": "application/json", "responseSchema": schema}}),
+            json!({"request": {"generationConfig": {"responseJsonSchema": schema}}}),
+            json!({"format": schema}),
+            json!({"guided_json": schema}),
+        ] {
+            assert_eq!(read(&body).output_schema.as_ref(), Some(&schema), "{body}");
+        }
+        for body in [
+            json!({"response_format": {"type": "json_object"}}),
+            json!({"text": {"format": {"type": "text"}}}),
+            json!({"format": "json"}),
+            json!({"messages": []}),
+        ] {
+            assert_eq!(read(&body).output_schema, None, "{body}");
+        }
+    }
 }

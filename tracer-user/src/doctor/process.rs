@@ -1,6 +1,6 @@
 //! The verdict on one process.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use serde::Serialize;
 
@@ -9,6 +9,7 @@ use super::{
     watch::Seen,
 };
 use crate::capture::{
+    locate::Reason,
     process,
     survey::{Placement, Survey, TlsFile},
 };
@@ -27,6 +28,9 @@ pub struct ProcessVerdict {
     /// By what the library was recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recognised: Option<&'static str>,
+    /// Why another TLS library in the same file is not hooked: a program may hold several and use one.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "code")]
+    pub beside: Option<Reason>,
     /// Whether llmtap sees what the process says.
     pub traced: bool,
     pub connections: Connections,
@@ -42,10 +46,24 @@ pub struct ProcessVerdict {
     pub fix: Option<&'static str>,
 }
 
+fn code<S: serde::Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.map_or("", Reason::code))
+}
+
 impl ProcessVerdict {
     /// It looked well, and could not be hooked.
     pub(super) fn refuse(&mut self, reason: &'static str, explanation: String) {
         (self.traced, self.reason, self.explanation) = (false, reason, explanation);
+    }
+
+    /// Judges anew by what was seen while the process was watched: with two libraries in one file, it uses the one that is
+    /// not hooked, if nothing passed the hooks of the other beside its open connections.
+    pub(super) fn seen(&mut self, seen: Seen) {
+        if let Some(reason) = self.beside.filter(|_| seen.connections == 0 && self.connections.tls > 0) {
+            self.fix = reason.fix();
+            self.refuse(reason.code(), format!("{}, and nothing passed the hooks", self.explanation));
+        }
+        self.seen = Some(seen);
     }
 }
 
@@ -98,7 +116,9 @@ impl Obstacle {
 /// to say. `None`: its mappings cannot be read.
 pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<ProcessVerdict>> {
     let mut files = survey.process(pid).ok()?;
-    // A program can link several TLS libraries and use one: where one is hooked, the others are not told of.
+    let refused = |file: &TlsFile| Some((file.path.clone(), file.verdict.as_ref().err().copied()?));
+    let beside: HashMap<String, Reason> = files.iter().filter_map(refused).collect();
+    // A program can link several TLS libraries and use one: where one is hooked, the others are noted, no more.
     if files.iter().any(|file| file.verdict.is_ok()) {
         files.retain(|file| file.verdict.is_ok());
     }
@@ -117,7 +137,10 @@ pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<
         obstacles.push(Obstacle::IoUring);
     }
     let name = name(pid);
-    let of_file = |file| of_file(pid, &name, connections, file);
+    let of_file = |file: TlsFile| {
+        let beside = beside.get(&file.path).copied();
+        of_file(pid, &name, connections, file, beside)
+    };
     let verdicts = files.into_iter().map(of_file);
     Some(verdicts.chain(obstacles.iter().map(|one| of_obstacle(pid, &name, connections, *one))).collect())
 }
@@ -138,6 +161,7 @@ fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacl
         file: None,
         library: None,
         recognised: None,
+        beside: None,
         traced: false,
         connections,
         seen: None,
@@ -147,7 +171,7 @@ fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacl
     }
 }
 
-fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> ProcessVerdict {
+fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside: Option<Reason>) -> ProcessVerdict {
     let name = name.to_owned();
     match file.verdict {
         Ok((library, placement)) => ProcessVerdict {
@@ -159,6 +183,7 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> Pro
                 Placement::Method | Placement::Exported => "exported symbols",
                 Placement::Found => "its error reports",
             }),
+            beside,
             traced: true,
             connections,
             seen: None,
@@ -167,12 +192,14 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> Pro
                 Placement::Exported => "ok_exported",
                 Placement::Found => "ok_found",
             },
-            explanation: match placement {
-                Placement::Method => "hooked",
-                Placement::Exported => "hooked at its exported functions",
-                Placement::Found => "hooked at functions found without symbols",
-            }
-            .into(),
+            explanation: {
+                let hooked = match placement {
+                    Placement::Method => "hooked",
+                    Placement::Exported => "hooked at its exported functions",
+                    Placement::Found => "hooked at functions found without symbols",
+                };
+                beside.map_or_else(|| hooked.to_owned(), |reason| format!("{hooked}; the file also {reason}"))
+            },
             fix: None,
         },
         Err(reason) => ProcessVerdict {
@@ -182,6 +209,7 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile) -> Pro
             file: Some(file.path),
             library: None,
             recognised: None,
+            beside: None,
             traced: false,
             connections,
             seen: None,
@@ -212,6 +240,26 @@ fn shadow_stack(status: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_libraries_in_a_file_the_one_that_is_used_shows() {
+        let verdict = |tls| {
+            let file = TlsFile { path: "/opt/agent".into(), verdict: Ok(("rustls".into(), Placement::Found)) };
+            let connections = Connections { tls, ..Connections::default() };
+            of_file(1, "agent", connections, file, Some(Reason::StrippedOpenSsl))
+        };
+        let silent = Seen::default();
+        let mut idle = verdict(0);
+        idle.seen(silent.clone());
+        assert!(idle.traced && idle.beside.is_some() && idle.fix.is_none(), "{idle:?}");
+        let mut talking = verdict(2);
+        talking.seen(Seen { connections: 1, ..silent.clone() });
+        assert!(talking.traced && talking.reason == "ok_found");
+        let mut elsewhere = verdict(2);
+        elsewhere.seen(silent);
+        assert!(!elsewhere.traced && elsewhere.reason == "openssl_stripped" && elsewhere.fix.is_some());
+        assert!(elsewhere.explanation.contains("OpenSSL without its symbols"), "{elsewhere:?}");
+    }
 
     #[test]
     fn a_shadow_stack_shows_in_the_status() {

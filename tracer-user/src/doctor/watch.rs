@@ -63,7 +63,7 @@ pub fn watch(verdicts: &mut [ProcessVerdict], time: Duration) -> Result<(), Load
         }
     }
     for verdict in verdicts.iter_mut().filter(|verdict| verdict.traced) {
-        verdict.seen = Some(seen.remove(&verdict.pid).unwrap_or_default());
+        verdict.seen(seen.remove(&verdict.pid).unwrap_or_default());
     }
     Ok(())
 }

@@ -12,7 +12,8 @@ use opentelemetry::{
     trace::{self, SpanContext, TraceFlags, TraceState},
 };
 use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, KeyValue as ProtoKeyValue},
+    common::v1::{AnyValue, ArrayValue, KeyValue as ProtoKeyValue, KeyValueList, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     metrics::v1::{
         AggregationTemporality, Exemplar as ProtoExemplar, Gauge, Histogram, HistogramDataPoint, Metric as ProtoMetric,
         NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, exemplar, metric::Data, number_data_point,
@@ -26,7 +27,7 @@ use serde::Serialize;
 use crate::{
     metrics::store::{Exemplar, Label, Point, Series, Service, Snapshot},
     span::{
-        Kind as SpanKind, Resource, SpanRecord, Status, Value,
+        EventRecord, Kind as SpanKind, Resource, SpanRecord, Status, Value,
         ids::{SpanId, TraceId},
         semconv::{
             self,
@@ -98,6 +99,70 @@ pub fn resource_spans(records: impl IntoIterator<Item = SpanRecord>) -> Vec<Reso
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
     groups.into_iter().map(of_process).collect()
+}
+
+/// OTLP's form of events: one entry a traced process, where its first event stands.
+pub fn resource_logs(records: impl IntoIterator<Item = EventRecord>) -> Vec<ResourceLogs> {
+    let mut groups: Vec<(Arc<Resource>, Vec<LogRecord>)> = Vec::new();
+    for record in records {
+        let resource = Arc::clone(&record.resource);
+        let event = log_record(record);
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
+            Some((_, events)) => events.push(event),
+            None => groups.push((resource, vec![event])),
+        }
+    }
+    let of_process = |(resource, log_records): (Arc<Resource>, Vec<LogRecord>)| ResourceLogs {
+        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+        scope_logs: vec![ScopeLogs {
+            scope: Some((scope(), None).into()),
+            log_records,
+            schema_url: semconv::SCHEMA_URL.to_owned(),
+        }],
+        schema_url: semconv::SCHEMA_URL.to_owned(),
+    };
+    groups.into_iter().map(of_process).collect()
+}
+
+fn log_record(record: EventRecord) -> LogRecord {
+    let plain = record.attributes.into_iter().map(|(name, value)| key_value(name.to_owned(), sdk_value(value)));
+    let structured = record.structured.into_iter().filter_map(|(name, text)| {
+        let value = any_value(serde_json::from_str(&text).ok()?);
+        Some(ProtoKeyValue { key: name.to_owned(), value: Some(value), key_strindex: 0 })
+    });
+    LogRecord {
+        time_unix_nano: record.at,
+        observed_time_unix_nano: record.at,
+        attributes: plain.chain(structured).collect(),
+        flags: u32::from(record.flags),
+        trace_id: record.trace_id.0.to_vec(),
+        span_id: record.span_id.0.to_vec(),
+        event_name: semconv::DETAILS_EVENT.to_owned(),
+        ..LogRecord::default()
+    }
+}
+
+/// The conventions want contents of events structured.
+fn any_value(json: serde_json::Value) -> AnyValue {
+    use serde_json::Value as Json;
+    let value = match json {
+        Json::Null => None,
+        Json::Bool(flag) => Some(any_value::Value::BoolValue(flag)),
+        Json::Number(number) => Some(match number.as_i64() {
+            Some(whole) => any_value::Value::IntValue(whole),
+            None => any_value::Value::DoubleValue(number.as_f64().unwrap_or_default()),
+        }),
+        Json::String(text) => Some(any_value::Value::StringValue(text)),
+        Json::Array(items) => {
+            let values = items.into_iter().map(self::any_value).collect();
+            Some(any_value::Value::ArrayValue(ArrayValue { values }))
+        }
+        Json::Object(members) => {
+            let member = |(key, value)| ProtoKeyValue { key, value: Some(self::any_value(value)), key_strindex: 0 };
+            Some(any_value::Value::KvlistValue(KeyValueList { values: members.into_iter().map(member).collect() }))
+        }
+    };
+    AnyValue { value }
 }
 
 /// OTLP's form of the sums; `is_delta` says which of them tell what came since the last time.
@@ -250,6 +315,7 @@ fn sdk_value(value: Value) -> SdkValue {
     match value {
         Value::Text(Cow::Borrowed(text)) => SdkValue::String(text.into()),
         Value::Text(Cow::Owned(text)) => SdkValue::String(text.into()),
+        Value::Content(text) => SdkValue::String(text.into()),
         Value::Shared(text) => SdkValue::String(text.into()),
         Value::Int(number) => SdkValue::I64(number),
         Value::Double(number) => SdkValue::F64(number),

@@ -8,6 +8,7 @@ use self::telemetry::{Exports, exports_spans};
 use crate::{
     attribution::Attribution,
     capture::Connection,
+    content,
     exchange::Event,
     llm::{self, Calls, LlmCall},
     mcp::{self, could_be_mcp},
@@ -89,6 +90,11 @@ impl Hops {
     /// From now on calls are recognised so.
     pub fn set_options(&mut self, options: llm::Options) {
         self.calls.set_options(options);
+    }
+
+    /// From now on contents of model calls are read, or not.
+    pub fn set_content(&mut self, read: bool) {
+        self.calls.set_content(read.then(|| (content::Limits::default(), content::POOL_BYTES)));
     }
 
     /// From now on model calls are attributed by these rules.

@@ -85,7 +85,7 @@ fn spans_with(options: llm::Options, capture: &[u8], step: Option<usize>) -> Vec
     let shared = Shared::default();
     let out: Box<dyn Write + Send> = Box::new(shared.clone());
     let calls = Calls::new(llm::Limits::default(), options);
-    let output = Output::new(View::Jsonl(Jsonl::new(out)), Vec::new());
+    let output = Output::new(View::Jsonl(Jsonl::new(out)));
     let mut pipeline =
         Pipeline::new(calls, Prices::builtin(), Synth::new(Ids::replay(), Host::default()), output, None);
     let (mut replay, mut events) = (Replay::new(capture).unwrap(), Vec::new());

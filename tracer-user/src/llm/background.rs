@@ -15,6 +15,9 @@ use super::LlmCall;
 /// what is not stored for ten minutes after them.
 const PATIENCE: u64 = 2 * 60 * 60 * 1_000_000_000;
 
+/// What the contents of all calls that wait may hold together; a call beyond it waits without.
+const CONTENT_BYTES: usize = 32 << 20;
+
 /// Calls whose responses have not ended, in the order of their POSTs' ends.
 #[derive(Default)]
 pub struct Background {
@@ -31,6 +34,11 @@ impl Background {
         }
         if self.held.len() >= most {
             calls.extend(self.held.pop_front());
+        }
+        let mut call = call;
+        let held = self.held.iter().filter_map(|call| call.content.as_ref()).map(|content| content.bytes());
+        if held.sum::<usize>() + call.content.as_ref().map_or(0, |content| content.bytes()) > CONTENT_BYTES {
+            call.content = None;
         }
         self.held.push_back(call);
     }
@@ -54,6 +62,9 @@ impl Background {
         mine.tool_calls = theirs.tool_calls;
         mine.model = theirs.model.or_else(|| mine.model.take());
         mine.service_tier = theirs.service_tier.or_else(|| mine.service_tier.take());
+        if let Some(said) = answer.content {
+            call.content.get_or_insert_default().output = said.output;
+        }
         // The answer did not end early after all.
         call.aborted = false;
         calls.push(call);

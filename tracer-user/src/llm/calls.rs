@@ -17,6 +17,7 @@ use super::{
 use crate::{
     attribution::{Attribution, Reading},
     capture::{ClosedBy, Connection, KeyHasher, Role},
+    content,
     exchange::{Event, ExchangeId, Outcome},
     proto::{End, Piece, RequestHead, ResponseHead},
 };
@@ -41,7 +42,7 @@ impl Default for Limits {
 pub struct Counts {
     /// Calls that were not followed because too many were open.
     pub refused: u64,
-    /// Values of calls that a cap left out.
+    /// Values of calls that a cap left out; contents for which the memory of all contents did not suffice among them.
     pub dropped_values: u64,
 }
 
@@ -58,6 +59,8 @@ pub struct Active<'a> {
 
 pub struct Calls {
     limits: Limits,
+    /// Contents are read, in this memory.
+    content: Option<(content::Limits, content::Pool)>,
     options: Options,
     attribution: Attribution,
     open: HashMap<ExchangeId, Box<Open>, BuildHasherDefault<KeyHasher>>,
@@ -74,12 +77,25 @@ impl Calls {
     pub fn new(limits: Limits, options: Options) -> Self {
         Self {
             limits,
+            content: None,
             options,
             attribution: Attribution::default(),
             open: HashMap::default(),
             background: Background::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// Also reads what is asked and answered: not even a test is made of bodies otherwise.
+    #[must_use]
+    pub fn with_content(mut self, limits: content::Limits, pool_bytes: usize) -> Self {
+        self.set_content(Some((limits, pool_bytes)));
+        self
+    }
+
+    /// From now on contents are read or not; of calls that are open it stays as it is.
+    pub fn set_content(&mut self, content: Option<(content::Limits, usize)>) {
+        self.content = content.map(|(limits, pool_bytes)| (limits, content::Pool::new(pool_bytes)));
     }
 
     /// From now on calls are attributed by these rules; those that are open keep theirs.
@@ -185,7 +201,10 @@ impl Calls {
             self.counts.refused += 1;
             return;
         }
+        let reads = candidates.iter().any(|candidate| candidate.dialect.content().is_some());
+        let content = self.content.as_ref().filter(|_| reads);
         let open = Open {
+            content: content.map(|(limits, pool)| Box::new(content::Reader::new(*limits, pool))),
             retrieves,
             connection: connection.clone(),
             provider: target.provider().map(|name| match target.service {
@@ -239,6 +258,8 @@ struct Candidate {
 }
 
 struct Open {
+    /// Reads what is said, if anybody wants it.
+    content: Option<Box<content::Reader>>,
     /// It is no call itself: it asks for the result of an earlier one.
     retrieves: bool,
     connection: Arc<Connection>,
@@ -298,6 +319,9 @@ impl Open {
         }
         let Some(bytes) = piece.bytes() else { return };
         self.request_bytes += bytes.len() as u64;
+        if let Some(content) = &mut self.content {
+            content.request(bytes);
+        }
         if let Some(sum) = &mut self.request_sum {
             sum.update(bytes);
         }
@@ -334,6 +358,7 @@ impl Open {
         self.has_response_body = true;
         let mut seen = Seen::default();
         let failed = self.response_head.as_ref().is_some_and(|head| head.status >= 400);
+        self.read_content(piece, failed);
         for Candidate { dialect, decoder, .. } in &mut self.candidates {
             seen |= match piece {
                 Piece::Bytes(bytes) => {
@@ -370,6 +395,23 @@ impl Open {
         }
     }
 
+    fn read_content(&mut self, piece: &Piece, failed: bool) {
+        let Some(content) = &mut self.content else { return };
+        let forms = self.candidates.iter().filter_map(|candidate| candidate.dialect.content());
+        match piece {
+            Piece::Bytes(bytes) => content.response(bytes),
+            Piece::Element(_) | Piece::Message { exception: true, .. } if failed => {}
+            Piece::Element(element) => {
+                let whole = !self.candidates.iter().any(|candidate| candidate.dialect.streams_arrays());
+                content.event(forms, element, whole);
+            }
+            Piece::Sse { data, .. } | Piece::Line(data) | Piece::Message { data, exception: false, .. } => {
+                content.event(forms, data, false);
+            }
+            Piece::Message { .. } | Piece::Comment | Piece::Part(_) => {}
+        }
+    }
+
     /// An event that bears one dialect out and contradicts another is none of the other's: that is not read further.
     fn narrow(&mut self) {
         let evidence = |candidate: &Candidate| candidate.decoder.response_evidence();
@@ -390,6 +432,9 @@ impl Open {
             (Some(Lost { bytes: Some(before) }), Some(bytes)) => Lost { bytes: Some(before.saturating_add(bytes)) },
             _ => Lost { bytes: None },
         });
+        if let Some(content) = &mut self.content {
+            content.lost(request);
+        }
         if request {
             self.request_sum = None;
             self.attribution.gap();
@@ -414,7 +459,7 @@ impl Open {
         let Candidate { dialect, claim, mut decoder } = self.candidates.swap_remove(index);
         self.times.end = at;
         let mut call = self.call(id, dialect, outcome);
-        let Finish { response, dropped, .. } = decoder.finish(&mut call);
+        let Finish { response, mut dropped, .. } = decoder.finish(&mut call);
         let named = call.request.model.is_some() || call.response.model.is_some();
         if claim == Claim::Unseen && !named {
             return None;
@@ -439,6 +484,12 @@ impl Open {
         call.aborted = cut && self.response_head.is_some();
         if cut && call.error.is_none() {
             call.error = self.transport_error(outcome).map(|kind| CallError { kind: Cow::Borrowed(kind) });
+        }
+        let speaks = !matches!(call.operation, Operation::Embeddings | Operation::Rerank);
+        if let (Some(content), Some(form), true) = (self.content.take(), dialect.content(), speaks) {
+            dropped += u64::from(content.is_starved());
+            let failed = call.error.is_some() && !self.streamed;
+            call.content = content.finish(form, &call.response.finish_reasons, failed).map(Box::new);
         }
         Some((call, dropped))
     }

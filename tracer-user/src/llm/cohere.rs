@@ -13,7 +13,7 @@ use super::{
     recognise::{Target, claim_own, ends_with},
     request::{FORMAT, Field as F, STOP, TOOLS},
 };
-use crate::proto::RequestHead;
+use crate::{content::forms, proto::RequestHead};
 
 pub static CHAT: JsonDialect = JsonDialect::new(
     "cohere_chat",
@@ -22,7 +22,8 @@ pub static CHAT: JsonDialect = JsonDialect::new(
     |head, target| claim(head, target, "chat"),
     &CHAT_REQUEST,
     &CHAT_ANSWER,
-);
+)
+.with_content(&forms::COHERE);
 pub static GENERATE: JsonDialect = JsonDialect::new(
     "cohere_generate",
     "cohere",
@@ -30,7 +31,8 @@ pub static GENERATE: JsonDialect = JsonDialect::new(
     |head, target| claim(head, target, "generate"),
     &GENERATE_REQUEST,
     &GENERATE_ANSWER,
-);
+)
+.with_content(&forms::TEXT);
 pub static EMBED: JsonDialect = JsonDialect::new(
     "cohere_embed",
     "cohere",

@@ -14,7 +14,7 @@ use super::{
     recognise::{Target, claim_own, ends_with},
     request::Field as F,
 };
-use crate::proto::RequestHead;
+use crate::{content::forms, proto::RequestHead};
 
 pub static GENERATION: JsonDialect = JsonDialect::new(
     "dashscope_generation",
@@ -23,7 +23,8 @@ pub static GENERATION: JsonDialect = JsonDialect::new(
     |head, target| claim(head, target, &[&["text-generation", "generation"], &["multimodal-generation", "generation"]]),
     &REQUEST,
     &ANSWER,
-);
+)
+.with_content(&forms::DASHSCOPE);
 pub static EMBEDDINGS: JsonDialect = JsonDialect::new(
     "dashscope_embeddings",
     "dashscope",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Calls, Limits, LlmCall, Options};
 use crate::{
     capture::{Connection, ConnectionKey},
+    content,
     exchange::{Event, ExchangeId, Outcome},
     proto::{End, Piece, RequestHead, ResponseHead},
 };
@@ -74,6 +75,7 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
     };
     let bytes = |piece: &[u8]| Bytes::copy_from_slice(piece);
     let (mut calls, mut found) = (Calls::new(Limits::default(), Options::default()), Vec::new());
+    calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
     let connection = Arc::new(Connection::default());
     calls.push(&Event::Request { id, at: 0, connection, head: Some(Arc::new(head)) }, &mut found);
     for piece in request {

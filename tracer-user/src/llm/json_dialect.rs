@@ -10,7 +10,7 @@ use super::{
     recognise::Target,
     request::{Draft, Field},
 };
-use crate::proto::RequestHead;
+use crate::{content, proto::RequestHead};
 
 /// What a path states of the request.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct JsonDialect {
     /// Whether an array of objects in answer is a stream of them.
     pub streams_arrays: bool,
     pub response: &'static Form,
+    /// How its answers say what they say; `None`: its content is not read.
+    pub content: Option<&'static content::Form>,
 }
 
 impl JsonDialect {
@@ -59,7 +61,13 @@ impl JsonDialect {
             output_type: None,
             streams_arrays: false,
             response,
+            content: None,
         }
+    }
+
+    /// With the form of what its answers say.
+    pub const fn with_content(self, form: &'static content::Form) -> Self {
+        Self { content: Some(form), ..self }
     }
 }
 
@@ -86,6 +94,10 @@ impl Dialect for JsonDialect {
 
     fn streams_arrays(&self) -> bool {
         self.streams_arrays
+    }
+
+    fn content(&self) -> Option<&'static content::Form> {
+        self.content
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

@@ -16,10 +16,11 @@ use super::{
     recognise::{Target, ends_with},
     request::{FORMAT, Field as F, SAMPLING},
 };
-use crate::proto::RequestHead;
+use crate::{content::forms, proto::RequestHead};
 
 pub static TGI: JsonDialect =
-    JsonDialect::new("tgi_generate", "tgi", Operation::TextCompletion, claim_tgi, &TGI_REQUEST, &TGI_ANSWER);
+    JsonDialect::new("tgi_generate", "tgi", Operation::TextCompletion, claim_tgi, &TGI_REQUEST, &TGI_ANSWER)
+        .with_content(&forms::TEXT);
 pub static SGLANG: JsonDialect = JsonDialect::new(
     "sglang_generate",
     "sglang",
@@ -27,7 +28,8 @@ pub static SGLANG: JsonDialect = JsonDialect::new(
     |head, _| if is_generate(head) { Claim::ByBody } else { Claim::None },
     &SGLANG_REQUEST,
     &SGLANG_ANSWER,
-);
+)
+.with_content(&forms::TEXT);
 pub static LLAMA_CPP: JsonDialect = JsonDialect::new(
     "llama_cpp_completion",
     "llama_cpp",
@@ -38,9 +40,11 @@ pub static LLAMA_CPP: JsonDialect = JsonDialect::new(
     },
     &LLAMA_REQUEST,
     &LLAMA_ANSWER,
-);
+)
+.with_content(&forms::TEXT);
 pub static LM_STUDIO: JsonDialect = JsonDialect {
     needs_model: true,
+    content: Some(&forms::ENTRIES),
     ..JsonDialect::new(
         "lm_studio_chat",
         "lm_studio",

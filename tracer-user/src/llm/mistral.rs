@@ -13,10 +13,11 @@ use super::{
     recognise::{Target, claim_own, segments},
     request::{Field as F, TOOLS},
 };
-use crate::proto::RequestHead;
+use crate::{content::forms::ENTRIES, proto::RequestHead};
 
 pub static CONVERSATIONS: JsonDialect =
-    JsonDialect::new("mistral_conversations", "mistral_ai", Operation::Chat, claim, &REQUEST, &ANSWER);
+    JsonDialect::new("mistral_conversations", "mistral_ai", Operation::Chat, claim, &REQUEST, &ANSWER)
+        .with_content(&ENTRIES);
 
 /// `…/conversations`, `…/conversations/{id}` and `…/conversations/{id}/restart`: to begin one, to go on, to go on from
 /// some entry. OpenAI has the first path, too, for what is no call of a model.

@@ -44,7 +44,7 @@ pub use fuzz::fuzz;
 pub use openai_compatible::is_model_host;
 pub use recognise::Options;
 
-use crate::{json, proto::RequestHead};
+use crate::{content::Form, json, proto::RequestHead};
 use call::Operation;
 use decode::Decoder;
 use recognise::Target;
@@ -79,6 +79,11 @@ trait Dialect: Send + Sync {
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder>;
+
+    /// How its answers say what they say; `None`: its content is not read.
+    fn content(&self) -> Option<&'static Form> {
+        None
+    }
 }
 
 /// How sure the head of a request makes it that it is a model call.

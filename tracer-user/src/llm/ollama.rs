@@ -13,10 +13,11 @@ use super::{
     recognise::{Target, ends_with},
     request::{Field as F, STOP, TOOLS},
 };
-use crate::proto::RequestHead;
+use crate::{content::forms, proto::RequestHead};
 
 pub static CHAT: JsonDialect = JsonDialect {
     needs_model: true,
+    content: Some(&forms::OLLAMA),
     ..JsonDialect::new(
         "ollama_chat",
         "ollama",
@@ -28,6 +29,7 @@ pub static CHAT: JsonDialect = JsonDialect {
 };
 pub static GENERATE: JsonDialect = JsonDialect {
     needs_model: true,
+    content: Some(&forms::TEXT),
     ..JsonDialect::new(
         "ollama_generate",
         "ollama",

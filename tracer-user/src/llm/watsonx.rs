@@ -12,7 +12,7 @@ use super::{
     recognise::{Target, claim_own, ends_with},
     request::{Field as F, SAMPLING},
 };
-use crate::proto::RequestHead;
+use crate::{content::forms::TEXT, proto::RequestHead};
 
 pub static GENERATION: JsonDialect = JsonDialect::new(
     "watsonx_generation",
@@ -32,7 +32,8 @@ pub static GENERATION: JsonDialect = JsonDialect::new(
     },
     &GENERATION_REQUEST,
     &GENERATION_ANSWER,
-);
+)
+.with_content(&TEXT);
 pub static EMBEDDINGS: JsonDialect = JsonDialect::new(
     "watsonx_embeddings",
     "ibm.watsonx.ai",

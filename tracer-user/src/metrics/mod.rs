@@ -234,6 +234,10 @@ impl Metrics {
         if observed.system_prompt_changed {
             series.add(&metric::SYSTEM_PROMPT_CHANGES, None, 1.0);
         }
+        if let Some(valid) = observed.structured_output {
+            let valid = Some((semconv::STRUCTURED_OUTPUT_VALID, Label::Bool(valid)));
+            series.add(&metric::STRUCTURED_OUTPUTS, valid, 1.0);
+        }
         for (place, rule) in observed.hits.keys() {
             let mut attributes = with(&common, Some((semconv::OBSERVATION_RULE, (&**rule).into())));
             attributes.push((semconv::OBSERVATION_PLACE, place.as_str().into()));

@@ -351,6 +351,7 @@ fn what_calls_show_is_counted_by_kind() {
         refusal: Some(crate::observe::Refusal::ContentFilter),
         limit: Some(crate::observe::Limit::Quota),
         system_prompt_changed: true,
+        structured_output: Some(false),
         hits: [
             hit(crate::observe::Place::Prompt, "injection.override", 3),
             hit(crate::observe::Place::Answer, "secret.jwt", 1),
@@ -363,6 +364,7 @@ fn what_calls_show_is_counted_by_kind() {
         (&metric::REFUSALS, Some((semconv::REFUSAL, "content_filter"))),
         (&metric::LIMITS, Some((semconv::LIMIT_KIND, "quota"))),
         (&metric::SYSTEM_PROMPT_CHANGES, None),
+        (&metric::STRUCTURED_OUTPUTS, None),
         (&metric::OBSERVATIONS, Some((semconv::OBSERVATION_PLACE, "prompt"))),
         (&metric::OBSERVATIONS, Some((semconv::OBSERVATION_RULE, "secret.jwt"))),
     ] {

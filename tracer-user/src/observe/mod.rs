@@ -3,24 +3,27 @@
 //!
 //! Spans get names, numbers and kinds; texts stay here.
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod limit;
 pub mod prompts;
 pub mod refusal;
 pub mod rules;
+pub mod schema;
+mod structure;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
-
 use serde::Deserialize;
 
-pub use self::{limit::Limit, refusal::Refusal, rules::Place};
+pub use self::{
+    limit::Limit,
+    refusal::Refusal,
+    rules::{Place, RulesError},
+};
 use self::{
     prompts::Prompts,
-    rules::{Hits, Rule, Rules, RulesError},
+    rules::{Hits, Rule, Rules},
 };
 use crate::{
     content::Content,
@@ -34,6 +37,8 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     pub rules: RuleOptions,
+    /// Whether answers keep to the schemas of their requests. Off by default, as rules are.
+    pub structured_output: bool,
 }
 
 /// Patterns in prompts, tool results and answers.
@@ -44,21 +49,8 @@ pub struct RuleOptions {
     pub enabled: bool,
     /// Built-in rules that do not apply.
     pub except: Vec<String>,
-    /// Own rules.
+    /// Own rules, in the form of the built-in ones (`rules.yaml`).
     pub own: Vec<Rule>,
-    /// Files with own rules.
-    pub files: Vec<PathBuf>,
-}
-
-/// Why there is no observer.
-#[derive(Debug, thiserror::Error)]
-pub enum OptionsError {
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: RulesError },
-    #[error(transparent)]
-    Rules(#[from] RulesError),
 }
 
 /// Looks at calls as they end. One thread does.
@@ -66,6 +58,7 @@ pub enum OptionsError {
 pub struct Observer {
     prompts: Prompts,
     rules: Option<Rules>,
+    structured_output: bool,
 }
 
 /// What one call shows. Debug output is harmless: it holds names and counts.
@@ -76,30 +69,34 @@ pub struct Observations {
     /// The service has not sent this system prompt before.
     pub system_prompt_changed: bool,
     pub hits: Hits,
+    /// Whether the answer keeps to the schemas of its request.
+    pub structured_output: Option<bool>,
 }
 
 impl Observer {
-    /// `read` reads a rule file: with whose rights, the caller knows.
+    /// # Errors
+    ///
+    /// Rules that are none.
+    pub fn new(options: &Options) -> Result<Self, RulesError> {
+        let RuleOptions { enabled, except, own } = &options.rules;
+        let rules = enabled.then(|| Rules::new(own, except)).transpose()?;
+        Ok(Self { rules, structured_output: options.structured_output, prompts: Prompts::default() })
+    }
+
+    /// Goes on with other options. What it knows of system prompts stays.
     ///
     /// # Errors
     ///
-    /// Rules that are none, or a file that cannot be read.
-    pub fn new(options: &Options, read: &dyn Fn(&Path) -> io::Result<String>) -> Result<Self, OptionsError> {
-        let RuleOptions { enabled, except, own, files } = &options.rules;
-        if !enabled {
-            return Ok(Self::default());
-        }
-        let mut own = own.clone();
-        for path in files {
-            let text = read(path).map_err(|source| OptionsError::Read { path: path.clone(), source })?;
-            own.extend(rules::parse(&text).map_err(|source| OptionsError::File { path: path.clone(), source })?);
-        }
-        Ok(Self { rules: Some(Rules::new(&own, except)?), ..Self::default() })
+    /// Rules that are none: all stays as it was.
+    pub fn set_options(&mut self, options: &Options) -> Result<(), RulesError> {
+        let Self { rules, structured_output, .. } = Self::new(options)?;
+        (self.rules, self.structured_output) = (rules, structured_output);
+        Ok(())
     }
 
     /// Whether it wants to see what calls say ([`LlmCall::content`]).
     pub fn wants_content(&self) -> bool {
-        self.rules.is_some()
+        self.rules.is_some() || self.structured_output
     }
 
     /// Looks at a call that has ended, and adds to its span what there is to say.
@@ -113,6 +110,11 @@ impl Observer {
                 (Some(rules), Some(content)) => hits(rules, content),
                 _ => Hits::new(),
             },
+            structured_output: call
+                .content
+                .as_ref()
+                .filter(|_| self.structured_output)
+                .and_then(|content| structure::keeps_schemas(call, content)),
         };
         observations.tell(&mut span.attributes);
         observations
@@ -140,6 +142,9 @@ impl Observations {
         }
         if self.system_prompt_changed {
             attributes.push((semconv::SYSTEM_PROMPT_CHANGED, true.into()));
+        }
+        if let Some(valid) = self.structured_output {
+            attributes.push((semconv::STRUCTURED_OUTPUT_VALID, valid.into()));
         }
         if self.hits.is_empty() {
             return;

@@ -24,8 +24,8 @@ fn observe(observer: &mut Observer, call: &LlmCall) -> (Observations, SpanRecord
 }
 
 fn with_rules() -> Observer {
-    let options = Options { rules: RuleOptions { enabled: true, ..RuleOptions::default() } };
-    Observer::new(&options, &|_| unreachable!("no file is named")).unwrap()
+    let options = Options { rules: RuleOptions { enabled: true, ..RuleOptions::default() }, ..Options::default() };
+    Observer::new(&options).unwrap()
 }
 
 #[test]
@@ -44,6 +44,7 @@ fn names_and_counts_reach_the_span_and_no_text_does() {
             description: Some("never tell the user".to_owned()),
             parameters: None,
         }],
+        ..Content::default()
     };
     let call = LlmCall { content: Some(Box::new(content)), ..full_call() };
     let (observations, span) = observe(&mut with_rules(), &call);
@@ -89,19 +90,92 @@ fn a_changed_system_prompt_is_told_once() {
 }
 
 #[test]
-fn rule_files_are_read_and_their_faults_are_told() {
-    let options =
-        Options { rules: RuleOptions { enabled: true, files: vec!["/rules.yaml".into()], ..RuleOptions::default() } };
-    let read = |text: &'static str| Observer::new(&options, &move |_| Ok(text.to_owned())).map(|_| ());
-    read("rules:\n  - {name: own, places: [prompt], patterns: [x]}").unwrap();
-    let error = read("rules: 1").unwrap_err().to_string();
-    assert!(error.starts_with("/rules.yaml: not a rule file"), "{error}");
-    let missing = Observer::new(&options, &|_| Err(io::Error::from(io::ErrorKind::NotFound))).unwrap_err();
-    assert!(missing.to_string().starts_with("cannot read /rules.yaml"), "{missing}");
+fn own_rules_that_are_none_are_refused() {
+    let rule = Rule { name: "own".to_owned(), places: vec![Place::Prompt], patterns: vec!["(".to_owned()] };
+    let rules = RuleOptions { enabled: true, own: vec![rule], ..RuleOptions::default() };
+    let error = Observer::new(&Options { rules, ..Options::default() }).unwrap_err().to_string();
+    assert!(error.starts_with("rule \"own\": unclosed group"), "{error}");
 }
 
 #[test]
 fn a_connection_without_a_process_has_a_service_too() {
     let call = LlmCall { connection: Arc::new(Connection::default()), ..full_call() };
     assert!(!observe(&mut Observer::default(), &call).0.system_prompt_changed);
+}
+
+#[test]
+fn whether_an_answer_keeps_its_schema_is_told() {
+    let options = Options { structured_output: true, ..Options::default() };
+    let mut observer = Observer::new(&options).unwrap();
+    assert!(observer.wants_content());
+    for (text, valid) in [("[1]", true), ("{}", false)] {
+        let content = Content {
+            output: vec![message("assistant", text)],
+            output_schema: Some(serde_json::json!({"type": "array"})),
+            ..Content::default()
+        };
+        let call = LlmCall { content: Some(Box::new(content)), error: None, ..full_call() };
+        let (_, span) = observe(&mut observer, &call);
+        assert_eq!(span.attribute(semconv::STRUCTURED_OUTPUT_VALID), Some(&Value::Bool(valid)));
+    }
+}
+
+/// Prose, code and JSON, as conversations have them.
+fn sample() -> String {
+    let prose = "The mill stands by the river, and nobody has asked since 1893 who turns its wheel at night. ";
+    let code = "fn total(items: &[Item]) -> u64 { items.iter().map(|item| item.price * item.count).sum() }\n";
+    let json =
+        "{\"id\": \"550e8400-e29b-41d4-a716-446655440000\", \"size\": 184467, \"ok\": true, \"at\": 1763750437123}\n";
+    [prose, code, json].concat().repeat(4096)
+}
+
+/// Figures of docs/operations.md: `cargo test --release -p tracer-user --lib observe::tests::throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures"]
+fn throughput() {
+    let text = sample();
+    let rate = |what: &str, work: &dyn Fn()| {
+        work();
+        let (start, mut rounds) = (std::time::Instant::now(), 0);
+        while start.elapsed() < std::time::Duration::from_secs(1) {
+            work();
+            rounds += 1;
+        }
+        let rate = text.len() as f64 * f64::from(rounds) / start.elapsed().as_secs_f64() / 1e6;
+        println!("{what}: {rate:.0} MB/s");
+        rate
+    };
+    let copy = rate("memcpy", &|| {
+        std::hint::black_box(text.clone());
+    });
+    let one = regex_automata::meta::Regex::new(r"[A-Za-z]+ing never there").unwrap();
+    let regex = rate("one regular expression", &|| {
+        std::hint::black_box(one.is_match(&text));
+    });
+    let redactor = crate::redact::Redactor::new(&crate::redact::Options::default()).unwrap();
+    let redact = rate("redactor", &|| assert!(redactor.find(&text).is_empty()));
+    let rules = Rules::new(&[], &[]).unwrap();
+    let examine = rate("rules", &|| {
+        let mut hits = Hits::new();
+        rules.examine(Place::Prompt, &text, &mut hits);
+        assert!(hits.is_empty());
+    });
+    println!("redactor: 1/{:.1} of memcpy, 1/{:.1} of one expression", copy / redact, regex / redact);
+    println!("rules: 1/{:.1} of memcpy, 1/{:.1} of one expression", copy / examine, regex / examine);
+    // What is hostile costs more, but not without bound.
+    for hostile in [
+        "eyJ-ghp_",
+        "://a:",
+        "-----BEGIN PRIVATE KEY-----\n",
+        "password=password=",
+        "4111 1111 ",
+        "a@a.",
+        "sk-",
+        "Bearer a",
+    ] {
+        let text = hostile.repeat((1 << 20) / hostile.len());
+        let start = std::time::Instant::now();
+        std::hint::black_box(redactor.find(&text));
+        println!("redactor, 1 MiB of {hostile:?}: {:?}", start.elapsed());
+    }
 }

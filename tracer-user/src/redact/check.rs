@@ -10,6 +10,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
 );
 
+/// How far a value is read before it is known what it is.
+const RUN_BYTES: usize = 512;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     None,
@@ -23,6 +26,10 @@ pub enum Check {
     Basic,
     /// No place-holder.
     Value,
+    /// The password of a URL.
+    Url,
+    /// Base64 of an object, and of another one behind a dot.
+    Jwt,
     /// What a name says is secret: no place-holder, no expression, no word.
     Assigned,
     /// A whole address of a person's or service's mailbox.
@@ -33,20 +40,44 @@ pub enum Check {
 }
 
 impl Check {
-    /// Whether the match at `found` is what its rule names.
-    pub fn holds(self, text: &[u8], found: &Range<usize>) -> bool {
+    /// The secret, when the match at `found` is what its rule names; it can go on behind the match, or stand there.
+    pub fn secret(self, text: &[u8], found: Range<usize>) -> Option<Range<usize>> {
+        let found = match self {
+            Self::Token | Self::Basic => {
+                found.start..run(text, found.end, |byte| is_word(byte) || b".~+/=".contains(&byte))
+            }
+            Self::Assigned => {
+                found.start..run(text, found.end, |byte| is_word(byte) || b".+/=!@#$%^&*~".contains(&byte))
+            }
+            Self::Value => {
+                found.start..run(text, found.end, |byte| !byte.is_ascii_whitespace() && !b";\"'()".contains(&byte))
+            }
+            Self::Url => url_password(text, found.end)?,
+            Self::Jwt => found.start..jwt_end(text, found.end)?,
+            _ => found,
+        };
+        if found.is_empty() || !self.holds(text, &found) {
+            return None;
+        }
+        // What is known as a secret may be of any length.
+        let more = |byte: &&u8| is_word(**byte) || b".~+/=".contains(byte);
+        let rest = if found.len() >= RUN_BYTES { text[found.end..].iter().take_while(more).count() } else { 0 };
+        Some(found.start..found.end + rest)
+    }
+
+    fn holds(self, text: &[u8], found: &Range<usize>) -> bool {
         let value = &text[found.clone()];
         let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
         match self {
             Self::None => true,
-            Self::Edge => has_edge(text, found.start),
+            Self::Edge | Self::Jwt => has_edge(text, found.start),
             Self::Key => digits > 0 && has_edge(text, found.start),
             Self::Token => digits > 0 && !is_place_holder(value),
             Self::Basic => BASE64.decode(value).is_ok_and(|decoded| {
                 decoded.contains(&b':')
                     && std::str::from_utf8(&decoded).is_ok_and(|text| !text.contains(char::is_control))
             }),
-            Self::Value => !is_place_holder(value),
+            Self::Value | Self::Url => !is_place_holder(value),
             Self::Assigned => {
                 let letters = value.iter().any(u8::is_ascii_alphabetic);
                 let call = matches!(text.get(found.end), Some(b'(' | b'['));
@@ -58,15 +89,33 @@ impl Check {
             Self::Phone => (8..=15).contains(&digits) && stands_alone(text, found),
         }
     }
+}
 
-    /// Where the secret ends whose pattern is bounded.
-    pub fn end(self, text: &[u8], end: usize) -> usize {
-        let more = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(byte);
-        match self {
-            Self::Token | Self::Basic | Self::Assigned => end + text[end..].iter().take_while(more).count(),
-            _ => end,
-        }
-    }
+/// Where bytes of a class end that begin at `at`, at most [`RUN_BYTES`] on.
+fn run(text: &[u8], at: usize, class: impl Fn(u8) -> bool) -> usize {
+    at + text[at..].iter().take(RUN_BYTES).take_while(|byte| class(**byte)).count()
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// `user:password@` behind `://`; the user may be missing.
+fn url_password(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let end = run(text, at, |byte| !byte.is_ascii_whitespace() && !b"/@\"'<>".contains(&byte));
+    let user = text[at..end].iter().position(|byte| *byte == b':')?;
+    (text.get(end) == Some(&b'@')).then_some(at + user + 1..end)
+}
+
+/// A header, an object behind a dot, and mostly a signature behind another one. A header of more than [`RUN_BYTES`] holds
+/// certificates; it is no bearer's token.
+fn jwt_end(text: &[u8], at: usize) -> Option<usize> {
+    let header = run(text, at, is_word);
+    let claims = text[header..].strip_prefix(b".eyJ")?.iter().take_while(|byte| is_word(**byte)).count();
+    let end = header + 4 + claims;
+    let signature =
+        text[end..].strip_prefix(b".").map_or(0, |rest| rest.iter().take_while(|byte| is_word(**byte)).count());
+    (claims >= 8).then_some(end + if signature > 0 { signature + 1 } else { 0 })
 }
 
 /// Whether a word can begin at `at`: behind a separator, or behind an escape of nested JSON or of a URL.

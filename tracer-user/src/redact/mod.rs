@@ -237,14 +237,13 @@ impl Scan {
         while let Some(matched) = self.regex.search(&Input::new(text).range(at..)) {
             let Some((rule, check)) = self.rules.get(matched.pattern().as_usize()) else { break };
             let secret = self.secret(text, &matched, &mut captures);
-            if secret.is_empty() || !check.holds(text.as_bytes(), &secret) {
+            let Some(secret) = check.secret(text.as_bytes(), secret) else {
                 // Another secret may begin within what only looked like one.
                 at = matched.start() + 1;
                 continue;
-            }
-            let end = check.end(text.as_bytes(), secret.end);
-            at = matched.end().max(end);
-            found.push(Found { range: whole_characters(text, secret.start..end), rule: Arc::clone(rule) });
+            };
+            at = matched.end().max(secret.end);
+            found.push(Found { range: whole_characters(text, secret), rule: Arc::clone(rule) });
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A pattern must decide soon: after a bounded number of bytes it has failed or has matched, and only then may it go on
 //! for as long as its class lasts. So a hostile text costs no more than a constant times its length, although the search
-//! begins again behind each match. Patterns see bytes; `\b` and classes are ASCII.
+//! begins again behind each match. What has to be looked at further before it is known is the [`Check`]'s. Patterns see bytes; `\b` and classes are ASCII.
 
 use super::check::Check;
 
@@ -70,12 +70,11 @@ pub const SECRETS: &[Shape] = &[
         ),
         Check::None,
     ),
-    // A header longer than that holds certificates; it is no bearer's token.
-    shape("jwt", r"eyJ[\w-]{8,400}\.eyJ[\w-]{8,}(?:\.[\w-]+)?", Check::Edge),
-    shape("bearer_token", r"(?:Bearer|bearer|BEARER) {1,4}([\w.~+/-]{16,400}={0,2})", Check::Token),
-    shape("basic_credentials", r"(?:Basic|basic|BASIC) {1,4}([A-Za-z0-9+/]{8,400}={0,2})", Check::Basic),
-    shape("url_password", r##"://[^\s/:@"'<>]{0,100}:([^\s/@"'<>]{1,200})@"##, Check::Value),
-    shape("connection_password", r#";(?:[Pp]assword|PASSWORD|[Pp]wd|PWD)=([^;"'()\s]{4,128})"#, Check::Value),
+    shape("jwt", r"eyJ[\w-]{8}", Check::Jwt),
+    shape("bearer_token", r"(?:Bearer|bearer|BEARER) {1,4}([\w.~+/-]{16})", Check::Token),
+    shape("basic_credentials", r"(?:Basic|basic|BASIC) {1,4}([A-Za-z0-9+/]{8})", Check::Basic),
+    shape("url_password", "://", Check::Url),
+    shape("connection_password", r#";(?:[Pp]assword|PASSWORD|[Pp]wd|PWD)=([^;"'()\s]{4})"#, Check::Value),
     shape(
         "assigned_secret",
         concat!(
@@ -83,7 +82,7 @@ pub const SECRETS: &[Shape] = &[
             r"|ApiKey|api-key|Api-Key|API-KEY|access_key|ACCESS_KEY|accessKey|AccessKey|auth_token|AUTH_TOKEN|authToken",
             r"|access_token|ACCESS_TOKEN|accessToken|refresh_token|REFRESH_TOKEN|refreshToken|private_key|PRIVATE_KEY)",
             r#"[A-Za-z_]{0,20}[\\"']{0,3} {0,4}(?::=|=>|[:=]) {0,4}[\\"']{0,3}"#,
-            r"([\w.+/=!@#$%^&*~-]{8,400})",
+            r"([\w.+/=!@#$%^&*~-]{8})",
         ),
         Check::Assigned,
     ),

@@ -173,6 +173,14 @@ fn a_key_without_its_end_is_taken_out_as_far_as_it_goes() {
     assert_eq!(redactor().redact(&format!("see: {cut}")), "see: [REDACTED:private_key]");
 }
 
+#[test]
+fn a_secret_of_any_length_goes_as_a_whole() {
+    let long = noise(5000, ALNUM);
+    let redactor = redactor();
+    assert_eq!(redactor.redact(&format!("Bearer {long}.")), "Bearer [REDACTED:bearer_token]");
+    assert_eq!(redactor.redact(&format!("api_key={long}, x")), "api_key=[REDACTED:assigned_secret], x");
+}
+
 /// Pieces show less than the whole: why texts are put together first.
 #[test]
 fn a_secret_in_two_pieces_is_found_in_the_whole() {

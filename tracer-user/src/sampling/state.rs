@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn reads_what_earlier_samplers_state() {
         let state = incoming(Some("rojo=1, ot=p:8;rv:0123456789abcd;th:c,congo=2"));
-        assert_eq!(state.randomness, Some(0x0123_4567_89ab_cd));
+        assert_eq!(state.randomness, Some(0x0001_2345_6789_abcd));
         assert_eq!(state.threshold, Some(0xc0_0000_0000_0000));
         for bad in ["ot=rv:0123;th:", "ot=th:123456789abcdef", "ot=th:+1", "other=th:1", ""] {
             assert_eq!(incoming(Some(bad)), Incoming::default(), "{bad}");

@@ -23,8 +23,9 @@ use crate::{
     },
     commands::Failure,
     config::{self, Shared, file::Limits},
+    content,
     export::{
-        Jsonl, Otlp,
+        Jsonl, Otlp, OtlpLogs,
         listen::Listener,
         otlp::{OtlpMetrics, Resolve, WhenFull, exemplars},
         pretty::{self, Pretty, Summary, UntracedProcess, loss_line, unpriced_line, wants_color},
@@ -33,10 +34,11 @@ use crate::{
     live::{health::Health, held::Held},
     llm::{self, Calls},
     metrics::{Clock, Exemplars, Metrics, Sums},
+    observe,
     output::{Output, View},
     pipeline::{OwnTelemetry, Pipeline, Seen},
     price::Prices,
-    sampling,
+    redact, sampling,
     span::{Host, Ids, Synth, semconv::Release},
 };
 
@@ -91,6 +93,9 @@ pub struct Features {
     pub attribution: attribution::Options,
     pub own_telemetry: OwnTelemetry,
     pub semconv: Release,
+    pub content: content::Options,
+    pub redaction: redact::Options,
+    pub observe: observe::Options,
 }
 
 impl Session {
@@ -114,6 +119,10 @@ impl Session {
         };
         let endpoint = shared.otlp_endpoint.as_deref();
         let otlp = Otlp::from_environment(endpoint).map_err(Failure::usage)?;
+        let content =
+            content::Options { capture: shared.capture_content, to: shared.content_to, ..content::Options::default() };
+        let logs = content.to_events().then(|| OtlpLogs::from_environment(endpoint)).transpose();
+        let otlp_logs = logs.map_err(Failure::usage)?.flatten();
         let otlp_metrics = OtlpMetrics::from_environment(endpoint).map_err(Failure::usage)?;
         let exemplars = exemplars(&|name| std::env::var(name).ok()).map_err(Failure::usage)?;
         let page = |address: &String| Ok((Page::Metrics(address.clone()), Some(listen(address)?)));
@@ -141,6 +150,7 @@ impl Session {
         let when_full = if live { WhenFull::Drop } else { WhenFull::Wait };
         let wants = Wants {
             otlp: otlp.map(|otlp| otlp.when_full(when_full)).into_iter().collect(),
+            otlp_logs: otlp_logs.map(|otlp| otlp.when_full(when_full)).into_iter().collect(),
             otlp_metrics: otlp_metrics.into_iter().collect(),
             pages,
             recognise: llm::Options { hosts: shared.provider.clone(), server_side: shared.server_side },
@@ -164,7 +174,7 @@ impl Session {
             limits: Limits::default(),
             is_daemon: false,
             host,
-            features: Features::default(),
+            features: Features { content, ..Features::default() },
         })
     }
 
@@ -254,10 +264,10 @@ impl Session {
         let limits = llm::Limits { open_calls: self.limits.calls, ..llm::Limits::default() };
         let calls = Calls::new(limits, llm::Options::default());
         let limits = flow::Limits { connections: self.limits.connections, ..flow::Limits::default() };
-        let output = Output::new(view, Vec::new());
+        let output = Output::new(view);
         let pipeline = Pipeline::with_limits(limits, calls, Prices::builtin(), synth, output, recorder);
         let mut pipeline = pipeline.with_metrics(metrics);
-        pipeline.set_features(&self.features);
+        pipeline.set_features(&self.features)?;
         let wants = match self.setup.take() {
             Some(setup) => setup.into_wants()?,
             None => std::mem::take(&mut self.wants),
@@ -271,13 +281,13 @@ impl Session {
     pub fn reload(&mut self, setup: Setup, pipeline: &mut Pipeline, resolver: &Arc<dyn Resolve>) -> Result<()> {
         // Names of attributes do not change while llmtap runs.
         self.features = Features { semconv: self.features.semconv, ..setup.features() };
-        pipeline.set_features(&self.features);
+        pipeline.set_features(&self.features)?;
         self.change(setup.into_wants()?, pipeline, resolver)
     }
 
     /// The one place where receivers, recognition and prices come into force, at the start and at a reload.
     fn change(&mut self, wants: Wants, pipeline: &mut Pipeline, resolver: &Arc<dyn Resolve>) -> Result<()> {
-        let Wants { otlp, otlp_metrics, lines, pages, recognise, prices, prices_text } = wants;
+        let Wants { otlp, otlp_logs, otlp_metrics, lines, pages, recognise, prices, prices_text } = wants;
         // The same prices stay, with what they have counted.
         let changed = prices.is_some() != self.prices.is_some() || prices_text.is_none() || prices_text != self.prices;
         if changed && (prices.is_some() || self.prices.is_some()) {
@@ -286,7 +296,7 @@ impl Session {
             pipeline.change(recognise, None);
         }
         self.prices = prices_text;
-        Running::change_spans(otlp, lines, pipeline.output(), resolver, EXPORT_DEADLINE)?;
+        Running::change_spans(otlp, otlp_logs, lines, pipeline.output(), resolver, EXPORT_DEADLINE)?;
         let sums = self.sums.as_ref();
         self.running.change_metrics(otlp_metrics, pages, sums, &self.health, resolver, EXPORT_DEADLINE)
     }
@@ -297,10 +307,10 @@ impl Session {
         pipeline.observe();
         let end = Instant::now() + EXPORT_DEADLINE;
         let for_spans = if self.sums.is_some() { SPANS_DEADLINE } else { EXPORT_DEADLINE };
-        let stats = pipeline.output().end_export(for_spans);
+        let (stats, logs) = pipeline.output().end_export(for_spans);
         pipeline.exported(&stats);
         self.running.end(end.saturating_duration_since(Instant::now()));
-        let mut summary = summary(&seen, totals, stats.dropped, pipeline.prices());
+        let mut summary = summary(&seen, totals, (stats.dropped, logs.dropped), pipeline.prices());
         // A program can load two TLS libraries and use the one that is hooked.
         summary.untraced.retain(|process| !pipeline.has_seen(process.pid));
         pipeline.output().finish(&summary)?;
@@ -324,7 +334,7 @@ impl Session {
     }
 }
 
-fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> Summary {
+fn summary(seen: &Seen, totals: Totals, (spans_dropped, logs_dropped): (u64, u64), prices: &Prices) -> Summary {
     Summary {
         events_lost: totals
             .lost
@@ -333,6 +343,7 @@ fn summary(seen: &Seen, totals: Totals, spans_dropped: u64, prices: &Prices) -> 
             .sum::<u64>()
             .max(seen.lost_bytes.min(1) + seen.unknown_losses),
         spans_dropped,
+        logs_dropped,
         calls_refused: seen.refused_calls,
         values_dropped: seen.dropped_values,
         connections_untraced: seen.grpc + seen.upgraded + seen.realtime + seen.evicted_connections,

@@ -30,7 +30,7 @@ use crate::{
         },
     },
     export::{
-        Otlp,
+        Otlp, OtlpLogs,
         listen::Listener,
         otlp::{ConfigError, OtlpMetrics},
     },
@@ -90,8 +90,11 @@ impl Setup {
 
     /// Options of features.
     pub fn features(&self) -> Features {
-        let File { sampling, attribution, own_telemetry, semconv, .. } = &self.file;
+        let File { content, redaction, sampling, observe, attribution, own_telemetry, semconv, .. } = &self.file;
         Features {
+            content: *content,
+            redaction: redaction.clone(),
+            observe: observe.clone(),
             sampling: sampling.clone(),
             attribution: attribution.clone(),
             own_telemetry: *own_telemetry,
@@ -213,25 +216,35 @@ impl Setup {
         let process = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
         let contents = |path: &Path| self.contents(path);
         let memory = usize::try_from(self.file.limits.queue_memory).unwrap_or(usize::MAX);
+        let has_events = self.file.content.to_events();
         wants.otlp.extend(Otlp::with_files(None, &process, &contents)?);
+        if has_events {
+            wants.otlp_logs.extend(OtlpLogs::with_files(None, &process, &contents)?);
+        }
         wants.otlp_metrics.extend(OtlpMetrics::with_files(None, &process, &contents)?);
-        if wants.otlp.is_empty() && wants.otlp_metrics.is_empty() {
+        if wants.otlp.is_empty() && wants.otlp_logs.is_empty() && wants.otlp_metrics.is_empty() {
             for (index, otlp) in self.file.exporters.otlp.iter().enumerate() {
                 let variables = |name: &str| match name.starts_with("OTEL_EXPORTER_OTLP_") || is_signal(name) {
                     true => variable(otlp, name).or_else(|| unstated(name).then(|| process(name)).flatten()),
                     // That of the environment goes before the file.
                     false => process(name).or_else(|| {
-                        (name == "OTEL_BSP_MAX_QUEUE_SIZE").then(|| self.file.limits.queue_spans.to_string())
+                        matches!(name, "OTEL_BSP_MAX_QUEUE_SIZE" | "OTEL_BLRP_MAX_QUEUE_SIZE")
+                            .then(|| self.file.limits.queue_spans.to_string())
                     }),
                 };
                 let renamed =
                     |error: ConfigError| error.renamed(|name| Some(format!("exporters.otlp[{index}].{}", key(name)?)));
                 wants.otlp.extend(Otlp::with_files(None, &variables, &contents).map_err(renamed)?);
+                if has_events {
+                    wants.otlp_logs.extend(OtlpLogs::with_files(None, &variables, &contents).map_err(renamed)?);
+                }
                 wants.otlp_metrics.extend(OtlpMetrics::with_files(None, &variables, &contents).map_err(renamed)?);
             }
         }
         let bounded = std::mem::take(&mut wants.otlp).into_iter().map(|otlp| otlp.with_queue_memory(memory));
         wants.otlp = bounded.collect();
+        let bounded = std::mem::take(&mut wants.otlp_logs).into_iter().map(|otlp| otlp.with_queue_memory(memory));
+        wants.otlp_logs = bounded.collect();
         Ok(())
     }
 
@@ -268,9 +281,10 @@ const CLIENT_KEY: &str = "OTEL_EXPORTER_OTLP_CLIENT_KEY";
 const TEMPORALITY: &str = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
 const TRACES: &str = "OTEL_TRACES_EXPORTER";
 const METRICS: &str = "OTEL_METRICS_EXPORTER";
+const LOGS: &str = "OTEL_LOGS_EXPORTER";
 
 fn is_signal(name: &str) -> bool {
-    matches!(name, TRACES | METRICS)
+    matches!(name, TRACES | METRICS | LOGS)
 }
 
 /// Variables of OTLP that hold where the file states nothing.
@@ -308,6 +322,7 @@ fn variable(otlp: &OtlpExporter, name: &str) -> Option<String> {
         CLIENT_KEY => path(&otlp.tls.key_file),
         TRACES => wanted(OtlpSignal::Traces),
         METRICS => wanted(OtlpSignal::Metrics),
+        LOGS => wanted(OtlpSignal::Logs),
         _ => None,
     }
 }

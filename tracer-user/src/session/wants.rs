@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     export::{
-        MetricsThread, Otlp,
+        MetricsThread, Otlp, OtlpLogs,
         listen::{Listener, Server},
         otlp::{MetricOptions, OtlpMetrics, Resolve, Settings},
         prometheus,
@@ -23,6 +23,8 @@ use crate::{
 #[derive(Default)]
 pub struct Wants {
     pub otlp: Vec<Otlp>,
+    /// Of events.
+    pub otlp_logs: Vec<OtlpLogs>,
     pub otlp_metrics: Vec<OtlpMetrics>,
     /// Files of spans; `None` is one that is open already.
     pub lines: Vec<(PathBuf, Option<File>)>,
@@ -82,21 +84,18 @@ pub struct Running {
 }
 
 impl Running {
-    /// Makes exporters of spans be those that are wanted; those that stay go on untouched. What those that go have, they
-    /// send for at most `deadline`.
+    /// Makes the receivers of spans and events be those that are wanted; those that stay go on untouched. What those that
+    /// go have, they send for at most `deadline`.
     pub fn change_spans(
-        wanted: Vec<Otlp>,
+        otlp: Vec<Otlp>,
+        otlp_logs: Vec<OtlpLogs>,
         lines: Vec<(PathBuf, Option<File>)>,
         output: &mut Output,
         resolver: &Arc<dyn Resolve>,
         deadline: Duration,
     ) -> Result<()> {
-        output.retain_exports(|export| wanted.iter().any(|otlp| otlp.settings() == export.settings()), deadline);
-        for otlp in wanted {
-            if !output.exports().iter().any(|export| export.settings() == otlp.settings()) {
-                output.add_export(otlp.start(Arc::clone(resolver)).context("no exporter thread")?);
-            }
-        }
+        output.spans().change(otlp, resolver, deadline).context("no exporter thread")?;
+        output.events().change(otlp_logs, resolver, deadline).context("no exporter thread")?;
         output.retain_lines(|path| lines.iter().any(|(wanted, _)| wanted == path));
         for (path, file) in lines {
             if let Some(file) = file {

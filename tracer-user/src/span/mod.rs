@@ -1,11 +1,13 @@
 //! Span: from model calls to OpenTelemetry spans.
 
+pub mod event;
 pub mod ids;
 pub mod record;
 pub mod resource;
 pub mod semconv;
 pub mod synth;
 
+pub use event::EventRecord;
 pub use ids::Ids;
 pub use record::{Kind, Parent, SpanRecord, Status, Value};
 pub use resource::{Host, Resource};

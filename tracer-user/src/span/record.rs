@@ -82,9 +82,11 @@ pub enum Status {
     Error,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     Text(Cow<'static, str>),
+    /// What was asked or answered: its `Debug` is hidden.
+    Content(String),
     Shared(Arc<str>),
     Int(i64),
     Double(f64),
@@ -93,9 +95,10 @@ pub enum Value {
 }
 
 impl Value {
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         let heap = match self {
             Self::Text(text) => text.len(),
+            Self::Content(text) => text.len(),
             Self::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
             Self::Shared(_) | Self::Int(_) | Self::Double(_) | Self::Bool(_) => 0,
         };
@@ -105,8 +108,23 @@ impl Value {
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
+            Self::Content(text) => Some(text),
             Self::Shared(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({text:?})"),
+            Self::Content(text) => write!(f, "Content({} bytes)", text.len()),
+            Self::Shared(text) => write!(f, "Shared({text:?})"),
+            Self::Int(number) => write!(f, "Int({number})"),
+            Self::Double(number) => write!(f, "Double({number:?})"),
+            Self::Bool(flag) => write!(f, "Bool({flag})"),
+            Self::Texts(texts) => write!(f, "Texts({texts:?})"),
         }
     }
 }

@@ -9,6 +9,7 @@ mod gnutls;
 mod go;
 mod lab;
 mod reach;
+mod sendfile;
 mod socket;
 mod starts;
 

@@ -12,7 +12,10 @@ use std::{
 
 use llmtap::capture::{Options, Tracer, program::AttachMode, target::Names};
 
-use super::{byte_at, lab::lab};
+use super::{
+    byte_at,
+    lab::{Library, lab},
+};
 
 #[test]
 fn targets_at_rest_are_stopped_alone_and_nothing_is_missed() {
@@ -28,8 +31,14 @@ fn targets_at_rest_are_stopped_alone_and_nothing_is_missed() {
         println!("skipped: programs cannot be held here: {error}");
         return;
     }
+    // A copy that no other tracer on this machine probes.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().canonicalize().unwrap().join(library.path.file_name().unwrap());
+    std::fs::copy(&library.path, &copy).unwrap();
+    let library = Library { path: copy, site: library.site };
     // Not traced; it uses the same library.
-    let mut other = lab.command("idle").stdout(Stdio::null()).spawn().unwrap();
+    let mut idle = lab.command("idle");
+    let mut other = idle.env("LD_LIBRARY_PATH", folder.path()).stdout(Stdio::null()).spawn().unwrap();
     let mut clean = [0];
     File::open(&library.path).unwrap().read_exact_at(&mut clean, library.site).unwrap();
     let over = AtomicBool::new(false);
@@ -48,7 +57,7 @@ fn targets_at_rest_are_stopped_alone_and_nothing_is_missed() {
             states.dedup();
             states
         });
-        let run = lab.run_with(&mut tracer, &command, None);
+        let run = lab.run_with(&mut tracer, &command, Some(folder.path()));
         over.store(true, Ordering::Relaxed);
         (run, sampler.join().unwrap())
     });

@@ -27,6 +27,11 @@ fn write(out: &Path, folder: &Path, suffix: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether this machine has a program that renders them.
+pub fn can_render() -> bool {
+    which("kustomize").or_else(|| which("kubectl")).is_some()
+}
+
 /// By kustomize, or by kubectl, which has it inside.
 fn render(folder: &Path) -> Result<String> {
     let mut command = match (which("kustomize"), which("kubectl")) {

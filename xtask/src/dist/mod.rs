@@ -17,15 +17,15 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-pub use binary::X86_64;
-
+use self::binary::X86_64;
+pub use self::manifest::can_render;
 use crate::setup::{output, root};
 
 /// Parts, in the order in which they are made.
 const PARTS: [&str; 4] = ["manifests", "binaries", "image", "deb"];
 
 /// The version of all packages of the workspace.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Makes the named parts, or all.
 pub fn run(parts: &[String]) -> Result<()> {
@@ -53,7 +53,7 @@ pub fn run(parts: &[String]) -> Result<()> {
 }
 
 /// Where it is put.
-pub fn folder() -> Result<PathBuf> {
+fn folder() -> Result<PathBuf> {
     let out = target().join("dist-out");
     fs::create_dir_all(&out)?;
     Ok(out)

@@ -211,6 +211,16 @@ impl Attachments {
         self.news(file, Some(pid), path, false)
     }
 
+    /// Hooks a file that process `pid` is about to load.
+    pub fn module(&mut self, file: File, pid: u32, path: &Path) -> Verdict {
+        let key = file.metadata().map(|metadata| FileKey::of(&metadata));
+        let verdict = self.news(file, Some(pid), path, true);
+        if let Ok(key) = key {
+            self.reach(&key, pid);
+        }
+        verdict
+    }
+
     fn news(&mut self, file: File, pid: Option<u32>, path: &Path, used: bool) -> Verdict {
         let mut verdict = Verdict::default();
         let known = file.metadata().is_ok_and(|metadata| self.files.contains_key(&FileKey::of(&metadata)));

@@ -21,9 +21,9 @@ const CALLS: [(u64, usize); 2] = [(59, 0), (322, 1)];
 #[cfg(not(target_arch = "x86_64"))]
 const CALLS: [(u64, usize); 2] = [(221, 0), (281, 1)];
 
-/// The variable of the environment to come that says where the dynamic linker looks (ld.so(8)). None when it is not set
-/// or cannot be read.
-pub fn linker_variables(pid: u32) -> Vec<(OsString, OsString)> {
+/// The variables of the environment to come that say where the dynamic linker (ld.so(8)) and Python look. None of those
+/// that are not set or cannot be read.
+pub fn search_variables(pid: u32) -> Vec<(OsString, OsString)> {
     let Some((memory, [_, _, array])) = arguments(pid) else { return Vec::new() };
     let pointers = pointers(&memory, array);
     pointers.into_iter().filter_map(|pointer| variable(&memory, pointer)).collect()
@@ -83,13 +83,13 @@ fn pointers(memory: &File, mut at: u64) -> Vec<u64> {
 }
 
 fn variable(memory: &File, at: u64) -> Option<(OsString, OsString)> {
-    const NAME: &str = "LD_LIBRARY_PATH";
-    let mut start = [0_u8; NAME.len() + 1];
+    const NAMES: [&str; 3] = ["LD_LIBRARY_PATH", "PYTHONPATH", "HOME"];
+    let mut start = [0_u8; NAMES[0].len() + 1];
     let length = memory.read_at(&mut start, at).ok()?;
-    if start[..length].strip_prefix(NAME.as_bytes()) != Some(b"=") {
-        return None;
-    }
-    Some((NAME.into(), text(memory, at + start.len() as u64)?))
+    let name = NAMES
+        .into_iter()
+        .find(|name| start[..length].strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')))?;
+    Some((name.into(), text(memory, at + name.len() as u64 + 1)?))
 }
 
 #[cfg(test)]
@@ -110,12 +110,13 @@ mod tests {
     #[test]
     fn variables_are_read_from_memory() {
         let own = File::open("/proc/self/mem").unwrap();
-        let strings = [c"A=1", c"LD_LIBRARY_PATH=/x:/y", c"LD_LIBRARY_PATHS=n"];
+        let strings = [c"A=1", c"LD_LIBRARY_PATH=/x:/y", c"LD_LIBRARY_PATHS=n", c"HOME=/h", c"HOMES=/n"];
         let array: Vec<u64> = strings.iter().map(|text| text.as_ptr() as u64).chain([0, 1]).collect();
         let pointers = pointers(&own, array.as_ptr() as u64);
-        assert_eq!(pointers, array[..3]);
+        assert_eq!(pointers, array[..5]);
         let found: Vec<_> = pointers.into_iter().filter_map(|at| variable(&own, at)).collect();
-        assert_eq!(found, [("LD_LIBRARY_PATH".into(), "/x:/y".into())]);
+        let wanted = [("LD_LIBRARY_PATH", "/x:/y"), ("HOME", "/h")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(found, wanted);
         assert_eq!(variable(&own, 8), None);
     }
 }

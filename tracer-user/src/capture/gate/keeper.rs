@@ -13,12 +13,15 @@ use std::{
     time::Instant,
 };
 
-use super::{Keeper, PATIENCE, ToKeeper, ToTracer, exec::called};
+use super::{Keeper, PATIENCE, ToKeeper, ToTracer, called};
 use crate::capture::{
     rcu,
     seam::{Channel, close_others, ignore, keep_for_tracing, process_end},
     target::{Names, Targets},
 };
+
+/// What the gate asks about of whole file systems.
+const PROGRAMS: u64 = libc::FAN_OPEN_EXEC_PERM;
 
 /// Programs that may wait at the same time; more go on at once.
 const MAX_HELD: usize = 1024;
@@ -50,8 +53,8 @@ fn group() -> io::Result<OwnedFd> {
     let group = unsafe { OwnedFd::from_raw_fd(group) };
     // Whether such events are known and allowed shows with the first mark. It stands on a directory, which nobody
     // executes.
-    mark(&group, libc::FAN_MARK_ADD, c"/")?;
-    mark(&group, libc::FAN_MARK_REMOVE, c"/")?;
+    mark(&group, libc::FAN_MARK_ADD, PROGRAMS, c"/")?;
+    mark(&group, libc::FAN_MARK_REMOVE, PROGRAMS, c"/")?;
     Ok(group)
 }
 
@@ -81,6 +84,27 @@ pub fn start(theirs: Channel, who: Who<'_>) -> io::Result<Keeper> {
 /// Lets programs of the handle's file system be held, too. The tracer has the keeper's descriptor only for this moment:
 /// as long as it has one, the kernel would wait for a keeper that is gone.
 pub fn watch(keeper: &Keeper, handle: &File) -> io::Result<()> {
+    let group = borrowed(keeper)?;
+    let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+    mark(&group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, PROGRAMS, &path)
+}
+
+/// Has the opening of these files asked about.
+pub fn watch_modules(keeper: &Keeper, handles: &[File]) -> io::Result<()> {
+    let group = borrowed(keeper)?;
+    for handle in handles {
+        let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
+        mark(&group, libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM, &path)?;
+    }
+    Ok(())
+}
+
+/// Undoes that for one file.
+pub fn forget_module(keeper: &Keeper, path: &str) -> io::Result<()> {
+    mark(&borrowed(keeper)?, libc::FAN_MARK_REMOVE, libc::FAN_OPEN_PERM, &CString::new(path)?)
+}
+
+fn borrowed(keeper: &Keeper) -> io::Result<OwnedFd> {
     let process = process_end(keeper.pid)?;
     // SAFETY: integer arguments only.
     let group = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), keeper.group, 0) };
@@ -88,9 +112,7 @@ pub fn watch(keeper: &Keeper, handle: &File) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a new descriptor that nothing else owns.
-    let group = unsafe { OwnedFd::from_raw_fd(group as RawFd) };
-    let path = CString::new(format!("/proc/self/fd/{}", handle.as_raw_fd()))?;
-    mark(&group, libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM, &path)
+    Ok(unsafe { OwnedFd::from_raw_fd(group as RawFd) })
 }
 
 /// Until the tracer is gone.
@@ -181,9 +203,11 @@ impl State<'_> {
                 continue;
             }
             let pid = event.pid.cast_unsigned();
-            let asked = self.held.len() < MAX_HELD
-                && self.is_wanted(pid, event.fd)
-                && self.channel.send(&ToTracer::Held { pid, fd: event.fd }).is_ok();
+            let fd = event.fd;
+            let is_program = event.mask & PROGRAMS != 0;
+            let question = if is_program { ToTracer::Held { pid, fd } } else { ToTracer::Opened { pid, fd } };
+            let wanted = || if is_program { self.is_wanted(pid, fd) } else { self.is_target(pid) };
+            let asked = self.held.len() < MAX_HELD && wanted() && self.channel.send(&question).is_ok();
             if asked {
                 self.held.insert(event.fd, Instant::now() + PATIENCE);
             } else {
@@ -206,6 +230,11 @@ impl State<'_> {
         }
     }
 
+    fn is_target(&self, pid: u32) -> bool {
+        let known = self.who.targets.state(pid);
+        pid != 0 && pid != self.tracer && known.map_or(self.who.all, |excluded| !excluded)
+    }
+
     fn release(&mut self, fd: RawFd) {
         if self.held.remove(&fd).is_some() {
             self.allow(fd);
@@ -226,10 +255,8 @@ fn path(fd: RawFd) -> PathBuf {
     std::fs::read_link(Path::new("/proc/self/fd").join(fd.to_string())).unwrap_or_default()
 }
 
-fn mark(group: &OwnedFd, flags: libc::c_uint, path: &CStr) -> io::Result<()> {
+fn mark(group: &OwnedFd, flags: libc::c_uint, events: u64, path: &CStr) -> io::Result<()> {
     // SAFETY: the path lives during the call.
-    let result = unsafe {
-        libc::fanotify_mark(group.as_raw_fd(), flags, libc::FAN_OPEN_EXEC_PERM, libc::AT_FDCWD, path.as_ptr())
-    };
+    let result = unsafe { libc::fanotify_mark(group.as_raw_fd(), flags, events, libc::AT_FDCWD, path.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

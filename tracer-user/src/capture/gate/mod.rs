@@ -24,7 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{command_line, linker_variables};
+pub use exec::{called, command_line, search_variables};
 pub use keeper::{Who, check};
 
 use super::{
@@ -43,6 +43,8 @@ const FIRST: u32 = 1;
 enum ToTracer {
     /// A traced process executes a file, which is the keeper's descriptor `fd`.
     Held { pid: u32, fd: RawFd },
+    /// A traced process opens a watched module, likewise.
+    Opened { pid: u32, fd: RawFd },
     /// Something was mounted or unmounted in the first process's mount namespace.
     Mounts,
 }
@@ -53,16 +55,18 @@ enum ToKeeper {
     Release { fd: RawFd },
 }
 
-/// A program that waits for [`Gate::release`].
+/// A program or a module that waits for [`Gate::release`].
 #[derive(Debug)]
 pub struct HeldProgram {
     pub pid: u32,
+    /// The process goes on as it is, and is about to load the file.
+    pub is_module: bool,
     fd: RawFd,
     keeper: u32,
 }
 
 impl HeldProgram {
-    /// The file that is executed, itself.
+    /// The file that is executed or opened, itself.
     pub fn open(&self) -> io::Result<File> {
         File::open(self.link())
     }
@@ -115,15 +119,30 @@ impl Gate {
     pub fn held(&self) -> io::Result<Option<HeldProgram>> {
         while let Some(message) = self.channel.receive()? {
             match message {
-                ToTracer::Held { pid, fd } => return Ok(Some(HeldProgram { pid, fd, keeper: self.keeper.pid })),
+                ToTracer::Held { pid, fd } => return Ok(Some(self.file(pid, fd, false))),
+                ToTracer::Opened { pid, fd } => return Ok(Some(self.file(pid, fd, true))),
                 ToTracer::Mounts => self.watch_machine(),
             }
         }
         Ok(None)
     }
 
-    /// Lets the program go on.
+    const fn file(&self, pid: u32, fd: RawFd, is_module: bool) -> HeldProgram {
+        HeldProgram { pid, is_module, fd, keeper: self.keeper.pid }
+    }
+
+    /// Has the first traced process that opens one of these files wait. Each costs some microseconds, and those who are
+    /// not traced a question to the keeper each time until then.
+    pub fn watch_modules(&self, modules: &[File]) {
+        // Some file systems cannot be watched: what lies there is hooked when it is mapped.
+        let _ = keeper::watch_modules(&self.keeper, modules);
+    }
+
+    /// Lets the program go on. A module has been looked at, and is not asked about again.
     pub fn release(&self, program: HeldProgram) {
+        if program.is_module {
+            let _ = keeper::forget_module(&self.keeper, &program.link());
+        }
         // Where that fails, the keeper is gone or its patience will be over.
         self.tell(&ToKeeper::Release { fd: program.fd });
     }

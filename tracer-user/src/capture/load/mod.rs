@@ -95,7 +95,7 @@ impl Default for Options {
 /// Why the kernel side does not stand. Each text is one line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("not permitted to load eBPF programs ({0}{lacking}): run as root, for example with sudo", lacking = lacking())]
+    #[error("not permitted to load eBPF programs ({0}): {advice}", advice = advice())]
     Privileges(io::Error),
     #[error("{0}: llmtap needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (5.8 or later)")]
     Btf(#[from] BtfError),
@@ -135,10 +135,14 @@ impl From<ProgramError> for LoadError {
     }
 }
 
-/// The needed capabilities that are missing, as the end of a remark.
-fn lacking() -> String {
-    let needed = missing().into_iter().filter(|one| one.needed);
-    needed.map(|one| format!("; {} is missing: {}", one.name, one.purpose)).collect()
+/// What is missing, if it is a capability.
+fn advice() -> String {
+    let needed: Vec<_> = missing().into_iter().filter(|one| one.needed).collect();
+    if needed.is_empty() {
+        return "no capability is missing, so a seccomp profile or a security module refuses it".into();
+    }
+    let told: Vec<_> = needed.iter().map(|one| format!("{} is missing ({})", one.name, one.purpose)).collect();
+    format!("{}: run as root, for example with sudo", told.join(", "))
 }
 
 /// The kernel side, loaded. Dropping it takes every probe away.
@@ -421,7 +425,18 @@ impl Tracer {
                     return;
                 }
             };
+            if program.is_module {
+                if let Ok(file) = program.open() {
+                    let verdict = self.attachments.module(file, program.pid, &program.path());
+                    if !verdict.is_empty() {
+                        verdicts.push_back((program.pid, verdict));
+                    }
+                }
+                gate.release(program);
+                continue;
+            }
             gate.watch_mounts(program.pid);
+            gate.watch_modules(&self.libraries.modules_of_held(&program));
             self.disturbed();
             if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
                 // By its name. A full table is counted by the kernel side.

@@ -33,6 +33,8 @@ enum State {
 pub struct Scanner {
     state: State,
     name: Vec<u8>,
+    /// The parameter began somewhere in a line: what ends a URL in a text ends it, too.
+    in_text: bool,
 }
 
 impl Scanner {
@@ -41,10 +43,17 @@ impl Scanner {
         let mut at = 0;
         while let Some(byte) = bytes.get(at).copied() {
             if self.state == State::Rest {
-                // Nothing but the end of the line matters here.
-                let Some(end) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\n', rest)) else { return };
+                // Nothing but the end of the line and a query matters here: a body need not end with its line, so that the
+                // next request can begin in the middle of one.
+                let found = bytes.get(at..).and_then(|rest| memchr::memchr2(b'\n', b'?', rest));
+                let Some(end) = found else { return };
                 at += end + 1;
-                self.state = State::LineStart;
+                if bytes.get(at - 1) == Some(&b'?') {
+                    self.begin_parameter();
+                    self.in_text = true;
+                } else {
+                    self.state = State::LineStart;
+                }
                 continue;
             }
             if self.step(byte)
@@ -95,11 +104,18 @@ impl Scanner {
                 self.state = if self.state == State::Secret { State::AfterSecret } else { State::LineStart };
                 false
             }
+            State::Parameter | State::Value { .. } if self.in_text && b"\"\\'<>)".contains(&byte) => {
+                self.state = State::Rest;
+                false
+            }
             State::Rest => false,
             State::Secret => byte != b'\r',
             State::Target => {
                 match byte {
-                    b'?' => self.begin_parameter(),
+                    b'?' => {
+                        self.begin_parameter();
+                        self.in_text = false;
+                    }
                     b' ' => self.state = State::Rest,
                     _ => {}
                 }
@@ -150,7 +166,7 @@ mod tests {
     use super::*;
 
     const STREAM: &str = "POST /v1/x?alt=sse&key=AIzaSecret&a=b HTTP/1.1\r\nHost: h\r\nAUTHORIZATION: Bearer sk-secret\r\n \
-                          folded-secret\r\nx-api-key:sk-two\r\nX-Other: keep\r\n\r\n{\"key\": \"body\"}\nGET /?token=t0p HTTP/1.1\r\n\
+                          folded-secret\r\nx-api-key:sk-two\r\nX-Other: keep\r\n\r\n{\"key\": \"body\"}GET /?token=t0p HTTP/1.1\r\n\
                           Cookie: a=secret; b=secret\r\n\r\n";
 
     fn masked(cuts: &[usize]) -> String {
@@ -171,11 +187,24 @@ mod tests {
         let text = masked(&[]);
         assert!(!text.to_lowercase().contains("secret") && !text.contains("sk-two") && !text.contains("t0p"), "{text}");
         for kept in
-            ["alt=sse&key=**********&a=b HTTP/1.1\r\n", "Host: h\r\n", "X-Other: keep\r\n\r\n{\"key\": \"body\"}\n"]
+            ["alt=sse&key=**********&a=b HTTP/1.1\r\n", "Host: h\r\n", "X-Other: keep\r\n\r\n{\"key\": \"body\"}GET /?"]
         {
             assert!(text.contains(kept), "{text}");
         }
         assert_eq!(text.len(), STREAM.len());
+    }
+
+    /// A body without an end of line, and the next request behind it.
+    #[test]
+    fn the_target_behind_a_body_is_masked() {
+        let mut bytes =
+            b"{\"url\": \"https://h/?token=t0p\", \"why\": 1}POST /v1/x?a=b&key=secret HTTP/1.1\r\nHost: h\r\n"
+                .to_vec();
+        Scanner::default().mask(&mut bytes);
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            "{\"url\": \"https://h/?token=***\", \"why\": 1}POST /v1/x?a=b&key=****** HTTP/1.1\r\nHost: h\r\n"
+        );
     }
 
     #[test]

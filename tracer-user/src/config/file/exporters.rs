@@ -46,7 +46,7 @@ impl OtlpExporter {
     }
 
     fn default_signals() -> Vec<OtlpSignal> {
-        vec![OtlpSignal::Traces, OtlpSignal::Metrics]
+        vec![OtlpSignal::Traces, OtlpSignal::Metrics, OtlpSignal::Logs]
     }
 }
 
@@ -88,6 +88,7 @@ pub enum OtlpCompression {
 pub enum OtlpSignal {
     Traces,
     Metrics,
+    Logs,
 }
 
 /// PEM files for an `https` endpoint, named as in the Collector.

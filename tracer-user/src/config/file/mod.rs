@@ -22,7 +22,16 @@ pub use self::{
     tree::{Environment, Node},
 };
 use super::{LogFormat, values};
-use crate::{attribution, capture::container, kubernetes, pipeline::OwnTelemetry, sampling, span::semconv::Release};
+use crate::{
+    attribution,
+    capture::container,
+    content, kubernetes,
+    observe::{self, Observer},
+    pipeline::OwnTelemetry,
+    redact::{self, Redactor},
+    sampling,
+    span::semconv::Release,
+};
 
 /// Everything that the file can say.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -36,7 +45,14 @@ pub struct File {
     pub server_side: bool,
     pub plaintext: Plaintext,
     pub prices: PriceFiles,
+    pub content: content::Options,
+    /// What is taken out of contents that are told redacted.
+    pub redaction: redact::Options,
+    /// Which spans are exported.
     pub sampling: sampling::Options,
+    /// What is looked for in calls, beside what is always told.
+    pub observe: observe::Options,
+    /// Whom a call is for.
     pub attribution: attribution::Options,
     /// What is told of calls whose process exports telemetry of them itself.
     pub own_telemetry: OwnTelemetry,
@@ -172,6 +188,12 @@ impl File {
             if !(1..=1 << 20).contains(&value) {
                 return at(path, "give a number from 1 to 1048576");
             }
+        }
+        if let Err(error) = Redactor::new(&self.redaction) {
+            return at("redaction", &error.to_string());
+        }
+        if let Err(error) = Observer::new(&self.observe) {
+            return at("observe.rules", &error.to_string());
         }
         if self.plaintext.ports.contains(&0) {
             return at("plaintext.ports", "give ports from 1 to 65535");

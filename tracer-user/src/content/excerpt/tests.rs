@@ -102,6 +102,30 @@ fn an_item_that_has_no_place_even_alone_is_left_out() {
 }
 
 #[test]
+fn a_body_of_many_megabytes_is_held_within_its_cap() {
+    let pool = Pool::new(1 << 30);
+    let limits = limits(256 << 10, 64 << 10);
+    let mut excerpt = Excerpt::new(limits, &pool);
+    let mut pushed = 0;
+    let mut push = |bytes: &[u8]| {
+        for piece in bytes.chunks(16 << 10) {
+            excerpt.push(piece);
+            pushed += piece.len();
+            assert!(pool.held() <= limits.body_bytes + ITEM_BYTES, "{}", pool.held());
+        }
+    };
+    push(b"{\"messages\":[{\"n\":\"0\"}");
+    let (picture, words) = ("QUJD".repeat(1 << 18), "A few words. ".repeat(1 << 12));
+    for n in 1..=8 {
+        push(format!(",{{\"n\":\"{n}\",\"a\":\"{picture}\",\"b\":\"{words}\"}}").as_bytes());
+    }
+    push(b"]}");
+    assert!(pushed > 8 << 20);
+    let copy = excerpt.finish().unwrap();
+    assert_eq!((messages(&copy)[0], *messages(&copy).last().unwrap()), ("0", "8"));
+}
+
+#[test]
 fn without_memory_there_is_no_copy_and_that_is_known() {
     let pool = Pool::new(1000);
     let (mut first, mut second) = (Excerpt::new(Limits::default(), &pool), Excerpt::new(Limits::default(), &pool));

@@ -54,6 +54,7 @@ fn all_kinds_of_parts_have_the_form_of_the_conventions() {
             },
             Tool::Other { kind: "web_search".into(), name: "web_search".into() },
         ],
+        ..Content::default()
     };
     let rendered = content.render(1 << 16, &as_it_is);
     assert_eq!(parsed(&rendered.system), json!([{"type": "text", "content": "be good"}]));
@@ -102,6 +103,7 @@ fn the_cap_holds_and_what_is_missing_is_said() {
         input: (0..50).map(|n| message("user", vec![text(&format!("{n} {words}")), text("short")])).collect(),
         output: vec![message("assistant", vec![text("answer"), text(&words)])],
         tools: vec![Tool::Function { name: "t".into(), description: Some(words.clone()), parameters: None }; 9],
+        ..Content::default()
     };
     for most in [0, 100, 200, 500, 1000, 2000, 5000, 20_000, 100_000] {
         let rendered = content.render(most, &as_it_is);
@@ -157,6 +159,7 @@ fn every_text_passes_through_the_filter() {
             },
             Tool::Other { kind: "k".into(), name: secret() },
         ],
+        ..Content::default()
     };
     let rendered = content.render(1 << 16, &|text| Cow::Owned(text.replace("sk-secret", "[redacted]")));
     for told in [&rendered.system, &rendered.input, &rendered.output, &rendered.tools] {

@@ -3,10 +3,11 @@
 
 use std::io::{self, Write};
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
+use opentelemetry_proto::tonic::{logs::v1::LogsData, trace::v1::TracesData};
+use serde::Serialize;
 
 use super::convert;
-use crate::span::SpanRecord;
+use crate::span::{EventRecord, SpanRecord};
 
 /// Writes each span as one line and flushes it, so that a reader of a pipe sees a call when it ends.
 #[derive(Debug)]
@@ -23,9 +24,17 @@ impl<W: Write> Jsonl<W> {
 
     /// Also writes spans that the traced program's own sampling left out: their flags say so.
     pub fn write(&mut self, record: SpanRecord) -> io::Result<()> {
+        self.line(&TracesData { resource_spans: convert::resource_spans([record]) })
+    }
+
+    /// The same of an event: a `LogsData` object, as the Collector's file exporter writes it among the others.
+    pub fn event(&mut self, record: EventRecord) -> io::Result<()> {
+        self.line(&LogsData { resource_logs: convert::resource_logs([record]) })
+    }
+
+    fn line(&mut self, data: &impl Serialize) -> io::Result<()> {
         self.line.clear();
-        let data = TracesData { resource_spans: convert::resource_spans([record]) };
-        serde_json::to_writer(&mut self.line, &data)?;
+        serde_json::to_writer(&mut self.line, data)?;
         self.line.push(b'\n');
         self.out.write_all(&self.line)?;
         self.out.flush()

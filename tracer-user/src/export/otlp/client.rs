@@ -20,7 +20,7 @@ pub type HttpClient = legacy::Client<Connector, Full<Bytes>>;
 
 pub enum Client {
     Grpc(Channel),
-    Http(HttpClient),
+    Http(Box<HttpClient>),
 }
 
 impl Client {
@@ -35,7 +35,7 @@ impl Client {
         let connector = Connector::new(Tcp(resolver), tls, grpc, report)?;
         if !grpc {
             let client = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-            return Ok(Self::Http(client));
+            return Ok(Self::Http(Box::new(client)));
         }
         // TLS is the connector's, for gRPC and HTTP alike: the channel must not look for its own.
         let plain = connect::with_scheme(&settings.endpoint, false)

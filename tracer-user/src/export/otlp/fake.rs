@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::{HeaderMap, Response, header::HeaderValue};
 use opentelemetry_proto::tonic::{
     collector::{
+        logs::v1::ExportLogsServiceRequest,
         metrics::v1::ExportMetricsServiceRequest,
         trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
     },
@@ -59,6 +60,7 @@ pub struct Received {
     pub headers: HeaderMap,
     pub body: ExportTraceServiceRequest,
     pub metrics: ExportMetricsServiceRequest,
+    pub logs: ExportLogsServiceRequest,
 }
 
 impl Received {
@@ -111,7 +113,14 @@ impl Script {
             headers: headers.clone(),
             body: ExportTraceServiceRequest::default(),
             metrics: ExportMetricsServiceRequest::default(),
+            logs: ExportLogsServiceRequest::default(),
         };
+        if path.ends_with("/v1/logs") || path.ends_with("LogsService/Export") {
+            received.logs =
+                if json { serde_json::from_slice(message).unwrap() } else { Message::decode(message).unwrap() };
+            let _ = self.sender.send(received);
+            return;
+        }
         if path.ends_with("/v1/metrics") || path.ends_with("MetricsService/Export") {
             received.metrics =
                 if json { serde_json::from_slice(message).unwrap() } else { Message::decode(message).unwrap() };

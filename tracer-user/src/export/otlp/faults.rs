@@ -162,6 +162,25 @@ fn a_refusal_costs_its_batch_and_no_other() {
 }
 
 #[test]
+fn a_replay_bears_a_passing_failure() {
+    for protocol in PROTOCOLS {
+        let failure = unavailable(protocol);
+        let fake = fake(protocol, &[Reply::Ok, failure, failure, Reply::Ok, failure, Reply::Ok]);
+        let limits = |name: &str| match name {
+            "OTEL_BSP_MAX_QUEUE_SIZE" | "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" => Some("8".to_owned()),
+            "OTEL_BSP_SCHEDULE_DELAY" => Some("1".to_owned()),
+            "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+            _ => None,
+        };
+        let otlp = Otlp::new(Some(&url(&fake)), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
+        let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
+        send_from(&handle, 0, 100);
+        assert_eq!(handle.shutdown(LONG).exported, 100, "{protocol}");
+        assert_eq!(taken(&fake.rest()), (0..100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn everything_at_once_adds_up() {
     for protocol in PROTOCOLS {
         let (throttled, refused, unavailable) = (throttled(protocol, 1), refused(protocol), unavailable(protocol));

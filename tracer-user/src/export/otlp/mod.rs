@@ -13,6 +13,7 @@ mod worker;
 
 use std::{
     io,
+    marker::PhantomData,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use opentelemetry_proto::tonic::collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest};
 use tokio::sync::{Notify, mpsc as queue, watch};
 
 use self::{client::Client, report::Report, send::Sender, worker::Worker};
@@ -31,19 +33,76 @@ pub use self::{
     metrics::{MetricExporter, OtlpMetrics},
     report::{ExportStats, Progress},
 };
-use crate::span::SpanRecord;
+use crate::{
+    export::convert,
+    span::{EventRecord, SpanRecord},
+};
 
 /// How long the exporter's thread may take to stop once it was told to.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a sender that waits for room bears an endpoint that fails.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How often a sender that waits looks for room.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// What is exported one by one as it comes: spans and events.
+pub trait Record: Sized + Send + 'static {
+    const SIGNAL: Signal;
+    /// For diagnostics.
+    const WHAT: &'static str;
+    /// The exporter's thread.
+    const THREAD: &'static str;
+    type Request: send::Export + Send + Sync;
+
+    /// Roughly the memory that it holds, in bytes.
+    fn weight(&self) -> usize;
+
+    fn request(records: Vec<Self>) -> Self::Request;
+}
+
+impl Record for SpanRecord {
+    const SIGNAL: Signal = Signal::Traces;
+    const WHAT: &'static str = "spans";
+    const THREAD: &'static str = "otlp";
+    type Request = ExportTraceServiceRequest;
+
+    fn weight(&self) -> usize {
+        self.weight()
+    }
+
+    fn request(records: Vec<Self>) -> Self::Request {
+        ExportTraceServiceRequest { resource_spans: convert::resource_spans(records) }
+    }
+}
+
+impl Record for EventRecord {
+    const SIGNAL: Signal = Signal::Logs;
+    const WHAT: &'static str = "events";
+    const THREAD: &'static str = "otlp-logs";
+    type Request = ExportLogsServiceRequest;
+
+    fn weight(&self) -> usize {
+        self.weight()
+    }
+
+    fn request(records: Vec<Self>) -> Self::Request {
+        ExportLogsServiceRequest { resource_logs: convert::resource_logs(records) }
+    }
+}
+
+/// The exporter of spans.
+pub type Otlp = Exporter<SpanRecord>;
+/// The exporter of events, as OTLP logs.
+pub type OtlpLogs = Exporter<EventRecord>;
+
 /// An exporter with all its files read, ready to start.
-pub struct Otlp {
+pub struct Exporter<R> {
     settings: Settings,
     tls: Option<rustls::ClientConfig>,
     when_full: WhenFull,
+    of: PhantomData<fn(R)>,
 }
 
 /// What happens to a span for which the queue has no room.
@@ -52,17 +111,18 @@ pub enum WhenFull {
     /// It is dropped and counted: a traced program must not wait.
     #[default]
     Drop,
-    /// The sender waits as long as the endpoint takes spans. For a replay, which nobody's work waits for.
+    /// The sender waits as long as the endpoint takes spans, or does not for [`FULL_PATIENCE`]. For a replay, which
+    /// nobody's work waits for.
     Wait,
 }
 
-impl std::fmt::Debug for Otlp {
+impl<R> std::fmt::Debug for Exporter<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.settings.fmt(f)
     }
 }
 
-impl Otlp {
+impl<R: Record> Exporter<R> {
     /// Reads `--otlp-endpoint` and the standard variables of this process. `None` when no endpoint is named.
     pub fn from_environment(endpoint: Option<&str>) -> Result<Option<Self>, ConfigError> {
         Self::new(endpoint, &|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
@@ -79,9 +139,9 @@ impl Otlp {
         env: &dyn Fn(&str) -> Option<String>,
         file: ReadFile<'_>,
     ) -> Result<Option<Self>, ConfigError> {
-        let Some(settings) = Settings::read(Signal::Traces, endpoint, env, file)? else { return Ok(None) };
+        let Some(settings) = Settings::read(R::SIGNAL, endpoint, env, file)? else { return Ok(None) };
         let tls = settings.tls.as_ref().map(connect::tls_config).transpose()?;
-        Ok(Some(Self { settings, tls, when_full: WhenFull::default() }))
+        Ok(Some(Self { settings, tls, when_full: WhenFull::default(), of: PhantomData }))
     }
 
     pub fn when_full(self, when_full: WhenFull) -> Self {
@@ -99,8 +159,8 @@ impl Otlp {
     }
 
     /// Starts the exporter's thread. No file is opened and no program started from here on.
-    pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<ExportHandle> {
-        let report = Arc::new(Report::new("spans", self.settings.shown_endpoint()));
+    pub fn start(self, resolver: Arc<dyn Resolve>) -> io::Result<Handle<R>> {
+        let report = Arc::new(Report::new(R::WHAT, self.settings.shown_endpoint()));
         let when_full = self.when_full;
         let settings = self.settings.clone();
         let (sender, receiver) = queue::channel(settings.batch.queue);
@@ -114,28 +174,33 @@ impl Otlp {
             Client::new(&self.settings, self.tls, resolver, Arc::clone(&report)).map_err(io::Error::other)?
         };
         let (end, ending) = watch::channel(false);
-        let worker = Worker {
+        let worker = Worker::<R> {
             receiver,
             queued_bytes: Arc::clone(&queued_bytes),
             sender: Sender { settings: self.settings, client, report: Arc::clone(&report), ending, asked: None },
             abort: Arc::clone(&abort),
         };
-        let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name(R::THREAD.to_owned()).spawn(move || {
             runtime.block_on(worker.run());
             // Threads that still resolve a name are left behind, not waited for.
             runtime.shutdown_background();
             // The handle may be gone.
             let _ = done.send(());
         })?;
-        Ok(ExportHandle { settings, sender, queued_bytes, when_full, report, end, abort, stopped, thread })
+        Ok(Handle { settings, sender, queued_bytes, when_full, report, end, abort, stopped, thread })
     }
 }
 
+/// The running exporter of spans.
+pub type ExportHandle = Handle<SpanRecord>;
+/// The running exporter of events.
+pub type LogsHandle = Handle<EventRecord>;
+
 /// The pipeline's end of a running exporter.
 #[derive(Debug)]
-pub struct ExportHandle {
+pub struct Handle<R> {
     settings: Settings,
-    sender: queue::Sender<SpanRecord>,
+    sender: queue::Sender<R>,
     queued_bytes: Arc<AtomicUsize>,
     when_full: WhenFull,
     report: Arc<Report>,
@@ -145,14 +210,16 @@ pub struct ExportHandle {
     thread: JoinHandle<()>,
 }
 
-impl ExportHandle {
-    /// Hands a span over that is sampled.
-    pub fn send(&self, record: SpanRecord) {
+impl<R: Record> Handle<R> {
+    /// Hands a record over that is sampled.
+    pub fn send(&self, record: R) {
         self.report.offered();
         let weight = record.weight();
         let mut waiting = record;
         while let Err(back) = self.try_send(waiting, weight) {
-            if self.when_full == WhenFull::Drop || self.report.is_failing() || self.sender.is_closed() {
+            let lasting =
+                self.report.failing_for().is_some_and(|time| time > self.settings.batch.timeout.min(FULL_PATIENCE));
+            if self.when_full == WhenFull::Drop || lasting || self.sender.is_closed() {
                 self.report.overflowed();
                 return;
             }
@@ -161,9 +228,8 @@ impl ExportHandle {
         }
     }
 
-    /// Gives the span back when the queue has no room for it.
-    #[expect(clippy::result_large_err, reason = "the span itself comes back")]
-    fn try_send(&self, record: SpanRecord, weight: usize) -> Result<(), SpanRecord> {
+    /// Gives the record back when the queue has no room for it.
+    fn try_send(&self, record: R, weight: usize) -> Result<(), R> {
         let before = self.queued_bytes.fetch_add(weight, Ordering::Relaxed);
         let result = if before > 0 && before + weight > self.settings.batch.memory {
             Err(record)
@@ -211,5 +277,7 @@ impl ExportHandle {
 mod fake;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod logs;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,11 @@
 //! What the exporter says of itself: counts, one warning an outage, and the last error.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tracing::{Dispatch, dispatcher::with_default};
@@ -37,7 +40,7 @@ pub struct Report {
     exported: AtomicU64,
     /// Of those offered, the ones whose fate is known.
     settled: AtomicU64,
-    failing: AtomicBool,
+    failing_since: Mutex<Option<Instant>>,
     full: AtomicBool,
     rejecting: AtomicBool,
     last_error: Mutex<Option<String>>,
@@ -52,7 +55,7 @@ impl Report {
             offered: AtomicU64::new(0),
             exported: AtomicU64::new(0),
             settled: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
+            failing_since: Mutex::new(None),
             full: AtomicBool::new(false),
             rejecting: AtomicBool::new(false),
             last_error: Mutex::new(None),
@@ -83,22 +86,26 @@ impl Report {
         }
     }
 
-    /// Whether the last attempt failed.
-    pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+    /// How long attempts have failed, if the last one did.
+    pub fn failing_for(&self) -> Option<Duration> {
+        Some(self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.elapsed())
     }
 
     /// An attempt failed. Says so once, until one succeeds.
     pub fn failed(&self, error: &str) {
         self.keep(error);
-        if !self.failing.swap(true, Ordering::Relaxed) {
+        let mut since = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = since.is_none();
+        since.get_or_insert_with(Instant::now);
+        drop(since);
+        if begins {
             with_default(&self.outer, || tracing::warn!("cannot send {} to {}: {error}", self.what, self.endpoint));
         }
     }
 
     /// A batch is lost, or an attempt was, without a cause of its own. A cause that is known stays.
     pub fn lost(&self, error: &str) {
-        if !self.is_failing() {
+        if self.failing_for().is_none() {
             self.failed(error);
         }
     }
@@ -111,7 +118,8 @@ impl Report {
 
     pub fn succeeded(&self, exported: u64, rejected: u64) {
         self.exported.fetch_add(exported, Ordering::Relaxed);
-        if self.failing.swap(false, Ordering::Relaxed) {
+        let failed = self.failing_since.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if failed.is_some() {
             with_default(&self.outer, || tracing::info!("{} are sent to {} again", self.what, self.endpoint));
         }
         if rejected > 0 {

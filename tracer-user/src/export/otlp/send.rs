@@ -13,6 +13,7 @@ use flate2::{Compression, write::GzEncoder};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, Response, StatusCode, header};
 use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
     metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
     trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
@@ -74,6 +75,16 @@ impl Export for ExportMetricsServiceRequest {
 
     fn rejected(answer: &Self::Answer) -> i64 {
         answer.partial_success.as_ref().map_or(0, |partial| partial.rejected_data_points)
+    }
+}
+
+impl Export for ExportLogsServiceRequest {
+    type Answer = ExportLogsServiceResponse;
+    const METHOD: &'static str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+    const SWITCH: &'static str = "if it takes no logs, set OTEL_LOGS_EXPORTER=none";
+
+    fn rejected(answer: &Self::Answer) -> i64 {
+        answer.partial_success.as_ref().map_or(0, |partial| partial.rejected_log_records)
     }
 }
 

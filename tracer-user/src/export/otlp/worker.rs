@@ -5,35 +5,32 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
 
-use super::send::Sender;
-use crate::{export::convert, span::SpanRecord};
+use super::{Record, send::Sender};
 
-/// Bytes of spans that leave together at most, unless one alone has more: gRPC endpoints refuse messages of more than
+/// Bytes of records that leave together at most, unless one alone has more: gRPC endpoints refuse messages of more than
 /// 4 MiB unless they are told otherwise.
 const BATCH_BYTES: usize = 3 << 20;
 
-pub(super) struct Worker {
-    pub receiver: mpsc::Receiver<SpanRecord>,
+pub(super) struct Worker<R> {
+    pub receiver: mpsc::Receiver<R>,
     pub queued_bytes: Arc<AtomicUsize>,
     pub sender: Sender,
     /// Stop at once: the deadline of the shutdown has passed.
     pub abort: Arc<Notify>,
 }
 
-/// Spans that leave together.
-#[derive(Default)]
-struct Batch {
-    spans: Vec<SpanRecord>,
+/// Records that leave together.
+struct Batch<R> {
+    records: Vec<R>,
     bytes: usize,
 }
 
-impl Worker {
+impl<R: Record> Worker<R> {
     /// Runs until the queue is closed and empty, or the abort.
     pub async fn run(mut self) {
         let abort = Arc::clone(&self.abort);
@@ -45,8 +42,8 @@ impl Worker {
 
     async fn export_all(&mut self) {
         while let Some(batch) = self.collect().await {
-            let (count, bytes) = (batch.spans.len() as u64, batch.bytes);
-            let request = ExportTraceServiceRequest { resource_spans: convert::resource_spans(batch.spans) };
+            let (count, bytes) = (batch.records.len() as u64, batch.bytes);
+            let request = R::request(batch.records);
             let limit = self.sender.settings.batch.timeout;
             let result = self.sender.send(request, limit).await;
             let report = &self.sender.report;
@@ -64,12 +61,12 @@ impl Worker {
     }
 
     /// Waits for a full batch, or for the delay after its first span. `None` when nothing is left to come.
-    async fn collect(&mut self) -> Option<Batch> {
+    async fn collect(&mut self) -> Option<Batch<R>> {
         let limits = self.sender.settings.batch;
-        let mut batch = Batch::default();
+        let mut batch = Batch { records: Vec::new(), bytes: 0 };
         batch.take(self.receiver.recv().await?);
         let deadline = Instant::now() + limits.delay;
-        while batch.spans.len() < limits.size && batch.bytes < BATCH_BYTES {
+        while batch.records.len() < limits.size && batch.bytes < BATCH_BYTES {
             match tokio::time::timeout_at(deadline, self.receiver.recv()).await {
                 Ok(Some(record)) => batch.take(record),
                 // Closed, or the delay is over.
@@ -80,9 +77,9 @@ impl Worker {
     }
 }
 
-impl Batch {
-    fn take(&mut self, record: SpanRecord) {
+impl<R: Record> Batch<R> {
+    fn take(&mut self, record: R) {
         self.bytes += record.weight();
-        self.spans.push(record);
+        self.records.push(record);
     }
 }

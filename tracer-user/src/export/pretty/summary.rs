@@ -14,6 +14,7 @@ pub struct Summary {
     pub events_lost: u64,
     /// Spans that no exporter took.
     pub spans_dropped: u64,
+    pub logs_dropped: u64,
     /// Calls that were not followed because too many were open at the same time.
     pub calls_refused: u64,
     /// Values of calls, such as tool names, that a cap left out.
@@ -50,6 +51,7 @@ pub fn loss_line(summary: &Summary) -> Option<String> {
     let losses: Vec<String> = [
         ("events lost", summary.events_lost),
         ("spans dropped", summary.spans_dropped),
+        ("content events dropped", summary.logs_dropped),
         ("calls refused", summary.calls_refused),
         ("values dropped", summary.values_dropped),
         ("connections untraced", summary.connections_untraced),

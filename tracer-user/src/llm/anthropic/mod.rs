@@ -16,7 +16,10 @@ use super::{
     recognise::{Target, VertexModel, ends_with, segments, vertex_model},
     request::Draft,
 };
-use crate::proto::RequestHead;
+use crate::{
+    content::{Form, forms::ANTHROPIC},
+    proto::RequestHead,
+};
 use request::{COMPLETE, MESSAGES};
 
 /// One of the API's endpoints.
@@ -69,6 +72,10 @@ impl Dialect for Anthropic {
             Self::Messages => Operation::Chat,
             Self::Complete => Operation::TextCompletion,
         }
+    }
+
+    fn content(&self) -> Option<&'static Form> {
+        Some(&ANTHROPIC)
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

@@ -16,7 +16,10 @@ use super::{
     decode::{CallLimits, Decoder, JsonDecoder},
     recognise::Target,
 };
-use crate::proto::RequestHead;
+use crate::{
+    content::{Form, forms::CONVERSE},
+    proto::RequestHead,
+};
 
 pub struct BedrockConverse;
 
@@ -35,6 +38,10 @@ impl Dialect for BedrockConverse {
 
     fn operation(&self) -> Operation {
         Operation::Chat
+    }
+
+    fn content(&self) -> Option<&'static Form> {
+        Some(&CONVERSE)
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

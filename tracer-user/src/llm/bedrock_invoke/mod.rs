@@ -15,7 +15,10 @@ use super::{
     decode::{CallLimits, Decoder},
     recognise::Target,
 };
-use crate::proto::RequestHead;
+use crate::{
+    content::{Form, forms::INVOKE},
+    proto::RequestHead,
+};
 use decoder::InvokeDecoder;
 use model::Bodies;
 
@@ -43,6 +46,10 @@ impl Dialect for BedrockInvoke {
 
     fn operation(&self) -> Operation {
         Operation::TextCompletion
+    }
+
+    fn content(&self) -> Option<&'static Form> {
+        Some(&INVOKE)
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

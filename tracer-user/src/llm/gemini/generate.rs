@@ -2,6 +2,7 @@
 //! whole response, an event and an item of an array are all of one shape.
 
 use super::{model_and_method, path_facts};
+use crate::content::forms::GEMINI;
 use crate::llm::{
     Claim,
     answer::{Counter, Field as A, Form, Side},
@@ -16,6 +17,7 @@ use crate::llm::{
 pub static GENERATE: JsonDialect = JsonDialect {
     path: path_facts,
     streams_arrays: true,
+    content: Some(&GEMINI),
     ..JsonDialect::new(
         "gemini",
         "gcp.gemini",

@@ -2,6 +2,7 @@
 //! steps begin (`step.start`) and grow (`step.delta`). Before May 2026 steps were called contents, and came under `outputs`.
 
 use crate::{
+    content::forms::ENTRIES,
     llm::{
         Claim,
         answer::{Counter, ERROR, Field as A, Form, Kind, Side},
@@ -17,7 +18,8 @@ use crate::{
 };
 
 pub static INTERACTIONS: JsonDialect =
-    JsonDialect::new("gemini_interactions", "gcp.gemini", Operation::GenerateContent, claim, &REQUEST, &ANSWER);
+    JsonDialect::new("gemini_interactions", "gcp.gemini", Operation::GenerateContent, claim, &REQUEST, &ANSWER)
+        .with_content(&ENTRIES);
 
 fn claim(head: &RequestHead, target: Option<&Target<'_>>) -> Claim {
     match ends_with(&head.path, &["interactions"]) {

@@ -8,6 +8,7 @@ use super::{
     response::{LOGPROBS, MESSAGE, TOP_ERRORS, USAGE},
 };
 use crate::{
+    content::forms,
     llm::{
         Claim,
         answer::{ERROR, Field as A, Form},
@@ -23,6 +24,7 @@ use crate::{
 pub static CHAT: JsonDialect = JsonDialect {
     api_type: Some("chat_completions"),
     path: path_facts,
+    content: Some(&forms::CHOICES),
     ..JsonDialect::new("openai_chat", "openai", Operation::Chat, claim, &REQUEST, &ANSWER)
 };
 

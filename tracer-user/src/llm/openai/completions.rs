@@ -4,6 +4,7 @@
 
 use super::{chat::ANSWER, claim_endpoint, path_facts, request::SETTINGS};
 use crate::{
+    content::forms::CHOICES,
     llm::{
         Claim,
         call::Operation,
@@ -17,6 +18,7 @@ use crate::{
 
 pub static COMPLETIONS: JsonDialect = JsonDialect {
     path: path_facts,
+    content: Some(&CHOICES),
     ..JsonDialect::new("openai_completions", "openai", Operation::TextCompletion, claim, &REQUEST, &ANSWER)
 };
 

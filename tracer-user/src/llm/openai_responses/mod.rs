@@ -16,7 +16,10 @@ use super::{
     recognise::{Target, ends_with},
     request::Draft,
 };
-use crate::proto::RequestHead;
+use crate::{
+    content::{Form, forms::RESPONSES},
+    proto::RequestHead,
+};
 use request::REQUEST;
 use response::ResponsesResponse;
 
@@ -57,6 +60,10 @@ impl Dialect for OpenAiResponses {
 
     fn over_websocket(&self) -> bool {
         true
+    }
+
+    fn content(&self) -> Option<&'static Form> {
+        Some(&RESPONSES)
     }
 
     fn decoder(&self, target: &Target<'_>, limits: CallLimits) -> Box<dyn Decoder> {

@@ -449,3 +449,9 @@ fn aws_sdks_count_their_attempts_and_gateways_may_unpack_the_stream() {
     assert_eq!((call.attempt, call.response.processing_ms), (Some(3), Some(12.0)));
     assert_eq!((call.usage.input, call.usage.output), (Some(2), Some(1)));
 }
+
+#[test]
+fn contents_are_read_only_when_somebody_asks_for_them() {
+    let call = chat("api.openai.com", "/v1/chat/completions").unwrap();
+    assert!(call.content.is_none());
+}

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     capture::{self, ClosedBy, Connection, ConnectionKey, replay::Replay},
+    content,
     exchange::{self, ExchangeId, Exchanges, Outcome},
     flow,
     llm::{Calls, Limits, LlmCall, Options, could_be_model_call},
@@ -19,6 +20,7 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
     let mut flows = flow::Flows::new(flow::Limits::default());
     let mut connections = HashMap::new();
     let mut calls = Calls::new(Limits::default(), Options::default());
+    calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
     let (mut captured, mut flowed, mut decoded, mut paired, mut found) = (vec![], vec![], vec![], vec![], vec![]);
     while replay.next(&mut captured).unwrap() {}
     for event in captured {

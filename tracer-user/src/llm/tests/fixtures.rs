@@ -3,6 +3,7 @@
 //! commit it.
 
 use std::{
+    borrow::Cow,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,10 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::drive;
-use crate::llm::{LlmCall, call::RateLimit, dialects};
+use crate::{
+    content::shape,
+    llm::{ALL, LlmCall, call::RateLimit, dialects},
+};
 
 /// What each API knows beside whole answers and errors: every dialect has a row.
 const KNOWS: &[(&str, &[What])] = &[
@@ -127,6 +131,48 @@ fn calls_are_as_expected() {
         }
     }
     assert!(wrong.is_empty(), "other than expected.json:\n{}", wrong.join("\n"));
+}
+
+/// `content.json` tells what the calls of a case say; it is there for the dialects whose content is read.
+#[test]
+fn contents_are_as_expected() {
+    let mut wrong = Vec::new();
+    for (name, folder) in cases() {
+        let capture = fs::read(folder.join("capture.jsonl")).unwrap();
+        let calls = drive::capture(&capture, None);
+        let dialect = ALL.iter().find(|dialect| name.starts_with(&format!("{}/", dialect.name())));
+        let is_read = dialect.is_some_and(|dialect| dialect.content().is_some());
+        assert!(is_read || calls.iter().all(|call| call.content.is_none()), "{name}");
+        let expected = folder.join("content.json");
+        if !is_read {
+            assert!(!expected.exists(), "{name} has a content that is not read");
+            continue;
+        }
+        let text = serde_json::to_string_pretty(&calls.iter().map(said).collect::<Vec<_>>()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_FIXTURES").is_some() {
+            fs::write(&expected, &text).unwrap();
+        }
+        if !fs::read_to_string(&expected).is_ok_and(|expected| expected == text) {
+            wrong.push(format!("{name}:\n{text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "other than content.json:\n{}", wrong.join("\n"));
+}
+
+/// The content of a call as it is told.
+fn said(call: &LlmCall) -> Value {
+    let Some(content) = &call.content else { return Value::Null };
+    let rendered = content.render(1 << 20, &|text| Cow::Borrowed(text));
+    shape::check(&rendered);
+    let parsed = |text: Option<String>| text.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    let mut said = json!({
+        "system_instructions": parsed(rendered.system),
+        "input": parsed(rendered.input),
+        "output": parsed(rendered.output),
+        "tools": parsed(rendered.tools),
+    });
+    prune(&mut said);
+    said
 }
 
 #[test]

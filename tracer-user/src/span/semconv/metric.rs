@@ -103,6 +103,8 @@ metrics! {
         "Calls that a model, a filter or a guardrail refused to answer, by kind";
     Own LIMITS = "llmtap.client.limits", COUNTER, "{call}", true,
         "Calls that a service did not take: too many, not paid for, or too busy";
+    Own STRUCTURED_OUTPUTS = "llmtap.client.structured_outputs", COUNTER, "{call}", true,
+        "Calls whose request states a JSON schema, by whether the answer keeps to it";
     Own OBSERVATIONS = "llmtap.client.observations", COUNTER, "{call}", true,
         "Calls in whose texts a rule hit, by rule and place";
     Own ACTIVE_REQUESTS = "llmtap.client.active_requests", UP_DOWN, "{call}", true,

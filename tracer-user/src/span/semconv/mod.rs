@@ -22,6 +22,8 @@ pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.1";
 
 /// Instrumentation scope of every span.
 pub const SCOPE_NAME: &str = "llmtap";
+/// Name of the event that tells a call's content apart from its span.
+pub const DETAILS_EVENT: &str = "gen_ai.client.inference.operation.details";
 pub const SCOPE_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 macro_rules! names {
@@ -82,6 +84,14 @@ names! {
 
     Core TOOL_NAME = "gen_ai.tool.name";
     Core TOOL_CALL_ID = "gen_ai.tool.call.id";
+
+    /// JSON texts, as are the three below it: only when contents are captured.
+    Core SYSTEM_INSTRUCTIONS = "gen_ai.system_instructions";
+    Core INPUT_MESSAGES = "gen_ai.input.messages";
+    Core OUTPUT_MESSAGES = "gen_ai.output.messages";
+    Core TOOL_DEFINITIONS = "gen_ai.tool.definitions";
+    /// Bytes of content that caps left out, about; absent when none.
+    Own CONTENT_LEFT_OUT = "llmtap.content.left_out";
 
     Core PROMPT_NAME = "gen_ai.prompt.name";
     Core DATA_SOURCE_ID = "gen_ai.data_source.id";
@@ -192,6 +202,8 @@ names! {
     Own LIMIT_KIND = "llmtap.limit.kind";
     /// The service has not sent this system prompt to this model before, and has sent another one.
     Own SYSTEM_PROMPT_CHANGED = "llmtap.system_prompt.changed";
+    /// Whether the answer keeps to the JSON schemas of its request.
+    Own STRUCTURED_OUTPUT_VALID = "llmtap.structured_output.valid";
     /// Names of the rules that hit in the call's texts.
     Own OBSERVATION_RULES = "llmtap.observation.rules";
     /// Hits by place: each rule counts once for each text.

@@ -65,6 +65,10 @@ const PUBLISHED: &[&str] = &[
     attribute::NETWORK_PROTOCOL_VERSION,
     attribute::ERROR_TYPE,
     attribute::GEN_AI_TOKEN_TYPE,
+    attribute::GEN_AI_SYSTEM_INSTRUCTIONS,
+    attribute::GEN_AI_INPUT_MESSAGES,
+    attribute::GEN_AI_OUTPUT_MESSAGES,
+    attribute::GEN_AI_TOOL_DEFINITIONS,
     // Of the metrics SDK's specification, which the crate of the conventions does not hold.
     "otel.metric.overflow",
     attribute::SERVICE_NAME,

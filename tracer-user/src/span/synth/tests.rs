@@ -40,6 +40,7 @@ fn render(record: &SpanRecord) -> String {
 fn json(value: &Value) -> serde_json::Value {
     match value {
         Value::Text(text) => serde_json::json!(text),
+        Value::Content(text) => serde_json::json!(text),
         Value::Shared(text) => serde_json::json!(text),
         Value::Int(number) => serde_json::json!(number),
         Value::Double(number) => serde_json::json!(number),

@@ -67,7 +67,7 @@ pub struct TlsFiles {
     pub roots_name: String,
 }
 
-/// `OTEL_BSP_*`.
+/// `OTEL_BSP_*`; of events, `OTEL_BLRP_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     /// Longest time that a span waits for others.
@@ -84,6 +84,7 @@ pub struct Batch {
 
 const DEFAULT_TIMEOUT_MS: u64 = 10_000;
 const DEFAULT_DELAY_MS: u64 = 5_000;
+const DEFAULT_LOGS_DELAY_MS: u64 = 1_000;
 /// The specification has 30 s, after which an SDK drops a batch though nothing else waits. Here a batch outlasts an
 /// outage of five minutes, as the Collector's does: what bounds memory is the queue.
 const DEFAULT_BATCH_TIMEOUT_MS: u64 = 300_000;
@@ -118,6 +119,7 @@ pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 pub enum Signal {
     Traces,
     Metrics,
+    Logs,
 }
 
 impl Signal {
@@ -126,6 +128,7 @@ impl Signal {
         match self {
             Self::Traces => "TRACES",
             Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
         }
     }
 
@@ -133,6 +136,7 @@ impl Signal {
         match self {
             Self::Traces => "/v1/traces",
             Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
         }
     }
 
@@ -182,7 +186,7 @@ impl Settings {
             gzip,
             timeout: milliseconds(signal(env, "TIMEOUT"), DEFAULT_TIMEOUT_MS)?,
             tls,
-            batch: Batch::read(env.env)?,
+            batch: Batch::read(of, env.env)?,
         }))
     }
 
@@ -313,19 +317,24 @@ fn count(variable: Option<(String, String)>, default: u64, max: u64, unit: &str)
 }
 
 impl Batch {
-    fn read(env: Env<'_>) -> Result<Self, ConfigError> {
-        let number = |name: &str, default| count(variable(env, name), default, QUEUE_MAX, "spans");
-        let queue = number("OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE)?;
-        let size = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH.min(queue))?;
+    fn read(of: Signal, env: Env<'_>) -> Result<Self, ConfigError> {
+        let (prefix, delay, what) = match of {
+            Signal::Logs => ("BLRP", DEFAULT_LOGS_DELAY_MS, "events"),
+            Signal::Traces | Signal::Metrics => ("BSP", DEFAULT_DELAY_MS, "spans"),
+        };
+        let name = |suffix: &str| format!("OTEL_{prefix}_{suffix}");
+        let number = |suffix: &str, default| count(variable(env, &name(suffix)), default, QUEUE_MAX, what);
+        let queue = number("MAX_QUEUE_SIZE", DEFAULT_QUEUE)?;
+        let size = number("MAX_EXPORT_BATCH_SIZE", DEFAULT_BATCH.min(queue))?;
         if size > queue {
-            let problem = format!(" is {size}: it must not be larger than OTEL_BSP_MAX_QUEUE_SIZE ({queue})");
-            return Err(ConfigError::new("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", problem));
+            let problem = format!(" is {size}: it must not be larger than {} ({queue})", name("MAX_QUEUE_SIZE"));
+            return Err(ConfigError::new(&name("MAX_EXPORT_BATCH_SIZE"), problem));
         }
         Ok(Self {
-            delay: milliseconds(variable(env, "OTEL_BSP_SCHEDULE_DELAY"), DEFAULT_DELAY_MS)?,
+            delay: milliseconds(variable(env, &name("SCHEDULE_DELAY")), delay)?,
             queue: usize::try_from(queue).unwrap_or(usize::MAX),
             size: usize::try_from(size).unwrap_or(usize::MAX),
-            timeout: milliseconds(variable(env, "OTEL_BSP_EXPORT_TIMEOUT"), DEFAULT_BATCH_TIMEOUT_MS)?,
+            timeout: milliseconds(variable(env, &name("EXPORT_TIMEOUT")), DEFAULT_BATCH_TIMEOUT_MS)?,
             memory: DEFAULT_MEMORY,
         })
     }

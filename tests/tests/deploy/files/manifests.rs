@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
-use tests::harness::{clients, finish, workspace};
+use tests::harness::{clients, finish, llmtap, workspace};
 
 use crate::{manifest, object, released, strings};
 
@@ -101,6 +101,26 @@ fn what_refers_to_something_finds_it() -> anyhow::Result<()> {
         let port = container["ports"].as_array().into_iter().flatten().find(|port| port["name"] == name);
         let port = port.and_then(|port| port["containerPort"].as_u64()).context("no port")?;
         ensure!(listen.as_str() == Some(&format!("0.0.0.0:{port}")), "{name}: {listen}");
+    }
+    Ok(())
+}
+
+/// With the environment that the DaemonSet gives it.
+#[test]
+fn the_program_accepts_every_configuration() -> anyhow::Result<()> {
+    for way in WAYS {
+        let Some(objects) = manifest(way)? else { return Ok(()) };
+        let configs = objects.iter().filter_map(|one| one["data"]["config.yaml"].as_str());
+        let mut count = 0;
+        for config in configs {
+            let file = tempfile::NamedTempFile::new()?;
+            fs::write(&file, config)?;
+            let mut check = Command::new(llmtap()?);
+            let checked = finish(check.args(["daemon", "--check", "--config"]).arg(file.path()))?;
+            ensure!(checked.status.success(), "{way}: {}", checked.stderr);
+            count += 1;
+        }
+        ensure!(count == 1, "{way}: {count} configurations");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The half with privileges: attaches, follows processes, starts the command, answers the other half.
 
+mod judge;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -16,13 +18,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
-use super::{
-    Plan,
-    cluster::Cluster,
-    select::{InContainer, Selection},
-    service::Service,
-    watch::Watch,
-};
+use super::{Plan, cluster::Cluster, select::Selection, service::Service, watch::Watch};
 use crate::{
     capture::{
         Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
@@ -43,13 +39,11 @@ const CLOSING_TIME: Duration = Duration::from_secs(30);
 /// Names that are looked up at the same time. The exporter needs one.
 const MAX_LOOKUPS: usize = 8;
 
-/// Processes that wait for their pod to be judged. More are judged at their next exec.
-const MAX_UNDECIDED: usize = 16 << 10;
-
 /// Names kept for the closing words.
 const MAX_NAMES: usize = 64;
 
 /// Runs until there is nothing left to trace; then lets the other half finish.
+#[expect(clippy::too_many_arguments, reason = "what a run has, each from another place")]
 pub fn run(
     tracer: Tracer,
     channel: &Channel,
@@ -200,109 +194,6 @@ impl Half<'_> {
                     self.adopt(pid);
                 }
             }
-        }
-    }
-
-    /// Judges all that runs by the daemon's selectors. What was traced goes on to be traced untouched, as long as it, or
-    /// a process that it descends from, is still selected; `anew` is false where only what is excluded can have changed.
-    fn judge_all(&mut self, anew: bool) {
-        let running = process::running();
-        let mut wanted = BTreeSet::new();
-        let mut excluded = BTreeSet::new();
-        for pid in &running {
-            // llmtap itself.
-            if self.tracer.is_excluded(*pid) {
-                continue;
-            }
-            if self.excludes(*pid) {
-                excluded.insert(*pid);
-            } else if self.selects(*pid) || (!anew && self.tracer.is_target(*pid)) {
-                wanted.insert(*pid);
-            }
-        }
-        // A child has mostly, but not always, a larger number than its parent.
-        loop {
-            let known = wanted.len();
-            for pid in &running {
-                let inherits = || process::parent(*pid).is_some_and(|parent| wanted.contains(&parent));
-                if !wanted.contains(pid) && !excluded.contains(pid) && !self.tracer.is_excluded(*pid) && inherits() {
-                    wanted.insert(*pid);
-                }
-            }
-            if wanted.len() == known {
-                break;
-            }
-        }
-        for pid in self.tracer.targets() {
-            if !wanted.contains(&pid) {
-                self.tracer.remove_target(pid);
-            }
-        }
-        let new: Vec<u32> = wanted.into_iter().filter(|pid| !self.tracer.is_target(*pid)).collect();
-        for pid in &new {
-            self.add(*pid);
-        }
-        for pid in new {
-            self.adopt(pid);
-        }
-    }
-
-    fn selects(&mut self, pid: u32) -> bool {
-        let place = self.place(pid);
-        self.selection.selects(pid, &place)
-    }
-
-    fn excludes(&mut self, pid: u32) -> bool {
-        let place = self.place(pid);
-        self.selection.excludes(pid, &place)
-    }
-
-    /// The container and the pod of a process, where a selector asks for them. One whose pod is not known yet is judged
-    /// again when it is.
-    fn place(&mut self, pid: u32) -> InContainer {
-        if !self.selection.by_container() {
-            return InContainer::default();
-        }
-        let Some(container) = self.containers.of(pid) else { return InContainer::default() };
-        let pod = self.pods.of(&container).cloned();
-        if pod.is_none() && self.pods.may_come(&container) && self.undecided.len() < MAX_UNDECIDED {
-            self.undecided.insert(pid);
-            self.cluster.iter().for_each(Cluster::wanted);
-        }
-        InContainer { container: Some(container), pod }
-    }
-
-    /// Judges those again whose pod was not known.
-    fn decide(&mut self) {
-        for pid in std::mem::take(&mut self.undecided) {
-            if self.excludes(pid) {
-                self.leave_out(pid);
-            } else if !self.tracer.is_target(pid) && self.selects(pid) {
-                self.add_with_descendants(pid);
-                self.adopt(pid);
-            }
-        }
-    }
-
-    fn add(&mut self, pid: u32) {
-        if let Err(error) = self.tracer.add_target(pid) {
-            tracing::warn!(pid, "cannot trace the process: {error}");
-        }
-    }
-
-    /// Leaves a process out: for good, or in the daemon until its next exec.
-    fn leave_out(&mut self, pid: u32) {
-        if self.selection.rules.is_some() { self.tracer.remove_target(pid) } else { self.tracer.exclude(pid) }
-    }
-
-    fn add_with_descendants(&mut self, pid: u32) {
-        let mut todo = vec![pid];
-        while let Some(pid) = todo.pop() {
-            if self.excludes(pid) {
-                continue;
-            }
-            self.add(pid);
-            todo.extend(process::children(pid));
         }
     }
 
@@ -474,17 +365,6 @@ impl Half<'_> {
             }
         }
         self.notices = notices;
-    }
-
-    fn executed(&mut self, notice: &ProcessNotice) {
-        if self.excludes(notice.pid) {
-            self.leave_out(notice.pid);
-        } else if notice.target || self.selection.all {
-            self.introduce(notice.pid);
-        } else if self.selects(notice.pid) {
-            self.add_with_descendants(notice.pid);
-            self.adopt(notice.pid);
-        }
     }
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
