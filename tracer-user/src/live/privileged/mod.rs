@@ -199,12 +199,13 @@ impl Half<'_> {
 
     /// Hooks a process that runs already, and tells the other half of it.
     fn adopt(&mut self, pid: u32) {
+        // Before its first bytes come: a call must not end before it is known whose it is.
+        self.introduce(pid);
         match self.tracer.attach_process(pid) {
             Ok(verdict) => self.note(Some(pid), &verdict),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::debug!(pid, "cannot examine the process: {error}"),
         }
-        self.introduce(pid);
     }
 
     /// Serves until the command has ended, a signal came, the time is over, or the other half is gone.
