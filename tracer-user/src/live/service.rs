@@ -77,7 +77,7 @@ impl Service {
     /// that is not good changes nothing.
     pub fn reload(&mut self, channel: &Channel) -> Option<Selection> {
         tell(&[NotifyState::Reloading, NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reading"))]);
-        let selection = match self.read(channel) {
+        match self.read(channel) {
             Ok(selection) => {
                 tell(&[NotifyState::Ready, NotifyState::Status("tracing")]);
                 selection
@@ -90,8 +90,7 @@ impl Service {
                 ]);
                 None
             }
-        };
-        selection
+        }
     }
 
     fn read(&mut self, channel: &Channel) -> anyhow::Result<Option<Selection>> {
