@@ -175,7 +175,7 @@ impl Channel {
             let mut next = if length < 0 { std::ptr::null_mut() } else { libc::CMSG_FIRSTHDR(&raw const header) };
             while let Some(one) = next.as_ref() {
                 if one.cmsg_level == libc::SOL_SOCKET && one.cmsg_type == libc::SCM_RIGHTS {
-                    #[allow(clippy::unnecessary_cast, reason = "with musl it is a socklen_t")]
+                    #[allow(clippy::unnecessary_cast, reason = "with musl the field has another type")]
                     let size = (one.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
                     let data = libc::CMSG_DATA(next).cast::<libc::c_int>();
                     for index in 0..size / size_of::<libc::c_int>() {
