@@ -277,6 +277,7 @@ fn what_all_fixtures_give_is_in_the_registry() {
     let live = [
         "llmtap.client.model_changes",
         "llmtap.client.observations",
+        "llmtap.client.structured_outputs",
         "llmtap.client.system_prompt_changes",
         "llmtap.self.events.lost",
         "llmtap.self.spans.exported",

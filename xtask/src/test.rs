@@ -27,7 +27,12 @@ struct Tier {
 
 const TIERS: [Tier; 9] = [
     Tier { name: "unit", targets: &["--lib", "--bins"], serial: false, alone: false },
-    Tier { name: "data", targets: &["--test", "corpus*", "--test", "locate*"], serial: false, alone: false },
+    Tier {
+        name: "data",
+        targets: &["--test", "corpus*", "--test", "locate*", "--test", "registry*", "--test", "large*"],
+        serial: false,
+        alone: false,
+    },
     Tier { name: "kernel", targets: &["--test", "kernel*"], serial: true, alone: false },
     Tier { name: "e2e", targets: &["--test", "e2e*"], serial: true, alone: false },
     Tier { name: "files", targets: &["--test", "deploy", "files::"], serial: true, alone: false },
