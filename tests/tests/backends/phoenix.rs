@@ -94,7 +94,7 @@ fn attribute<'a>(span: &'a Value, attributes: &'a Value, name: &str) -> anyhow::
 }
 
 #[test]
-fn phoenix_shows_models_tokens_and_cost() -> anyhow::Result<()> {
+fn phoenix_shows_models_tokens_cost_and_messages() -> anyhow::Result<()> {
     if let Some(why) = untraceable() {
         println!("skipped: {why}");
         return Ok(());
@@ -106,7 +106,7 @@ fn phoenix_shows_models_tokens_and_cost() -> anyhow::Result<()> {
     let bench = Bench::new()?;
     let phoenix = Phoenix::start(&bench)?;
     let line = bench.script("openai_sync.py", &["plain", "stream", "tools", "reasoning"])?;
-    let options = ["--output", "none", "--otlp-endpoint", &phoenix.url];
+    let options = ["--output", "none", "--capture-content", "full", "--otlp-endpoint", &phoenix.url];
     let mut command = bench.traced(&options, &line)?;
     let finished = finish(command.env("OTEL_METRICS_EXPORTER", "none"))?;
     // Nothing lost, nothing to complain of.
@@ -130,6 +130,12 @@ fn phoenix_shows_models_tokens_and_cost() -> anyhow::Result<()> {
         // What Phoenix calls the model, and what it makes of our cost.
         ensure!(attribute(span, &attributes, "llm.model_name")?.is_string(), "{attributes}");
         ensure!(attribute(span, &attributes, "llmtap.cost.total")?.as_f64() > Some(0.0), "{attributes}");
+        // The conversation, from what was asked to what was answered.
+        let asked = attribute(span, &attributes, "llm.input_messages")?;
+        let question = asked.pointer("/0/message/content").and_then(Value::as_str);
+        ensure!(question.is_some_and(|text| text.starts_with("mock: ")), "{asked}");
+        let answered = attribute(span, &attributes, "llm.output_messages")?;
+        ensure!(answered.to_string().contains("The stream runs"), "{answered}");
         let own = span.pointer("/costSummary/total/cost").and_then(Value::as_f64);
         ensure!(own > Some(0.0), "Phoenix shows no cost: {span}");
     }
