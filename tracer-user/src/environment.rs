@@ -1,5 +1,10 @@
 //! Values of OpenTelemetry's environment variables, ours and those of the traced processes.
 
+/// A variable of this process, what is no UTF-8 in it replaced.
+pub fn variable(name: &str) -> Option<String> {
+    Some(std::env::var_os(name)?.to_string_lossy().into_owned())
+}
+
 /// `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs, comma separated, values percent-encoded (OpenTelemetry resource SDK
 /// specification). As it says, one bad pair makes the whole value void.
 pub fn parse_resource_attributes(text: &str) -> Vec<(String, String)> {

@@ -13,7 +13,8 @@ use crate::{
     capture::{Connection, Process},
     content::{Content, Teller},
     export::{
-        ExportHandle, ExportStats, Exports, Jsonl, Progress,
+        ExportStats, Exports, Jsonl, Progress,
+        otlp::{Handle, Record},
         pretty::{Aside, Pretty, ProcessName, Summary},
     },
     llm::LlmCall,
@@ -109,7 +110,7 @@ impl Output {
     pub fn set_sampling(&mut self, options: &sampling::Options) {
         let Self { spans, lines, sampler, sampled, .. } = self;
         sampler.set_options(options, sampled);
-        sampled.drain(..).for_each(|span| send(spans.running(), lines, span));
+        sampled.drain(..).for_each(|span| send(spans.running(), lines, span, Lines::write));
     }
 
     /// The exporters of spans.
@@ -188,12 +189,7 @@ impl Output {
             View::Pretty(_) | View::None => Ok(()),
         };
         if kept && event.sampled() {
-            for lines in &mut self.lines {
-                lines.event(event.clone());
-            }
-            for export in self.events.running() {
-                export.send(event.clone());
-            }
+            send(self.events.running(), &mut self.lines, event, Lines::event);
         }
         result
     }
@@ -230,7 +226,7 @@ impl Output {
             return result;
         }
         sampler.push(span, sampled);
-        sampled.drain(..).for_each(|span| send(exports, lines, span));
+        sampled.drain(..).for_each(|span| send(exports, lines, span, Lines::write));
         result
     }
 
@@ -278,20 +274,20 @@ impl Output {
     }
 }
 
-/// Hands a span to all exporters.
-fn send(exports: &[ExportHandle], lines: &mut [Lines], span: SpanRecord) {
+/// Hands a record to all exporters, and to files by `write`.
+fn send<R: Record + Clone>(exports: &[Handle<R>], lines: &mut [Lines], record: R, write: fn(&mut Lines, R)) {
     let mut others = exports.len() + lines.len();
-    let mut span = Some(span);
-    // The last one gets the span itself, not a copy.
+    let mut record = Some(record);
+    // The last one gets the record itself, not a copy.
     let mut next = || {
         others = others.saturating_sub(1);
-        if others == 0 { span.take() } else { span.clone() }
+        if others == 0 { record.take() } else { record.clone() }
     };
     for export in exports {
-        next().into_iter().for_each(|span| export.send(span));
+        next().into_iter().for_each(|record| export.send(record));
     }
     for lines in lines {
-        next().into_iter().for_each(|span| lines.write(span));
+        next().into_iter().for_each(|record| write(lines, record));
     }
 }
 

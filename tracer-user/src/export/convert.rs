@@ -79,18 +79,9 @@ fn scope() -> InstrumentationScope {
 
 /// OTLP's form of spans, in the order of the records: one entry a traced process, where its first span stands.
 pub fn resource_spans(records: impl IntoIterator<Item = SpanRecord>) -> Vec<ResourceSpans> {
-    let mut groups: Vec<(Arc<Resource>, Vec<ProtoSpan>)> = Vec::new();
-    for record in records {
-        let resource = Arc::clone(&record.resource);
-        let span = ProtoSpan::from(span_data(record));
-        // A process shares one resource, so that its address most often tells.
-        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
-            Some((_, spans)) => spans.push(span),
-            None => groups.push((resource, vec![span])),
-        }
-    }
-    let of_process = |(resource, spans): (Arc<Resource>, Vec<ProtoSpan>)| ResourceSpans {
-        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+    let spans = records.into_iter().map(|record| (Arc::clone(&record.resource), ProtoSpan::from(span_data(record))));
+    let of_process = |(resource, spans)| ResourceSpans {
+        resource: Some(resource),
         scope_spans: vec![ScopeSpans {
             scope: Some((scope(), None).into()),
             spans,
@@ -98,22 +89,14 @@ pub fn resource_spans(records: impl IntoIterator<Item = SpanRecord>) -> Vec<Reso
         }],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
-    groups.into_iter().map(of_process).collect()
+    by_process(spans).map(of_process).collect()
 }
 
 /// OTLP's form of events: one entry a traced process, where its first event stands.
 pub fn resource_logs(records: impl IntoIterator<Item = EventRecord>) -> Vec<ResourceLogs> {
-    let mut groups: Vec<(Arc<Resource>, Vec<LogRecord>)> = Vec::new();
-    for record in records {
-        let resource = Arc::clone(&record.resource);
-        let event = log_record(record);
-        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
-            Some((_, events)) => events.push(event),
-            None => groups.push((resource, vec![event])),
-        }
-    }
-    let of_process = |(resource, log_records): (Arc<Resource>, Vec<LogRecord>)| ResourceLogs {
-        resource: Some(ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }),
+    let events = records.into_iter().map(|record| (Arc::clone(&record.resource), log_record(record)));
+    let of_process = |(resource, log_records)| ResourceLogs {
+        resource: Some(resource),
         scope_logs: vec![ScopeLogs {
             scope: Some((scope(), None).into()),
             log_records,
@@ -121,7 +104,22 @@ pub fn resource_logs(records: impl IntoIterator<Item = EventRecord>) -> Vec<Reso
         }],
         schema_url: semconv::SCHEMA_URL.to_owned(),
     };
-    groups.into_iter().map(of_process).collect()
+    by_process(events).map(of_process).collect()
+}
+
+/// What each process tells, in the order in which they first tell something.
+fn by_process<T>(told: impl Iterator<Item = (Arc<Resource>, T)>) -> impl Iterator<Item = (ProtoResource, Vec<T>)> {
+    let mut groups: Vec<(Arc<Resource>, Vec<T>)> = Vec::new();
+    for (resource, one) in told {
+        // A process shares one resource, so that its address most often tells.
+        match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &resource) || *known == resource) {
+            Some((_, all)) => all.push(one),
+            None => groups.push((resource, vec![one])),
+        }
+    }
+    groups.into_iter().map(|(resource, all)| {
+        (ProtoResource { attributes: resource_attributes(&resource), ..ProtoResource::default() }, all)
+    })
 }
 
 fn log_record(record: EventRecord) -> LogRecord {

@@ -12,5 +12,5 @@ pub mod prometheus;
 pub use exports::Exports;
 pub use jsonl::Jsonl;
 pub use metrics::MetricsThread;
-pub use otlp::{ExportHandle, ExportStats, Otlp, OtlpLogs, Progress};
+pub use otlp::{ExportStats, Otlp, OtlpLogs, Progress};
 pub use pretty::Pretty;

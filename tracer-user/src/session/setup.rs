@@ -29,6 +29,7 @@ use crate::{
             exporters::{OtlpCompression, OtlpExporter, OtlpProtocol, OtlpSignal, OtlpTemporality},
         },
     },
+    environment,
     export::{
         Otlp, OtlpLogs,
         listen::Listener,
@@ -213,21 +214,22 @@ impl Setup {
 
     /// The exporters by OTLP: those of the standard variables, which go before the file, else those of the file.
     fn exporters(&self, wants: &mut Wants) -> Result<(), ConfigError> {
-        let process = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
         let contents = |path: &Path| self.contents(path);
         let memory = usize::try_from(self.file.limits.queue_memory).unwrap_or(usize::MAX);
         let has_events = self.file.content.to_events();
-        wants.otlp.extend(Otlp::with_files(None, &process, &contents)?);
+        wants.otlp.extend(Otlp::with_files(None, &environment::variable, &contents)?);
         if has_events {
-            wants.otlp_logs.extend(OtlpLogs::with_files(None, &process, &contents)?);
+            wants.otlp_logs.extend(OtlpLogs::with_files(None, &environment::variable, &contents)?);
         }
-        wants.otlp_metrics.extend(OtlpMetrics::with_files(None, &process, &contents)?);
+        wants.otlp_metrics.extend(OtlpMetrics::with_files(None, &environment::variable, &contents)?);
         if wants.otlp.is_empty() && wants.otlp_logs.is_empty() && wants.otlp_metrics.is_empty() {
             for (index, otlp) in self.file.exporters.otlp.iter().enumerate() {
                 let variables = |name: &str| match name.starts_with("OTEL_EXPORTER_OTLP_") || is_signal(name) {
-                    true => variable(otlp, name).or_else(|| unstated(name).then(|| process(name)).flatten()),
+                    true => {
+                        variable(otlp, name).or_else(|| unstated(name).then(|| environment::variable(name)).flatten())
+                    }
                     // That of the environment goes before the file.
-                    false => process(name).or_else(|| {
+                    false => environment::variable(name).or_else(|| {
                         matches!(name, "OTEL_BSP_MAX_QUEUE_SIZE" | "OTEL_BLRP_MAX_QUEUE_SIZE")
                             .then(|| self.file.limits.queue_spans.to_string())
                     }),

@@ -34,6 +34,7 @@ pub use self::{
     report::{ExportStats, Progress},
 };
 use crate::{
+    environment,
     export::convert,
     span::{EventRecord, SpanRecord},
 };
@@ -125,7 +126,7 @@ impl<R> std::fmt::Debug for Exporter<R> {
 impl<R: Record> Exporter<R> {
     /// Reads `--otlp-endpoint` and the standard variables of this process. `None` when no endpoint is named.
     pub fn from_environment(endpoint: Option<&str>) -> Result<Option<Self>, ConfigError> {
-        Self::new(endpoint, &|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
+        Self::new(endpoint, &environment::variable)
     }
 
     /// The same with the variables given.

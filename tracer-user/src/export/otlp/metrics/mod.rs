@@ -16,6 +16,7 @@ use super::{
     send::Sender,
 };
 use crate::{
+    environment,
     export::convert,
     metrics::{Sums, store::Snapshot},
     span::semconv::metric::{Kind, Metric},
@@ -31,7 +32,7 @@ pub struct OtlpMetrics {
 impl OtlpMetrics {
     /// Reads `--otlp-endpoint` and the standard variables of this process. `None` when no endpoint is named.
     pub fn from_environment(endpoint: Option<&str>) -> Result<Option<Self>, ConfigError> {
-        Self::new(endpoint, &|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()))
+        Self::new(endpoint, &environment::variable)
     }
 
     /// The same with the variables given.
