@@ -49,7 +49,9 @@ fn remapped() -> Result<Vec<String>> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"))).context("no CARGO_HOME")?;
-    let from_to = [(root(), "/llmtap"), (home, "/cargo"), (PathBuf::from(sysroot), "/rust")];
+    // The last that fits counts: cargo's own folder need not be below the project's.
+    let from_to =
+        [(root(), "/llmtap"), (self::target(), "/llmtap/target"), (home, "/cargo"), (PathBuf::from(sysroot), "/rust")];
     Ok(from_to.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
 }
 
