@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::VERSION;
 use crate::setup::{output, root};
@@ -34,7 +34,8 @@ pub fn pack(out: &Path, architecture: &str, llmtap: &Path) -> Result<()> {
 /// Of the last commit, seconds since the Unix epoch; `SOURCE_DATE_EPOCH` goes before it.
 pub fn commit_time() -> Result<u64> {
     if let Ok(stated) = std::env::var("SOURCE_DATE_EPOCH") {
-        return Ok(stated.parse()?);
+        return stated.parse().context("SOURCE_DATE_EPOCH is no number of seconds");
     }
-    Ok(output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]))?.parse()?)
+    let time = output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]));
+    Ok(time.context("outside of a git checkout SOURCE_DATE_EPOCH must say of when the release is")?.parse()?)
 }

@@ -7,6 +7,8 @@ mod archive;
 mod binary;
 mod manifest;
 mod package;
+#[cfg(test)]
+mod tests;
 
 use std::{
     env, fs,
