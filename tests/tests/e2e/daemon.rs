@@ -21,7 +21,7 @@ use tests::{
 use crate::bench;
 
 /// An interpreter of the test's own: what is chosen by its path is nobody else's.
-fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
+pub fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
     let original = fs::canonicalize(Python::Clients.prepared()?)?;
     let copy = bench.path(name);
     fs::copy(original, &copy)?;
@@ -29,7 +29,7 @@ fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// `many.py`, with what it is called by the mock as its last word.
-fn many(bench: &Bench, interpreter: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+pub fn many(bench: &Bench, interpreter: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(interpreter);
     command.arg(clients().join("many.py")).args(arguments);
     bench.equip(&mut command);

@@ -48,7 +48,7 @@ fn resident_exactly(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| rollup(pid).and_then(rss)).sum::<u64>()
 }
 
-fn resident(pids: &[u32]) -> u64 {
+pub fn resident(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| status_number(*pid, "VmRSS:")).sum()
 }
 
