@@ -4,21 +4,23 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{VERSION, archive::commit_time};
+use super::{VERSION, archive::commit_time, files};
 use crate::setup::{output, root, which};
 
 /// From the project to the package, with permissions.
-const FILES: [(&str, &str, u32); 9] = [
+const FILES: [(&str, &str, u32); 7] = [
     ("deploy/llmtap.yaml", "etc/llmtap/config.yaml", 0o644),
     ("deploy/systemd/llmtap.service", "usr/lib/systemd/system/llmtap.service", 0o644),
-    ("README.md", "usr/share/doc/llmtap/README.md", 0o644),
-    ("docs/operations.md", "usr/share/doc/llmtap/operations.md", 0o644),
     ("deploy/debian/copyright", "usr/share/doc/llmtap/copyright", 0o644),
     ("deploy/debian/conffiles", "DEBIAN/conffiles", 0o644),
     ("deploy/debian/postinst", "DEBIAN/postinst", 0o755),
     ("deploy/debian/prerm", "DEBIAN/prerm", 0o755),
     ("deploy/debian/postrm", "DEBIAN/postrm", 0o755),
 ];
+
+/// Below the package's folder of documents, where their links look for it.
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "docs", "deploy/llmtap.yaml", "deploy/grafana", "deploy/prometheus"];
 
 /// Packs with dpkg-deb(1), which every Debian has. The same input gives the same bytes.
 pub fn build(out: &Path, llmtap: &Path) -> Result<()> {
@@ -27,6 +29,9 @@ pub fn build(out: &Path, llmtap: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(&stage);
     for (from, to, mode) in FILES {
         place(&root().join(from), &stage.join(to), mode)?;
+    }
+    for file in files(&DOCUMENTS)? {
+        place(&root().join(&file), &stage.join("usr/share/doc/llmtap").join(&file), 0o644)?;
     }
     place(llmtap, &stage.join("usr/bin/llmtap"), 0o755)?;
     let time = commit_time()?;
