@@ -33,7 +33,7 @@ pub fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
     Ok(found)
 }
 
-fn status_number(pid: u32, key: &str) -> Option<u64> {
+pub fn status_number(pid: u32, key: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
@@ -48,7 +48,7 @@ fn resident_exactly(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| rollup(pid).and_then(rss)).sum::<u64>()
 }
 
-pub fn resident(pids: &[u32]) -> u64 {
+fn resident(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| status_number(*pid, "VmRSS:")).sum()
 }
 
