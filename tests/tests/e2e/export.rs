@@ -103,8 +103,8 @@ fn a_dead_endpoint_delays_the_end_by_one_deadline() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much more memory an outage may take, MiB: 64 is what the queue is allowed by default.
-const OUTAGE_MEMORY: u64 = 24;
+/// How much more memory an outage of this length may take, MiB; 64 is what the queue may by default.
+const OUTAGE_MEMORY: u64 = 16;
 
 /// Nobody listens while a program calls and calls, and more ends than the queue holds. By default for some seconds;
 /// `LLMTAP_OUTAGE_SECONDS` makes it as long as one likes.
@@ -125,14 +125,16 @@ fn an_outage_of_the_collector_costs_what_the_queue_does_not_hold() -> anyhow::Re
     let mut client = Running::start(&mut many(&bench, &python, &["1", "2", "1000", "busy", "1"])?)?;
     client.wait_for_line("one has ended")?;
     let tracer = tracer_processes(daemon.id())?;
-    // Without the ring, whose pages are all used after a while.
-    let own_memory = || tracer.iter().filter_map(|pid| status_number(*pid, "RssAnon:")).sum::<u64>();
-    let before = own_memory();
+    let [_, _, parser] = tracer[..] else { anyhow::bail!("two halves and a keeper were expected, not {tracer:?}") };
+    // Without the ring, whose pages are all used after a while. What the other half takes depends on what else is started
+    // on this machine.
+    let own_memory = || status_number(parser, "RssAnon:").context("the parsing half is gone");
+    let before = own_memory()?;
     let mut most = before;
     let over = Instant::now() + Duration::from_secs_f64(seconds);
     while Instant::now() < over {
         std::thread::sleep(Duration::from_millis(50));
-        most = most.max(own_memory());
+        most = most.max(own_memory()?);
     }
     ensure!(dropped(&metrics)? > 0, "nothing was lost: the queue was not full");
 
@@ -153,11 +155,14 @@ fn an_outage_of_the_collector_costs_what_the_queue_does_not_hold() -> anyhow::Re
     let told = finished.stderr.lines().last().unwrap_or_default().replace(',', "");
     ensure!(told.ends_with(&format!("spans dropped: {dropped}")), "not {dropped}: {told}");
     ensure!(spans.len() as u64 + dropped == calls as u64, "{} and {dropped} of {calls} calls", spans.len());
-    ensure!(spans.iter().all(Span::is_call) && spans.is_sorted_by(|one, next| one.start < next.start), "not in order");
+    // The first, a stream, overlaps others.
+    let short: Vec<&Span> = spans.iter().filter(|span| span.boolean("gen_ai.request.stream") != Some(true)).collect();
+    ensure!(short.len() + 1 == spans.len(), "{} of {}", short.len(), spans.len());
+    ensure!(short.is_sorted_by(|one, next| one.start < next.start), "not in order");
     ensure!(most < before + (OUTAGE_MEMORY << 10), "{most} KiB, {before} before");
     println!(
         "{seconds} s, {calls} calls: {} exported in order, the first {took:.1?} after the end of the outage, {dropped} \
-         dropped and counted; memory of its own {before} KiB before, {most} KiB at most",
+         dropped and counted; memory of the parsing half's own {before} KiB before, {most} KiB at most",
         spans.len()
     );
     Ok(())
