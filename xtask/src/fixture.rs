@@ -34,12 +34,13 @@ const NODE_RELEASES: [&str; 4] = ["20", "22", "24", "26"];
 
 /// npm packages of programs with a stripped TLS library inside, by the folder in `target/runtimes` that each is unpacked
 /// to.
-const RUNTIMES: [(&str, &str); 6] = [
+const RUNTIMES: [(&str, &str); 7] = [
     ("bun", "@oven/bun-linux-x64@1.4.5"),
     ("bun-older", "@oven/bun-linux-x64@1.1.45"),
     ("claude-code", "@anthropic-ai/claude-code-linux-x64@2.1.329"),
     ("opencode", "opencode-linux-x64@1.18.34"),
     ("codex", "@openai/codex@0.169.0-linux-x64"),
+    ("codex-older", "@openai/codex@0.125.0-linux-x64"),
     ("deno", "@deno/linux-x64-glibc@2.9.6"),
 ];
 
@@ -53,12 +54,20 @@ const DEBIAN_GO: (&str, &str, [&str; 2]) = ("1.19", "bookworm", ["golang-1.19-go
 const PROMETHEUS_SUITE: &str = "bookworm";
 
 /// Rust programs: the folder in `target/runtimes` that gets `client`, the package in `tests/clients`, options of cargo,
-/// the executable that it makes. rustls with each provider of cryptography, and `native-tls` with the machine's libssl.
-const RUST: [(&str, &str, &[&str], &str); 3] = [
-    ("rustls-ring", "rust", &["--features", "ring"], "client"),
-    ("rustls-aws-lc-rs", "rust", &["--features", "aws-lc-rs"], "client"),
-    ("native-tls", "native-tls", &[], "native-tls-client"),
+/// the executable that it makes. rustls with each provider of cryptography, and `native-tls` with the machine's libssl and
+/// with an OpenSSL of its own, stripped, for both C libraries.
+const RUST: [(&str, &str, &[&str], &str); 5] = [
+    ("rustls-ring", "rust", &["--features", "ring"], "release/client"),
+    ("rustls-aws-lc-rs", "rust", &["--features", "aws-lc-rs"], "release/client"),
+    ("native-tls", "native-tls", &[], "release/native-tls-client"),
+    ("native-tls-vendored", "native-tls", &VENDORED, "x86_64-unknown-linux-gnu/release/native-tls-client"),
+    ("native-tls-musl", "native-tls", &VENDORED_MUSL, "x86_64-unknown-linux-musl/release/native-tls-client"),
 ];
+const VENDORED: [&str; 6] =
+    ["--features", "vendored", "--config", "profile.release.strip=true", "--target", "x86_64-unknown-linux-gnu"];
+/// Needs Debian's `musl-tools`.
+const VENDORED_MUSL: [&str; 6] =
+    ["--features", "vendored", "--config", "profile.release.strip=true", "--target", "x86_64-unknown-linux-musl"];
 
 /// What is there after a fetch.
 #[derive(Debug, Default)]
@@ -146,7 +155,7 @@ fn rust_client(folder: &Path, package: &str, options: &[&str], built: &str) -> R
     cargo.args(["build", "--quiet", "--release", "--locked"]).args(options).arg("--manifest-path").arg(manifest);
     output(cargo.arg("--target-dir").arg(&build))?;
     fs::create_dir_all(folder)?;
-    fs::copy(build.join("release").join(built), folder.join("client"))?;
+    fs::copy(build.join(built), folder.join("client"))?;
     Ok(())
 }
 

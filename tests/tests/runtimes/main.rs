@@ -168,6 +168,14 @@ fn codex_answers_one_prompt() -> anyhow::Result<()> {
     run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
 }
 
+/// A release that makes its calls by an OpenSSL without symbols; it also holds a rustls.
+#[test]
+fn older_codex_answers_one_prompt() -> anyhow::Result<()> {
+    let executable = "codex-older/vendor/x86_64-unknown-linux-musl/codex/codex";
+    let arguments = &["exec", "--skip-git-repo-check", "hello"];
+    run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
+}
+
 #[test]
 fn deno_fetch() -> anyhow::Result<()> {
     let arguments = &["run", "--allow-all", "CLIENTS/fetch.mjs"];
@@ -196,4 +204,17 @@ fn rust_with_aws_lc() -> anyhow::Result<()> {
 #[test]
 fn native_tls() -> anyhow::Result<()> {
     run(&Program { executable: "native-tls/client", cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// Rust with an OpenSSL of its own, stripped.
+#[test]
+fn native_tls_vendored() -> anyhow::Result<()> {
+    let executable = "native-tls-vendored/client";
+    run(&Program { executable, cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// The same for musl: one static file.
+#[test]
+fn native_tls_vendored_for_musl() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls-musl/client", cold: false, arguments: &[], calls: 28, settle: nothing })
 }
