@@ -454,7 +454,8 @@ pub fn fuzz(data: &[u8]) {
     if let Ok(hooks) = locate(data) {
         let sites = hooks.exported.iter().map(|entry| entry.site);
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
-        let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
+        let others = [hooks.free, hooks.shutdown, hooks.clear, hooks.ctrl, hooks.host_name];
+        let sites = sites.chain(others.into_iter().flatten());
         let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
         let probes = hooks.probes.iter().map(|probe| probe.offset);
         for offset in sites.map(|site| site.offset).chain(returns.copied()).chain(probes) {
