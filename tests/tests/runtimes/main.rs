@@ -235,3 +235,9 @@ fn standalone_python() -> anyhow::Result<()> {
 fn dotnet() -> anyhow::Result<()> {
     run(&Program { executable: "dotnet/client", cold: false, arguments: &[], calls: 28, settle: nothing })
 }
+
+/// A program in C with libssl beside it, both for musl.
+#[test]
+fn libssl_for_musl() -> anyhow::Result<()> {
+    run(&Program { executable: "musl/client", cold: false, arguments: &[], calls: 10, settle: nothing })
+}
