@@ -1,5 +1,7 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
+mod unread;
+
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Write},
@@ -8,6 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
+pub use self::unread::Unread;
 use crate::{
     agent::{self, Concluded, Deed, Turns},
     attempts::{self, Attempts},
@@ -145,12 +148,15 @@ struct Decoding {
     // Between the stages; kept so that their memory is used again.
     decoded: Vec<proto::Event>,
     ended: Vec<Hop>,
+    /// What need not be copied, if anybody asks for it.
+    unread: Option<Vec<Unread>>,
 }
 
 /// One connection: what it says, and which answer is whose.
 struct Line {
     decoder: proto::Connection,
     exchanges: Exchanges,
+    place: unread::Place,
 }
 
 impl Pipeline {
@@ -183,6 +189,7 @@ impl Pipeline {
                 seen: Seen::default(),
                 decoded: Vec::new(),
                 ended: Vec::new(),
+                unread: None,
             },
             prices,
             attribution: Attribution::default(),
@@ -210,6 +217,18 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// From now on [`Self::unread`] tells what need not be captured, unless it is all recorded.
+    #[must_use]
+    pub fn with_unread(mut self) -> Self {
+        self.decoding.unread = self.decoding.recorder.is_none().then(Vec::new);
+        self
+    }
+
+    /// What need not be captured, as far as it was not told before.
+    pub fn unread(&mut self) -> impl Iterator<Item = Unread> + '_ {
+        self.decoding.unread.iter_mut().flat_map(|unread| unread.drain(..))
     }
 
     /// From now on calls are recognised and priced so. Nothing that is open is lost by it.
@@ -446,7 +465,7 @@ impl Pipeline {
 impl Decoding {
     /// flow → proto → exchange → llm, mcp, retrieval
     fn take(&mut self, event: flow::Event) {
-        let Self { lines, hops, recorder, failed, seen, decoded, ended } = self;
+        let Self { lines, hops, recorder, failed, seen, decoded, ended, unread } = self;
         let mut tell = |event: exchange::Event| {
             let of_interest = hops.push(&event, ended);
             if let (Some(recorder), true, Ok(())) = (&mut *recorder, of_interest, &*failed) {
@@ -457,11 +476,16 @@ impl Decoding {
             flow::Event::Open { key, connection, .. } => {
                 seen.connections += 1;
                 let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
-                lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
+                let place = unread::Place::default();
+                lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection), place });
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
-                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                let Some(Line { decoder, exchanges, place }) = lines.get_mut(&key) else { return };
                 decoder.push(at, direction, &bytes, decoded);
+                place.pass(direction, bytes.len() as u64);
+                if let Some(unread) = unread {
+                    unread.extend(place.ask(key, decoder));
+                }
                 exchanges.learn_role(decoder.role());
                 for event in decoded.drain(..) {
                     seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
@@ -472,12 +496,13 @@ impl Decoding {
                 }
             }
             flow::Event::Gap { at, key, direction, lost } => {
-                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                let Some(Line { decoder, exchanges, place }) = lines.get_mut(&key) else { return };
                 decoder.gap(at, direction, lost, decoded);
+                place.pass(direction, lost.unwrap_or(0));
                 decoded.drain(..).for_each(|event| exchanges.push(event, &mut tell));
             }
             flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
-                let Some(Line { mut decoder, mut exchanges }) = lines.remove(&key) else { return };
+                let Some(Line { mut decoder, mut exchanges, .. }) = lines.remove(&key) else { return };
                 match event {
                     flow::Event::Close { by, .. } => decoder.close(at, by, decoded),
                     _ => decoder.abandon(at, decoded),

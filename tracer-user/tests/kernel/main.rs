@@ -12,6 +12,7 @@ mod reach;
 mod sendfile;
 mod socket;
 mod starts;
+mod unread;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 
