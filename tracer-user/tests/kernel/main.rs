@@ -8,6 +8,7 @@ mod files;
 mod gnutls;
 mod go;
 mod lab;
+mod modules;
 mod reach;
 mod sendfile;
 mod socket;
