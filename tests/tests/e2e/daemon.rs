@@ -97,7 +97,7 @@ impl Daemon {
     }
 
     /// Has it read a new file; returns when it has said that it has, or that it has not.
-    fn reload(&self, text: &str) -> anyhow::Result<()> {
+    pub fn reload(&self, text: &str) -> anyhow::Result<()> {
         fs::write(&self.file, text)?;
         let before = self.manager.count("READY=1");
         signal("HUP", self.running.id().into())?;
@@ -114,7 +114,7 @@ impl Daemon {
 }
 
 /// An interpreter of the test's own: what is chosen by its path is nobody else's.
-fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
+pub fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
     let original = fs::canonicalize(Python::Clients.prepared()?)?;
     let copy = bench.path(name);
     fs::copy(original, &copy)?;

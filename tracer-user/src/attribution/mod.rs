@@ -10,7 +10,7 @@ use std::{
 };
 
 use self::body::{Place, Shapes};
-pub use self::options::{Options, Rule, Source};
+pub use self::options::{Options, PersonalData, Rule, Source};
 use crate::{
     environment::percent_decode,
     json::Scanner,
