@@ -124,6 +124,7 @@ fn answered(response: &mut Response, see: See<'_>) {
         finish_reasons,
         tool_calls,
         refused: _,
+        withheld: _,
         streamed: _,
         service_tier,
         speed,
