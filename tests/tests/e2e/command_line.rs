@@ -284,7 +284,7 @@ fn contents_that_nobody_gets_are_told_of() -> anyhow::Result<()> {
         let finished = replay(&["--capture-content", "full", "--content-to", to])?;
         expect_line(&finished, 2, &["--content-to", to, "--otlp-endpoint", "--output jsonl", "--content-to spans"])?;
         let finished = replay(&["--capture-content", "full", "--content-to", to, "--output", "jsonl"])?;
-        ensure!(finished.status.success() && finished.stderr.is_empty(), "{to}: {}", finished.stderr);
+        ensure!(finished.status.success() && !finished.stderr.contains("content"), "{to}: {}", finished.stderr);
         ensure!(finished.stdout.contains("gen_ai.client.inference.operation.details"), "{to}: no event");
     }
     let finished = replay(&["--capture-content", "redacted"])?;
