@@ -11,6 +11,18 @@ use base64::{
 /// Shortest base64 that is looked into: no secret is shorter than 12 bytes.
 const BASE64_BYTES: usize = 16;
 
+/// The letters of both alphabets.
+const IS_BASE64: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
 const INDIFFERENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -88,16 +100,19 @@ fn escape(bytes: &[u8]) -> Option<(usize, char)> {
 /// Shows each piece of base64 that is text: where it stands, and what it says.
 pub fn base64(text: &str, see: &mut dyn FnMut(Range<usize>, &str)) {
     let bytes = text.as_bytes();
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let is_base64 = |byte: &u8| IS_BASE64[usize::from(*byte)];
+    // Where a piece begins.
     let mut at = 0;
-    while at < bytes.len() {
+    while let Some(window) = bytes.get(at..at + BASE64_BYTES) {
+        // From its end: most texts need not be looked at byte by byte.
+        if let Some(other) = window.iter().rposition(|byte| !is_base64(byte)) {
+            at += other + 1;
+            continue;
+        }
         let length = bytes[at..].iter().take_while(|byte| is_base64(byte)).count();
         let found = at..at + length;
         // What ended it is none either.
         at = found.end + 1;
-        if length < BASE64_BYTES {
-            continue;
-        }
         if !piece(text, found.clone(), see) {
             // In a path, what stands before it is no part of it.
             let mut start = found.start;
