@@ -8,12 +8,13 @@ use tests::{
     harness::{Bench, clients, wait_for},
     receiver::Receiver,
     spans::Span,
+    tracer::{Daemon, free_address, page},
 };
 
 use crate::{
     bench,
     clients::exact,
-    daemon::{Daemon, exported, free_address, page, succeeds},
+    daemon::{exported, succeeds},
 };
 
 /// The calls in the order of their starts.

@@ -79,14 +79,14 @@ mod tests {
         }
 
         fn push(&mut self, direction: Direction, bytes: &[u8]) -> Option<[u64; 2]> {
-            self.decoder.push(0, direction, &Bytes::copy_from_slice(bytes), &mut Vec::new());
+            self.decoder.push(0, direction, &Bytes::copy_from_slice(bytes), &mut |_| {});
             self.place.pass(direction, bytes.len() as u64);
             self.place.ask(KEY, &self.decoder).map(|unread| unread.until)
         }
 
         /// The kernel did as it was asked to.
         fn leave(&mut self, direction: Direction, bytes: u64) {
-            self.decoder.gap(0, direction, Some(bytes), &mut Vec::new());
+            self.decoder.gap(0, direction, Some(bytes), &mut |_| {});
             self.place.pass(direction, bytes);
         }
     }
