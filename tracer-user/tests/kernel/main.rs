@@ -17,7 +17,7 @@ mod unread;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 
-use lab::{Lab, Run, lab};
+use lab::{Lab, Library, Run, lab};
 use llmtap::capture::{ClosedBy, Direction, Event, ProcessNews, program::AttachMode};
 use tracer_common::counter::Counter;
 
@@ -190,10 +190,17 @@ fn a_library_that_nobody_had_mapped_is_caught_from_its_first_call() {
 #[test]
 fn a_killed_tracer_leaves_no_probe_behind() {
     let Some(lab) = lab() else { return };
+    // A copy that no other tracer on this machine probes.
+    let folder = tempfile::tempdir().unwrap();
+    let hooked = lab.hooked();
+    let path = folder.path().canonicalize().unwrap().join(hooked.path.file_name().unwrap());
+    std::fs::copy(&hooked.path, &path).unwrap();
+    let library = Library { path, ..hooked };
     // A tracer in a process of its own: this test, run again as a helper.
-    let target = lab.command("stream").stdout(Stdio::piped()).spawn().unwrap();
-    let library = lab.hooked();
-    let clean = byte_at(target.id(), &library);
+    let mut stream = lab.command("stream");
+    let target = stream.env("LD_LIBRARY_PATH", folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut clean = [0];
+    std::fs::File::open(&library.path).unwrap().read_exact_at(&mut clean, library.site).unwrap();
     let executable = std::env::current_exe().unwrap();
     let mut tracer = std::process::Command::new(executable)
         .args(["--exact", "helper_that_traces", "--nocapture", "--ignored"])
@@ -203,7 +210,7 @@ fn a_killed_tracer_leaves_no_probe_behind() {
         .unwrap();
     let wait = |wanted: bool| {
         for _ in 0..200 {
-            if (byte_at(target.id(), &library) == clean) == wanted {
+            if byte_at(target.id(), &library).is_some_and(|byte| (byte == clean[0]) == wanted) {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(25));
