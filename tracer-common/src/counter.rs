@@ -28,10 +28,12 @@ pub enum Counter {
     FactsLost,
     /// Notices to the privileged half that found no room.
     NoticesLost,
+    /// Payload bytes that were not copied because nobody would have read them. No loss.
+    Unread,
 }
 
 impl Counter {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::RingFull,
         Self::Unreadable,
         Self::TooLong,
@@ -43,7 +45,14 @@ impl Counter {
         Self::TargetsFull,
         Self::FactsLost,
         Self::NoticesLost,
+        Self::Unread,
     ];
+
+    /// Whether what it counts is missed by anybody.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Unread)
+    }
 
     /// The name that metrics and `doctor` show.
     #[must_use]
@@ -60,6 +69,7 @@ impl Counter {
             Self::TargetsFull => "targets_full",
             Self::FactsLost => "facts_lost",
             Self::NoticesLost => "notices_lost",
+            Self::Unread => "unread",
         }
     }
 }

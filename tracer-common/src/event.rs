@@ -186,6 +186,8 @@ impl ConnectionId {
 pub struct Connection {
     pub id: u64,
     pub offsets: [u64; 2],
+    /// By direction, the offset before which nothing is copied, since nobody would read it.
+    pub unread: [u64; 2],
     pub flags: u64,
     /// 1 while a write is under way. Not one of the flags, which a reading thread may change at the same time.
     pub writing: u64,
@@ -194,7 +196,7 @@ pub struct Connection {
 impl Connection {
     /// Its [`Open`] record is in the ring.
     pub const ANNOUNCED: u64 = 1;
-    /// Judged not to be model traffic: offsets advance, nothing is copied.
+    /// Carries nothing that could be read (TLS on a port of plaintext), or is closed: nothing is copied.
     pub const IGNORED: u64 = 2;
     /// The peer's end was reported.
     pub const PEER_CLOSED: u64 = 4;
@@ -528,7 +530,7 @@ const _: () = {
     assert!(size_of::<Process>() == 72 + FILE_NAME);
     assert!(size_of::<Target>() == 24);
     assert!(size_of::<ConnectionId>() == 16);
-    assert!(size_of::<Connection>() == 40);
+    assert!(size_of::<Connection>() == 56);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
     assert!(size_of::<RecordPlace>() == 48);

@@ -37,6 +37,13 @@ pub const TARGETS: u32 = 65_536;
 /// Connections whose offsets the kernel side remembers; the least recently used make room.
 pub const CONNECTIONS: u32 = 32_768;
 
+/// Connections of which user space has said how far they need not be copied; the least recently used make room.
+pub const UNREAD: u32 = 4096;
+
+/// A connection looks for what was said of it whenever it has come past a multiple of so many bytes, as a power of two:
+/// seldom enough for what is looked up to cost nothing beside the copies.
+pub const UNREAD_STEP: u32 = 14;
+
 /// Sends that wait to be called again, where the library takes the bytes at the first call.
 pub const REFUSED_SENDS: u32 = 1024;
 

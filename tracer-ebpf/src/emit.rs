@@ -5,10 +5,10 @@ use tracer_common::{
     counter::Counter,
     decide,
     event::{Connection, Data, End, Lost, Open, direction, end, kind},
-    limits::{CLASSES, PIECE, PIECES_PER_CALL, URGENT_WAKE_INTERVAL_NS, WAKE_INTERVAL_NS},
+    limits::{CLASSES, PIECE, PIECES_PER_CALL, UNREAD_STEP, URGENT_WAKE_INTERVAL_NS, WAKE_INTERVAL_NS},
 };
 
-use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, count};
+use crate::maps::{EVENTS, LAST_WAKE, LIBRARIES, RING_MARK, UNREAD, count};
 
 pub const NO_WAKEUP: u64 = 1;
 const FORCE_WAKEUP: u64 = 2;
@@ -62,17 +62,24 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
     if connection.flags & Connection::IGNORED != 0 {
         return;
     }
+    let unread = unread(connection, index, start, payload.length);
+    if unread != 0 {
+        count(Counter::Unread, unread);
+        if unread == payload.length {
+            return;
+        }
+    }
     let mut head = Data {
         kind: kind::DATA,
         length: PIECE as u32,
         connection: connection.id,
-        offset: start,
+        offset: start + unread,
         time: payload.time,
         direction: payload.direction | mark,
         tid: payload.tid,
     };
-    let mut address = payload.address;
-    let mut left = payload.length;
+    let mut address = payload.address + unread;
+    let mut left = payload.length - unread;
     for _ in 0..PIECES_PER_CALL {
         if left < PIECE as u64 {
             break;
@@ -103,6 +110,42 @@ pub fn payload(connection: &mut Connection, payload: &Payload, now: u64) {
         if let Err(cause) = done {
             count(cause, left);
         }
+    }
+}
+
+/// How many of the bytes from `start` on nobody would read.
+#[inline(always)]
+fn unread(connection: &mut Connection, index: usize, start: u64, length: u64) -> u64 {
+    if (start ^ (start + length)) >> UNREAD_STEP != 0 {
+        learn_unread(connection);
+    }
+    let until = connection.unread[index & 1];
+    if until <= start {
+        0
+    } else if until - start < length {
+        until - start
+    } else {
+        length
+    }
+}
+
+/// Whether nobody would read any of the bytes from `start` on, which are then counted.
+#[inline(always)]
+pub fn is_unread(connection: &mut Connection, index: usize, start: u64, length: u64) -> bool {
+    let is_unread = unread(connection, index, start, length) == length;
+    if is_unread {
+        count(Counter::Unread, length);
+    }
+    is_unread
+}
+
+/// Takes over what user space has said.
+#[inline(never)]
+fn learn_unread(connection: &mut Connection) {
+    let id = connection.id;
+    // SAFETY: the value is copied at once.
+    if let Some(told) = unsafe { UNREAD.get(&id) } {
+        connection.unread = *told;
     }
 }
 

@@ -10,7 +10,7 @@ use tracer_common::{
     event::{Calls, CgroupId, Connection, ConnectionId, RecordPlace, Target},
     limits::{CGROUPS as MAX_CGROUPS, CONNECTIONS as MAX_CONNECTIONS, LIBRARIES as MAX_LIBRARIES, LIBRARY_NAME},
     limits::{REACHES, RECORD_PLACES as MAX_RECORD_PLACES, REFUSED_SENDS as MAX_REFUSED_SENDS},
-    limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS},
+    limits::{TARGETS as MAX_TARGETS, THREADS as MAX_THREADS, UNREAD as MAX_UNREAD},
 };
 
 /// TLS data, facts about connections, and the lives of targets, in one order: read by the unprivileged half. The
@@ -27,6 +27,11 @@ pub static TARGETS: HashMap<u32, Target> = HashMap::with_max_entries(MAX_TARGETS
 
 #[map]
 pub static CONNECTIONS: LruHashMap<ConnectionId, Connection> = LruHashMap::with_max_entries(MAX_CONNECTIONS, 0);
+
+/// By a connection's number, up to which offset its bytes need not be copied, by direction. User space writes here rather
+/// than into [`CONNECTIONS`], whose values change under its hands.
+#[map]
+pub static UNREAD: LruHashMap<u64, [u64; 2]> = LruHashMap::with_max_entries(MAX_UNREAD, 0);
 
 /// Address and length of what a sender was refused for now, though it is taken.
 #[map]

@@ -107,7 +107,9 @@ pub fn sealed(ctx: &ProbeContext) {
     }
     let Some(connection) = seen.connection(now) else { return };
     let mut head = seen.head(connection, direction::SEND, end - start, now);
-    if connection.flags & Connection::IGNORED != 0 {
+    if connection.flags & Connection::IGNORED != 0
+        || emit::is_unread(connection, direction::SEND as usize, head.offset, end - start)
+    {
         return;
     }
     let wake = emit::wake(now);
@@ -158,7 +160,9 @@ pub fn opened(ctx: &ProbeContext) {
     }
     let Some(connection) = seen.connection(now) else { return };
     let head = seen.head(connection, direction::RECEIVE, length, now);
-    if connection.flags & Connection::IGNORED == 0 {
+    if connection.flags & Connection::IGNORED == 0
+        && !emit::is_unread(connection, direction::RECEIVE as usize, head.offset, length)
+    {
         emit::part(&head, address, emit::wake(now));
     }
 }

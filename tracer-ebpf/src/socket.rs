@@ -211,6 +211,9 @@ pub fn transferred(ctx: &RawTracePointContext, way: u32) {
     let start = connection.offsets[index];
     connection.offsets[index] = start + result as u64;
     let id = connection.id;
+    if emit::is_unread(connection, index, start, result as u64) {
+        return;
+    }
     let mut left = result as u64;
     match place {
         Place::Flat(address, room) => {
@@ -249,7 +252,7 @@ fn begins_tls(address: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn hand_over(id: u64, offset: u64, address: u64, length: u64, way: u32) -> u32 {
-    let mut connection = Connection { id, offsets: [offset; 2], flags: 0, writing: 0 };
+    let mut connection = Connection { id, offsets: [offset; 2], ..Connection::default() };
     let now = task::now();
     let tid = bpf_get_current_pid_tgid() as u32;
     emit::payload(&mut connection, &emit::Payload { address, length, time: now, direction: way & 1, tid }, now);

@@ -43,6 +43,11 @@ pub fn session_is_return(ctx: *mut c_void) -> bool {
     }
 }
 
+/// A write of a method table's function of at most so many bytes is one record, which is written whole or not at all: no
+/// fragment is smaller (`SSL_CTX_set_max_send_fragment(3)`: at least 512), and only between fragments a write ends early
+/// (`SSL_MODE_ENABLE_PARTIAL_WRITE`). So the number of bytes done need not be read.
+const WHOLE_WRITE: u64 = 512;
+
 /// What the site says of itself. None when another link at the same site speaks.
 #[inline(always)]
 pub fn cookie(ctx: *mut c_void) -> Option<u32> {
@@ -124,10 +129,15 @@ pub fn enter(ctx: &ProbeContext, session: bool) -> bool {
 #[inline(always)]
 fn set_writing(key: &ConnectionId, writing: u64) {
     if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
-        // SAFETY: values of a preallocated hash map stay mapped while the program runs. Volatile: the records of the
-        // write are in the ring before its end shows.
-        unsafe { (&raw mut (*connection).writing).write_volatile(writing) };
+        // SAFETY: values of a preallocated hash map stay mapped while the program runs.
+        is_written(unsafe { &mut *connection }, writing);
     }
+}
+
+#[inline(always)]
+fn is_written(connection: &mut Connection, writing: u64) {
+    // SAFETY: a field of a live structure. Volatile: the records of the write are in the ring before its end shows.
+    unsafe { (&raw mut connection.writing).write_volatile(writing) };
 }
 
 enum Admission {
@@ -254,15 +264,18 @@ pub fn leave(ctx: *mut c_void, session: bool) {
     }
     let call = &calls.calls[index & (NESTED_CALLS - 1)];
     let cookie = Cookie(call.cookie as u32);
-    finished(call, cookie, regs.rax as i32, pid_tgid);
+    let told = finished(call, cookie, regs.rax as i32, pid_tgid);
     if cookie.direction() == direction::SEND {
-        set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 0);
+        match told {
+            Some(connection) => is_written(connection, 0),
+            None => set_writing(&ConnectionId { incarnation: call.incarnation, ssl: call.ssl }, 0),
+        }
     }
 }
 
-/// Hands over what a call did.
+/// Hands over what a call did; the connection if it did anything.
 #[inline(always)]
-fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
+fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) -> Option<&'static mut Connection> {
     let is_record = cookie.result() == CallResult::Record as u32;
     if result <= 0 {
         let orderly = cookie.result() != CallResult::ByPointerOrZero as u32;
@@ -272,17 +285,22 @@ fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
         if is_record && record::RETRIED.contains(&result) {
             refused_send(call, cookie);
         }
-        return;
+        return None;
     }
+    let is_whole = cookie.result() == CallResult::ByPointer as u32
+        && cookie.direction() == direction::SEND
+        && call.length <= WHOLE_WRITE;
     let done = if is_record || cookie.result() == CallResult::Count as u32 {
         result as u64
+    } else if is_whole {
+        call.length
     } else {
         // SAFETY: the helper checks the address.
         match unsafe { bpf_probe_read_user(call.done as *const u64) } {
             Ok(done) => done,
             Err(_) => {
                 count(Counter::Unreadable, 1);
-                return;
+                return None;
             }
         }
     };
@@ -295,24 +313,21 @@ fn finished(call: &Call, cookie: Cookie, result: i32, pid_tgid: u64) {
         (call.buffer, call.length)
     };
     if done == 0 || done > length {
-        return;
+        return None;
     }
     let known = CONNECTIONS.get_ptr_mut(&key);
     // SAFETY: values of a preallocated hash map stay mapped while the program runs.
     let known = known.map(|known| unsafe { &mut *known });
     let connection = match known {
         Some(known) if known.flags & (Connection::ANNOUNCED | Connection::IGNORED) != 0 => known,
-        _ => {
-            let Some(target) = target(pid_tgid) else { return };
-            let Some(made) = connection(target, call.ssl, cookie.library(), task::now(), pid_tgid) else { return };
-            made
-        }
+        _ => connection(target(pid_tgid)?, call.ssl, cookie.library(), task::now(), pid_tgid)?,
     };
     let direction = cookie.direction();
     // The clock is read once a call: a send carries the time of its entry anyway.
     let now = if direction == direction::SEND { call.time } else { task::now() };
     let payload = emit::Payload { address: buffer, length: done, time: now, direction, tid: pid_tgid as u32 };
     emit::payload(connection, &payload, now);
+    Some(connection)
 }
 
 /// Remembers what to read when the call is made again without a buffer.

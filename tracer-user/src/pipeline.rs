@@ -1,5 +1,7 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
+mod unread;
+
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Write},
@@ -8,6 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
+pub use self::unread::Unread;
 use crate::{
     agent::{self, Concluded, Deed, Turns},
     attempts::{self, Attempts},
@@ -144,12 +147,15 @@ struct Decoding {
     seen: Seen,
     // Between the stages; kept so that their memory is used again.
     ended: Vec<Hop>,
+    /// What need not be copied, if anybody asks for it.
+    unread: Option<Vec<Unread>>,
 }
 
 /// One connection: what it says, and which answer is whose.
 struct Line {
     decoder: proto::Connection,
     exchanges: Exchanges,
+    place: unread::Place,
 }
 
 impl Pipeline {
@@ -181,6 +187,7 @@ impl Pipeline {
                 failed: Ok(()),
                 seen: Seen::default(),
                 ended: Vec::new(),
+                unread: None,
             },
             prices,
             attribution: Attribution::default(),
@@ -208,6 +215,18 @@ impl Pipeline {
     #[must_use]
     pub fn with_metrics(self, metrics: Option<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// From now on [`Self::unread`] tells what need not be captured, unless it is all recorded.
+    #[must_use]
+    pub fn with_unread(mut self) -> Self {
+        self.decoding.unread = self.decoding.recorder.is_none().then(Vec::new);
+        self
+    }
+
+    /// What need not be captured, as far as it was not told before.
+    pub fn unread(&mut self) -> impl Iterator<Item = Unread> + '_ {
+        self.decoding.unread.iter_mut().flat_map(|unread| unread.drain(..))
     }
 
     /// From now on calls are recognised and priced so. Nothing that is open is lost by it.
@@ -444,7 +463,7 @@ impl Pipeline {
 impl Decoding {
     /// flow → proto → exchange → llm, mcp, retrieval
     fn take(&mut self, event: flow::Event) {
-        let Self { lines, hops, recorder, failed, seen, ended } = self;
+        let Self { lines, hops, recorder, failed, seen, ended, unread } = self;
         let mut tell = |event: exchange::Event<'_>| {
             let of_interest = hops.push(&event, ended);
             if let (Some(recorder), true, Ok(())) = (&mut *recorder, of_interest, &*failed) {
@@ -455,24 +474,30 @@ impl Decoding {
             flow::Event::Open { key, connection, .. } => {
                 seen.connections += 1;
                 let decoder = proto::Connection::new(Limits::default(), connection.role, could_be_hop);
-                lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection) });
+                let place = unread::Place::default();
+                lines.insert(key, Line { decoder, exchanges: Exchanges::new(key, connection), place });
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
-                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                let Some(Line { decoder, exchanges, place }) = lines.get_mut(&key) else { return };
                 decoder.push(at, direction, &bytes, &mut |event| {
                     seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                     exchanges.push(event, &mut tell);
                 });
+                place.pass(direction, bytes.len() as u64);
+                if let Some(unread) = unread {
+                    unread.extend(place.ask(key, decoder));
+                }
                 if let (Some(recorder), Protocol::Http2) = (recorder, decoder.protocol()) {
                     recorder.speaks_http2(key);
                 }
             }
             flow::Event::Gap { at, key, direction, lost } => {
-                let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
+                let Some(Line { decoder, exchanges, place }) = lines.get_mut(&key) else { return };
                 decoder.gap(at, direction, lost, &mut |event| exchanges.push(event, &mut tell));
+                place.pass(direction, lost.unwrap_or(0));
             }
             flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
-                let Some(Line { mut decoder, mut exchanges }) = lines.remove(&key) else { return };
+                let Some(Line { mut decoder, mut exchanges, .. }) = lines.remove(&key) else { return };
                 let mut pair = |event: proto::Event<'_>| exchanges.push(event, &mut tell);
                 match event {
                     flow::Event::Close { by, .. } => {

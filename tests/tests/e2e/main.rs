@@ -20,6 +20,7 @@ mod sdks;
 mod signals;
 mod stacks;
 mod starts;
+mod unread;
 mod websockets;
 
 /// The bench, or a return from the test with the reason why it cannot run.

@@ -301,6 +301,7 @@ pub fn corpus(folder: &Path) -> Result<Workload> {
                 Event::Open { key, .. }
                 | Event::Data { key, .. }
                 | Event::Gap { key, .. }
+                | Event::Unread { key, .. }
                 | Event::Close { key, .. } => {
                     key.0 += base;
                     most = most.max(key.0);

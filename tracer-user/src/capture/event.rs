@@ -13,7 +13,7 @@ use super::container::Container;
 use crate::kubernetes::InPod;
 
 /// Names one connection's life within one run of llmtap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnectionKey(pub u64);
 
 /// A table by connection: looked up for every event in every stage.
@@ -176,6 +176,14 @@ pub enum Event {
         direction: Direction,
         offset: u64,
         lost: u64,
+    },
+    /// `bytes` from `offset` on were not copied, because whoever reads them said that nobody would.
+    Unread {
+        at: u64,
+        key: ConnectionKey,
+        direction: Direction,
+        offset: u64,
+        bytes: u64,
     },
     Close {
         at: u64,

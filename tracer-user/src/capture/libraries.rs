@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     dynamic,
-    gate::{HeldProgram, called, search_variables},
+    gate::{HeldProgram, called, command_line, search_variables},
     packages,
     root::Root,
 };
@@ -79,18 +79,26 @@ impl Libraries {
     }
 
     /// What a held program may load while it runs from where no linker's path leads: the modules of its packages, if it
-    /// is Python. Handles, each folder once as long as nothing is installed there.
+    /// is an interpreter. Handles, each folder once as long as nothing is installed there.
     pub fn modules_of_held(&mut self, held: &HeldProgram) -> Vec<File> {
         let Some(interpreter) = interpreter(held) else { return Vec::new() };
         let Ok(root) = Root::of(held.pid) else { return Vec::new() };
         let mut modules = Vec::new();
-        for folder in packages::folders(&root, &[interpreter, held.path()], &search_variables(held.pid)) {
+        let directory = fs::read_link(format!("/proc/{}/cwd", held.pid)).ok();
+        let start = packages::Start {
+            root: &root,
+            interpreters: &[interpreter, held.path()],
+            environment: &search_variables(held.pid),
+            arguments: &command_line(held.pid),
+            directory: directory.as_deref(),
+        };
+        for (folder, kind) in start.folders() {
             let Some((key, _)) = self::folder(&root, &folder) else { continue };
             if self.packages.len() >= MAX_REMEMBERED {
                 self.packages.clear();
             }
             if self.packages.insert(key) {
-                modules.extend(packages::modules(&root, &folder));
+                modules.extend(packages::modules(&root, &folder, kind));
             }
         }
         modules

@@ -116,6 +116,7 @@ impl<W: Write> Recorder<W> {
             }
             Event::Data { at, key, direction, offset, bytes } => self.data(*key, *at, *direction, *offset, bytes),
             Event::Gap { at, key, direction, offset, lost } => self.gap(*key, *at, *direction, *offset, *lost),
+            Event::Unread { at, key, direction, offset, bytes } => self.gap(*key, *at, *direction, *offset, *bytes),
             Event::Close { at, key, by } => self.close(*key, *at, Some(*by)),
         }
     }

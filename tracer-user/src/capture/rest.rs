@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -23,12 +24,30 @@ pub(super) struct Rest {
     children: HashMap<u32, u32>,
     /// Parents of such children.
     forking: HashSet<u32>,
+    /// Since when hooks stop single processes alone, and for how long they did the last time: nanoseconds of the boot clock.
+    narrow: Option<u64>,
+    was_narrow: Range<u64>,
+    /// Children that were forked then and have not executed anything.
+    unwatched: HashSet<u32>,
+    /// Of such, those that have ended.
+    ended_unwatched: u64,
 }
 
 impl Rest {
     pub fn new(shortest: Option<Duration>, now: Instant) -> Self {
         let wait = shortest.unwrap_or(LONGEST);
-        Self { shortest, wait, due: now + wait, since: None, children: HashMap::new(), forking: HashSet::new() }
+        Self {
+            shortest,
+            wait,
+            due: now + wait,
+            since: None,
+            children: HashMap::new(),
+            forking: HashSet::new(),
+            narrow: None,
+            was_narrow: 0..0,
+            unwatched: HashSet::new(),
+            ended_unwatched: 0,
+        }
     }
 
     /// A target came, forked or executed something. Rest that was shorter than the wait for it was not worth it: the next
@@ -66,6 +85,31 @@ impl Rest {
         self.shortest.map(|_| self.due)
     }
 
+    /// From `at` on, nanoseconds of the boot clock, hooks stop single processes alone.
+    pub fn narrowed(&mut self, at: u64) {
+        self.narrow.get_or_insert(at);
+    }
+
+    /// From `at` on hooks stop every process.
+    pub fn widened(&mut self, at: u64) {
+        if let Some(since) = self.narrow.take() {
+            self.was_narrow = since..at;
+        }
+    }
+
+    /// A target forked at this time: whether hooks stopped single processes alone is known by then.
+    pub fn born(&mut self, child: u32, at: u64) {
+        let unwatched = self.narrow.is_some_and(|since| at >= since) || self.was_narrow.contains(&at);
+        if unwatched && self.unwatched.len() < MAX_REMEMBERED {
+            self.unwatched.insert(child);
+        }
+    }
+
+    /// Children that ran their parent's program before hooks could stop them.
+    pub fn unwatched(&self) -> u64 {
+        self.ended_unwatched + self.unwatched.len() as u64
+    }
+
     pub fn forked(&mut self, child: u32, parent: u32) {
         if self.children.len() < MAX_REMEMBERED {
             self.children.insert(child, parent);
@@ -73,11 +117,13 @@ impl Rest {
     }
 
     pub fn executed(&mut self, pid: u32) {
+        self.unwatched.remove(&pid);
         self.children.remove(&pid);
         self.forking.remove(&pid);
     }
 
     pub fn ended(&mut self, pid: u32) {
+        self.ended_unwatched += u64::from(self.unwatched.remove(&pid));
         self.forking.remove(&pid);
         if let Some(parent) = self.children.remove(&pid)
             && self.forking.len() < MAX_REMEMBERED
@@ -126,6 +172,26 @@ mod tests {
     #[test]
     fn nobody_waits_for_what_nobody_asks() {
         assert_eq!(Rest::new(None, Instant::now()).due(), None);
+    }
+
+    #[test]
+    fn a_child_born_while_hooks_stop_single_processes_is_unwatched_unless_it_executes() {
+        let mut rest = Rest::new(Some(WAIT), Instant::now());
+        rest.born(1, 50);
+        rest.narrowed(100);
+        rest.narrowed(110);
+        rest.born(2, 105);
+        rest.born(3, 120);
+        rest.widened(200);
+        // Told late.
+        rest.born(4, 199);
+        rest.born(5, 200);
+        assert_eq!(rest.unwatched(), 3);
+        // What executes something is held until its hooks stand.
+        rest.executed(3);
+        rest.ended(2);
+        rest.ended(1);
+        assert_eq!(rest.unwatched(), 2);
     }
 
     #[test]

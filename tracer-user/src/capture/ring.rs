@@ -12,10 +12,7 @@ use std::{
 use aya::maps::{MapData, RingBuf};
 use bytes::Bytes;
 use tracer_common::{
-    event::{
-        ConnectionId, Data, End, Lost, Name, Open, Peer, Process as ProcessRecord, direction as wire, end, kind,
-        lifecycle,
-    },
+    event::{Data, End, Lost, Name, Open, Peer, Process as ProcessRecord, direction as wire, end, kind, lifecycle},
     limits::{RING_SETTLE_NS, SERVER_NAME, WAKE_INTERVAL_NS},
 };
 
@@ -73,10 +70,12 @@ impl RingReader {
         (settling || self.order.is_waiting()).then_some(Duration::from_nanos(WAKE_INTERVAL_NS))
     }
 
-    /// How the kernel side knows a connection, for [`super::Tracer::ignore_connection`].
-    #[must_use]
-    pub fn kernel_id(&self, key: ConnectionKey) -> Option<ConnectionId> {
-        self.decoder.connections.get(&key.0).map(|state| state.id)
+    /// Nobody will read a connection's bytes before these offsets, of what is sent and of what is received: those that
+    /// [`super::Tracer::leave_unread`] keeps from being copied are no loss.
+    pub fn leave_unread(&mut self, key: ConnectionKey, until: [u64; 2]) {
+        if let Some(state) = self.decoder.connections.get_mut(&key.0) {
+            state.unread = until;
+        }
     }
 
     /// Data records and payload bytes seen so far.
@@ -100,7 +99,6 @@ impl AsFd for RingReader {
 
 /// What is known of one connection.
 struct State {
-    id: ConnectionId,
     tgid: u32,
     facts: Connection,
     /// [`Event::Open`] was told. It waits for the first bytes, so that the server name is in it.
@@ -110,6 +108,8 @@ struct State {
     said_goodbye: bool,
     /// Where the next piece begins if nothing was lost, by direction.
     next: [u64; 2],
+    /// Before which nobody reads, by direction.
+    unread: [u64; 2],
     /// Time of the last event: none is told before it.
     last: u64,
 }
@@ -172,13 +172,13 @@ impl Decoder {
             ..Connection::default()
         };
         let state = State {
-            id: ConnectionId { incarnation: record.incarnation, ssl: record.ssl },
             tgid: record.tgid,
             facts,
             told: false,
             closed: false,
             said_goodbye: false,
             next: [0; 2],
+            unread: [0; 2],
             last: 0,
         };
         if self.connections.insert(key, state).is_none() {
@@ -309,12 +309,19 @@ impl State {
         self.last
     }
 
-    /// Tells what was lost before `offset`.
+    /// Tells what was left unread or lost before `offset`.
     fn reach(&mut self, key: u64, at: u64, index: usize, offset: u64, out: &mut Vec<Event>) {
         let from = self.next[index];
         if offset > from {
             let direction = if index == wire::SEND as usize { Direction::Send } else { Direction::Receive };
-            out.push(Event::Gap { at, key: ConnectionKey(key), direction, offset: from, lost: offset - from });
+            let lost = self.unread[index].clamp(from, offset);
+            let key = ConnectionKey(key);
+            if lost > from {
+                out.push(Event::Unread { at, key, direction, offset: from, bytes: lost - from });
+            }
+            if offset > lost {
+                out.push(Event::Gap { at, key, direction, offset: lost, lost: offset - lost });
+            }
             self.next[index] = offset;
         }
     }

@@ -80,6 +80,7 @@ fn count(event: Event, owners: &mut HashMap<ConnectionKey, u32>, seen: &mut Hash
             seen.hosts.extend(host.filter(|_| seen.hosts.len() < MAX_HOSTS));
         }
         Event::Data { key, bytes, .. } => add(key, bytes.len() as u64, owners, seen),
+        Event::Unread { key, bytes, .. } => add(key, bytes, owners, seen),
         Event::Gap { key, lost, .. } => add(key, lost, owners, seen),
         Event::Close { key, .. } => {
             owners.remove(&key);

@@ -123,6 +123,14 @@ impl Flows {
                 self.release(key, direction, sink);
                 self.gap(at, key, direction, offset, lost, sink);
             }
+            capture::Event::Unread { at, key, direction, offset, bytes } => {
+                self.release_other(key, direction, sink);
+                self.release(key, direction, sink);
+                // To the decoders it is a gap, and nobody's loss.
+                let lost = self.counters.lost_bytes;
+                self.gap(at, key, direction, offset, bytes, sink);
+                self.counters.lost_bytes = lost;
+            }
             capture::Event::Close { at, key, by } => {
                 self.release(key, Direction::Send, sink);
                 self.release(key, Direction::Receive, sink);

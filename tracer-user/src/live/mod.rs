@@ -111,7 +111,7 @@ fn kept_descriptors(reader: &RingReader, channel: &Channel, session: &Session) -
 fn parse(reader: RingReader, channel: Channel, session: &mut Session) -> anyhow::Result<()> {
     channel.set_nonblocking()?;
     let names = parser::Names::new(channel.try_clone()?);
-    let mut pipeline = session.pipeline(std::sync::Arc::new(names.clone()), true)?;
+    let mut pipeline = session.pipeline(std::sync::Arc::new(names.clone()), true)?.with_unread();
     let held = session.held().clone();
     let totals = match parser::run(reader, &channel, &names, &mut pipeline, session) {
         Ok(totals) => totals,

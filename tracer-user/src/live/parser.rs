@@ -23,7 +23,7 @@ use crate::{
     },
     diagnostics,
     export::otlp::{BoxFuture, Resolve},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Unread},
     session::{Session, Setup},
 };
 
@@ -63,10 +63,11 @@ pub fn run(
                         pipeline.push(event)?;
                     }
                     Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
-                    Ok(Some(ToParser::Health(Health { lost, attach_failures, memory }))) => {
+                    Ok(Some(ToParser::Health(Health { lost, unread, unwatched, attach_failures, memory }))) => {
                         if let Some(metrics) = pipeline.metrics() {
                             let memory: Vec<_> = memory.iter().map(|(half, bytes)| (half.as_str(), *bytes)).collect();
                             metrics.health(&lost, attach_failures, &memory);
+                            metrics.passed_over(unread, &unwatched);
                         }
                     }
                     Ok(Some(ToParser::Verdicts(counts))) => {
@@ -121,6 +122,12 @@ pub fn run(
                 let _ = channel.send(&ToTracer::Withdraw { pid });
             }
             pipeline.push(event)?;
+        }
+        for Unread { key, until } in pipeline.unread() {
+            // If it does not go through, more is copied than is read.
+            if channel.send(&ToTracer::Unread { key, until }).is_ok() {
+                reader.leave_unread(key, until);
+            }
         }
         if last && !more {
             return Ok(totals);

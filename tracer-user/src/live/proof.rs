@@ -74,7 +74,7 @@ impl Proofs {
                 self.processes.remove(&process.pid);
                 None
             }
-            Event::Data { .. } | Event::Gap { .. } => None,
+            Event::Data { .. } | Event::Gap { .. } | Event::Unread { .. } => None,
         }
     }
 }

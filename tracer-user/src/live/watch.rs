@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracer_common::counter::Counter;
+
 use crate::{
     capture::{
+        Tracer,
         seam::{Channel, Health, ToParser, Verdicts},
         survey::Survey,
     },
@@ -47,11 +50,14 @@ impl Watch {
     }
 
     /// Tells how the tracing goes.
-    pub fn health<'a>(&mut self, channel: &Channel, losses: impl Iterator<Item = (&'a str, u64)>) {
+    pub fn health(&mut self, channel: &Channel, tracer: &Tracer) {
         self.next = Instant::now() + INTERVAL;
         let memory = [("privileged", std::process::id()), ("parser", self.parser)];
+        let counters = tracer.counters();
         let health = Health {
-            lost: losses.map(|(cause, count)| (cause.to_owned(), count)).collect(),
+            lost: counters.losses().map(|(cause, count)| (cause.to_owned(), count)).collect(),
+            unread: counters.value(Counter::Unread),
+            unwatched: tracer.unwatched().map(|(reason, count)| (reason.to_owned(), count)).into(),
             attach_failures: self.attach_failures,
             memory: memory.into_iter().filter_map(|(half, pid)| Some((half.to_owned(), resident(pid)?))).collect(),
         };

@@ -322,7 +322,7 @@ impl Metrics {
     pub fn health(&mut self, lost: &[(String, u64)], attach_failures: u64, memory: &[(&str, u64)]) {
         let store = &mut self.sums.state().store;
         // Every cause from the start: a sum that begins with its first loss shows no increase.
-        let none = Counter::ALL.into_iter().map(|counter| (counter.name(), 0));
+        let none = Counter::ALL.into_iter().filter(|counter| counter.is_loss()).map(|counter| (counter.name(), 0));
         for (cause, count) in none.chain(lost.iter().map(|(cause, count)| (cause.as_str(), *count))) {
             let attributes = vec![(semconv::REASON, cause.into())];
             store.set(&metric::SELF_EVENTS_LOST, OWN, attributes, count as f64);
@@ -331,6 +331,17 @@ impl Metrics {
         for (half, bytes) in memory {
             let attributes = vec![(semconv::SELF_HALF, (*half).into())];
             store.set(&metric::SELF_MEMORY, OWN, attributes, *bytes as f64);
+        }
+    }
+
+    /// What it says that no event shows: bytes that were not copied because nobody would have read them, and how often a
+    /// traced process may have spoken before hooks stopped it, by reason.
+    pub fn passed_over(&mut self, unread: u64, unwatched: &[(String, u64)]) {
+        let store = &mut self.sums.state().store;
+        store.set(&metric::SELF_BYTES_UNREAD, OWN, Attributes::new(), unread as f64);
+        for (reason, count) in unwatched {
+            let attributes = vec![(semconv::REASON, reason.as_str().into())];
+            store.set(&metric::SELF_UNWATCHED, OWN, attributes, *count as f64);
         }
     }
 

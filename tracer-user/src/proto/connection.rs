@@ -65,6 +65,15 @@ impl Connection {
         self.http2.as_ref().map_or_else(Counters::default, |http2| http2.counters())
     }
 
+    /// How many bytes from here on are passed over in this direction, whatever they say: the rest of a body that nobody
+    /// wants, or all that is to come. With HTTP/2 none, since its frames must be followed.
+    pub fn unwanted(&self, direction: Direction) -> u64 {
+        match self.protocol() {
+            Protocol::Undecided | Protocol::Http2 => 0,
+            _ => self.http1.unwanted(direction == self.requests),
+        }
+    }
+
     pub fn push(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Out<'_>) {
         match self.protocol() {
             Protocol::Http2 => self.push_http2(at, direction, bytes, out),

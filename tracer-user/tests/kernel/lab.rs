@@ -149,6 +149,31 @@ impl Lab {
         started(tracer, command, libraries, |_, _| {})
     }
 
+    /// The same, and once the first bytes have come nobody reads what is sent before this offset.
+    pub fn run_unread(&self, mode: Option<AttachMode>, command: &Path, until: u64) -> Run {
+        let mut tracer = Tracer::load(&Options { mode, ..Options::default() }).unwrap();
+        let verdict = tracer.attach_file(command);
+        assert_eq!(verdict.hooked.len(), 1, "{verdict:?}");
+        let mut is_said = false;
+        followed(
+            &mut tracer,
+            &[command.as_os_str()],
+            None,
+            |_, _| {},
+            |run, tracer, reader| {
+                let first = run
+                    .events
+                    .iter()
+                    .find_map(|event| if let Event::Data { key, .. } = event { Some(*key) } else { None });
+                if let (Some(key), false) = (first, is_said) {
+                    tracer.leave_unread(key, [until, 0]);
+                    reader.leave_unread(key, [until, 0]);
+                    is_said = true;
+                }
+            },
+        )
+    }
+
     /// Runs a command with nothing hooked before, each program held at its start.
     pub fn run_held(&self, command: &[&OsStr]) -> Option<Run> {
         let mut tracer = Tracer::load(&Options::default()).unwrap();
@@ -223,6 +248,17 @@ fn started(
     libraries: Option<&Path>,
     prepared: impl FnOnce(&mut Tracer, u32),
 ) -> Run {
+    followed(tracer, command, libraries, prepared, |_, _, _| {})
+}
+
+/// The same; `look` is called whenever something may have come.
+fn followed(
+    tracer: &mut Tracer,
+    command: &[&OsStr],
+    libraries: Option<&Path>,
+    prepared: impl FnOnce(&mut Tracer, u32),
+    mut look: impl FnMut(&Run, &mut Tracer, &mut RingReader),
+) -> Run {
     let mut reader = tracer.ring_reader().unwrap();
     let mut child = Command::new("sh")
         .args(["-c", "read go; exec \"$0\" \"$@\""])
@@ -242,6 +278,7 @@ fn started(
     let mut ended = None;
     loop {
         run.step(tracer, &mut reader);
+        look(&run, tracer, &mut reader);
         match ended {
             Some(when) if Instant::now() > when => break,
             None => {

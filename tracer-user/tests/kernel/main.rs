@@ -8,10 +8,12 @@ mod files;
 mod gnutls;
 mod go;
 mod lab;
+mod modules;
 mod reach;
 mod sendfile;
 mod socket;
 mod starts;
+mod unread;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};
 

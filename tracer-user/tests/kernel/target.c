@@ -467,6 +467,10 @@ int main(int count, char **arguments) {
     else if (!strcmp(what, "stream")) streaming();
     else if (!strcmp(what, "idle")) sleep(60);
     else if (!strcmp(what, "tick")) ticking();
+    else if (!strcmp(what, "tick-fork")) {
+        ticking();
+        forked();
+    }
     else if (!strcmp(what, "measure") && count == 4) measured((size_t)atol(arguments[2]), atoi(arguments[3]));
     else return 2;
     // As a crash would: nothing is freed.

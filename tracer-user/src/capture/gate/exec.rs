@@ -7,6 +7,8 @@ use std::{
     os::unix::{ffi::OsStringExt as _, fs::FileExt as _},
 };
 
+use crate::capture::packages::VARIABLES;
+
 /// Variables of the environment that are looked at, most.
 const MAX_VARIABLES: usize = 4096;
 /// Arguments that are looked at, most.
@@ -21,7 +23,7 @@ const CALLS: [(u64, usize); 2] = [(59, 0), (322, 1)];
 #[cfg(not(target_arch = "x86_64"))]
 const CALLS: [(u64, usize); 2] = [(221, 0), (281, 1)];
 
-/// The variables of the environment to come that say where the dynamic linker (ld.so(8)) and Python look. None of those
+/// The variables of the environment to come that say where the dynamic linker (ld.so(8)) and interpreters look. None of those
 /// that are not set or cannot be read.
 pub fn search_variables(pid: u32) -> Vec<(OsString, OsString)> {
     let Some((memory, [_, _, array])) = arguments(pid) else { return Vec::new() };
@@ -83,11 +85,12 @@ fn pointers(memory: &File, mut at: u64) -> Vec<u64> {
 }
 
 fn variable(memory: &File, at: u64) -> Option<(OsString, OsString)> {
-    const NAMES: [&str; 3] = ["LD_LIBRARY_PATH", "PYTHONPATH", "HOME"];
-    let mut start = [0_u8; NAMES[0].len() + 1];
+    const LINKER: &str = "LD_LIBRARY_PATH";
+    let mut start = [0_u8; LINKER.len() + 1];
     let length = memory.read_at(&mut start, at).ok()?;
-    let name = NAMES
+    let name = [LINKER]
         .into_iter()
+        .chain(VARIABLES)
         .find(|name| start[..length].strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'=')))?;
     Some((name.into(), text(memory, at + name.len() as u64 + 1)?))
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    super::{attach::MAX_ALONE, mapped::mapping},
+    super::{attach::MAX_ALONE, clock::boot_now, mapped::mapping},
     AttachMode, ProcessNews, ProcessNotice, TargetMode, Tracer,
 };
 
@@ -20,6 +20,7 @@ impl Tracer {
         self.due.clear();
         self.rest.disturbed(Instant::now());
         if self.attachments.widen() {
+            self.rest.widened(boot_now());
             tracing::debug!("targets change: hooks stop every process");
         }
     }
@@ -68,6 +69,7 @@ impl Tracer {
         let now = Instant::now();
         self.attachments.close_retired(now);
         if let Some((key, pids)) = self.due.pop() {
+            self.rest.narrowed(boot_now());
             if let Err(error) = self.attachments.narrow(&key, &pids) {
                 tracing::debug!("hooks for single processes failed: {error}");
             }

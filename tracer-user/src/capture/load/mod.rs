@@ -20,11 +20,12 @@ use aya::{
 };
 use tracer_common::{
     counter::Counter,
-    event::{ConnectionId, Process as ProcessRecord},
+    event::{Process as ProcessRecord, lifecycle},
     limits::{LIBRARY_NAME, PLAINTEXT_LIBRARY},
 };
 
 use super::{
+    ConnectionKey,
     attach::{Attachments, Verdict},
     btf::{Btf, BtfError},
     clock::{Clock, boot_now},
@@ -153,7 +154,8 @@ pub struct Tracer {
     targets: Targets,
     notices: RingBuf<MapData>,
     watches: Vec<MappingWatch>,
-    connections: BpfMap<MapData, [u64; 2], [u64; 5]>,
+    /// By a connection's number.
+    unread: BpfMap<MapData, u64, [u64; 2]>,
     mode: TargetMode,
     clock: Clock,
     /// Holds programs at their start, where that is possible.
@@ -162,6 +164,8 @@ pub struct Tracer {
     rest: Rest,
     /// Files whose hooks are about to stop single processes.
     due: Vec<Due>,
+    /// Files whose hooks stood only when a target had mapped them.
+    hooked_late: u64,
     /// Hands the programs' log on.
     flush_log: Option<Box<dyn FnMut() + Send>>,
 }
@@ -220,7 +224,7 @@ impl Tracer {
         );
         let notices = ebpf.take_map("PROCESSES").ok_or(LoadError::Kernel("ring buffer"))?;
         let notices = RingBuf::try_from(notices).map_err(|error| LoadError::Map("PROCESSES", error))?;
-        let connections = take(&mut ebpf, "CONNECTIONS")?;
+        let unread = take(&mut ebpf, "UNREAD")?;
         let watches = MappingWatch::on_all_cpus().map_err(LoadError::Watch)?;
         targets.exclude(std::process::id());
         let cgroups: &[_] = if let TargetMode::Cgroups(cgroups) = &options.targets { cgroups } else { &[] };
@@ -250,13 +254,14 @@ impl Tracer {
             targets,
             notices,
             watches,
-            connections,
+            unread,
             mode: options.targets.clone(),
             clock: Clock::new(),
             gate: None,
             libraries: Libraries::default(),
             rest: Rest::new(options.rest, Instant::now()),
             due: Vec::new(),
+            hooked_late: 0,
             flush_log,
         };
         // After the tracepoint stands, so that no task slips between.
@@ -392,6 +397,9 @@ impl Tracer {
         let first = out.len();
         while let Some(item) = self.notices.next() {
             if let Some(record) = ring::read::<ProcessRecord>(&item) {
+                if record.what == lifecycle::FORK {
+                    self.rest.born(record.tgid, record.time);
+                }
                 out.push(notice(&record, &self.clock));
             }
         }
@@ -460,6 +468,11 @@ impl Tracer {
                 continue;
             }
             let verdict = self.attachments.mapping(&mapping);
+            for hooked in &verdict.hooked {
+                self.hooked_late += 1;
+                let (pid, path) = (mapping.pid, hooked.path.display());
+                tracing::info!(pid, "{path} was hooked when the process had loaded it: its first calls may be missing");
+            }
             if !verdict.is_empty() {
                 verdicts.push_back((mapping.pid, verdict));
             }
@@ -487,17 +500,17 @@ impl Tracer {
         counters
     }
 
-    /// Stops copying the bytes of a connection that carries no model traffic. `id` guards against another connection
-    /// that has taken its place.
-    pub fn ignore_connection(&mut self, connection: ConnectionId, id: u64) {
-        use tracer_common::event::Connection;
-        let key = [connection.incarnation, connection.ssl];
-        if let Ok([found, sent, received, flags, writing]) = self.connections.get(&key, 0)
-            && found == id
-        {
-            // Offsets may have moved meanwhile. Nobody reads them any more.
-            let _ = self.connections.insert(&key, &[id, sent, received, flags | Connection::IGNORED, writing], 0);
-        }
+    /// How often a traced process may have spoken before hooks stopped it, by reason.
+    #[must_use]
+    pub fn unwatched(&self) -> [(&'static str, u64); 2] {
+        [("hooked_late", self.hooked_late), ("forked_at_rest", self.rest.unwatched())]
+    }
+
+    /// Copies no bytes of a connection before these offsets, of what is sent and of what is received. It shows from the
+    /// next multiple of 16 KiB on.
+    pub fn leave_unread(&mut self, key: ConnectionKey, until: [u64; 2]) {
+        // Without room more is copied than is read.
+        let _ = self.unread.insert(&key.0, &until, 0);
     }
 }
 

@@ -50,7 +50,10 @@ impl Counters {
 
     /// What was lost, by cause.
     pub fn losses(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let lost = Counter::ALL.into_iter().map(|counter| (counter.name(), self.value(counter)));
+        let lost = Counter::ALL
+            .into_iter()
+            .filter(|counter| counter.is_loss())
+            .map(|counter| (counter.name(), self.value(counter)));
         lost.filter(|(_, count)| *count > 0)
     }
 

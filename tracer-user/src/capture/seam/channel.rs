@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::capture::Process;
+use crate::capture::{ConnectionKey, Process};
 
 /// Largest message, bytes. Facts of a process are cut far below it.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -56,6 +56,9 @@ pub enum ToTracer {
     Beat,
     /// Hooks that stand on no symbol show nothing in this process that could be plaintext: please take them away.
     Withdraw { pid: u32 },
+    /// Nobody will read a connection's bytes before these offsets, of what is sent and of what is received: please copy
+    /// no more of them.
+    Unread { key: ConnectionKey, until: [u64; 2] },
 }
 
 /// How the tracing goes.
@@ -63,6 +66,10 @@ pub enum ToTracer {
 pub struct Health {
     /// Events lost so far, by cause.
     pub lost: Vec<(String, u64)>,
+    /// Payload bytes so far that were not copied because nobody would have read them.
+    pub unread: u64,
+    /// How often a traced process may have spoken before hooks stopped it, by reason.
+    pub unwatched: Vec<(String, u64)>,
     /// Files whose hooks the kernel refused so far.
     pub attach_failures: u64,
     /// Resident bytes by half.

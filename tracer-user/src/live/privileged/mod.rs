@@ -299,7 +299,7 @@ impl Half<'_> {
         if Instant::now() < watch.next() {
             return;
         }
-        watch.health(self.channel, self.tracer.counters().losses());
+        watch.health(self.channel, &self.tracer);
         let pids = if self.selection.all { process::running() } else { self.tracer.targets() };
         let pids = pids.into_iter().filter(|pid| !self.tracer.is_excluded(*pid));
         watch.verdicts(self.channel, pids.collect());
@@ -465,6 +465,7 @@ impl Half<'_> {
                         self.note(Some(pid), &verdict);
                     }
                 }
+                ToTracer::Unread { key, until } => self.tracer.leave_unread(key, until),
                 ToTracer::Resolve { id, host, port } => {
                     let Ok(channel) = self.channel.try_clone() else { continue };
                     let lookups = Arc::clone(&self.lookups);
@@ -498,7 +499,7 @@ impl Half<'_> {
                 .collect(),
         };
         if let Some(watch) = &mut self.watch {
-            watch.health(self.channel, counters.losses());
+            watch.health(self.channel, &self.tracer);
         }
         let _ = self.channel.send(&ToParser::CommandEnded);
         let _ = self.channel.send(&ToParser::Finish(totals));

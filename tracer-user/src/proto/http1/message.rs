@@ -107,6 +107,18 @@ impl Direction {
         }
     }
 
+    /// How many bytes from here on are passed over whatever they say.
+    pub(super) fn unwanted(&self) -> u64 {
+        let is_wanted = self.current.as_ref().is_some_and(|current| current.body.is_some());
+        match &self.state {
+            State::Opaque => u64::MAX,
+            State::Body(_) if is_wanted => 0,
+            State::Body(Framing::Known(remaining)) => *remaining,
+            State::Body(Framing::UntilClose) => u64::MAX,
+            State::Body(Framing::Chunked(_) | Framing::Hunt(_)) | State::Head | State::Searching => 0,
+        }
+    }
+
     /// Takes a whole head from the start of `input`, or keeps what there is of it. A head that lies in one record is
     /// not copied.
     pub(super) fn take_head(

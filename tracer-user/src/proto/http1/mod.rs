@@ -81,6 +81,16 @@ impl Http1 {
         }
     }
 
+    /// How many bytes of requests, or else of responses, are passed over from here on whatever they say.
+    pub(super) fn unwanted(&self, requests: bool) -> u64 {
+        match &self.websocket {
+            Some(websocket) if websocket.is_over() => u64::MAX,
+            Some(_) => 0,
+            None if requests => self.requests.unwanted(),
+            None => self.responses.unwanted(),
+        }
+    }
+
     pub(super) fn push_request(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         let mut input = View::of(record);
         let mut record_start = true;

@@ -100,7 +100,7 @@ impl WebSocket {
     }
 
     /// Nothing of interest comes any more.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self.subject(), Subject::Realtime | Subject::Other)
     }
 }

@@ -120,6 +120,10 @@ metrics! {
         "Plaintext that was read";
     Own SELF_BYTES_LOST = "llmtap.self.bytes.lost", COUNTER, "By", true,
         "Plaintext that is known to be missing";
+    Own SELF_BYTES_UNREAD = "llmtap.self.bytes.unread", COUNTER, "By", true,
+        "Plaintext that was not copied, since nobody would have read it";
+    Own SELF_UNWATCHED = "llmtap.self.unwatched", COUNTER, "{occasion}", true,
+        "Occasions on which a traced process may have spoken before hooks stopped it, by reason";
     Own SELF_CONNECTIONS = "llmtap.self.connections", UP_DOWN, "{connection}", true,
         "Connections that are tracked";
     Own SELF_CONNECTIONS_UNTRACED = "llmtap.self.connections.untraced", COUNTER, "{connection}", true,
