@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use anyhow::Context;
@@ -33,6 +33,8 @@ struct File {
 #[derive(Debug, Clone, Deserialize)]
 struct Group {
     id: String,
+    /// The group whose attributes it has, too.
+    extends: Option<String>,
     #[serde(rename = "type")]
     kind: String,
     name: Option<String>,
@@ -110,6 +112,12 @@ const STRUCTURED: [&str; 4] =
 /// Stands for series past a cap: it has this and nothing else.
 const OVERFLOW: &str = "otel.metric.overflow";
 
+/// What only has it where calls are attributed.
+const ATTRIBUTED: &str = "llmtap.tenant";
+
+/// Attributes of rules that tests configure.
+static OWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.41.1";
 
 /// The registry of this checkout.
@@ -123,6 +131,34 @@ pub fn registry() -> anyhow::Result<&'static Registry> {
     registry.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
 }
 
+/// From now on rules of `attribution` that a test configures may fill these attributes. What the registry says of their
+/// names, in the group `attributes.llmtap.attribution`, must hold.
+pub fn allow_own(names: &[&str]) -> anyhow::Result<()> {
+    let known = registry()?;
+    for name in names {
+        let is_word = |word: &str| {
+            word.starts_with(|letter: char| letter.is_ascii_lowercase())
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        let groups = known.spans.values().chain(known.metrics.values()).chain(known.events.values());
+        let listed = known.types.contains_key(*name) || groups.flat_map(Group::names).any(|other| other == *name);
+        anyhow::ensure!(
+            name.split('.').all(is_word) && !is_ours(name) && !listed,
+            "{name} cannot be an attribute of one's own"
+        );
+    }
+    OWN.lock().unwrap_or_else(PoisonError::into_inner).extend(names.iter().map(|name| (*name).to_owned()));
+    Ok(())
+}
+
+fn is_own(name: &str) -> bool {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+}
+
+fn is_short_text(value: &Value) -> bool {
+    value["stringValue"].as_str().is_some_and(|text| text.len() <= 256)
+}
+
 /// An error that names everything in an OTLP/JSON object (traces, metrics or logs) that the registry does not have so.
 pub fn check(data: &Value) -> anyhow::Result<()> {
     let faults = registry()?.faults(data);
@@ -132,7 +168,15 @@ pub fn check(data: &Value) -> anyhow::Result<()> {
 
 impl Registry {
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let file: File = serde_saphyr::from_str(text)?;
+        let mut file: File = serde_saphyr::from_str(text)?;
+        let shared: BTreeMap<String, Vec<Attribute>> =
+            file.groups.iter().map(|group| (group.id.clone(), group.attributes.clone())).collect();
+        for group in &mut file.groups {
+            if let Some(extended) = &group.extends {
+                let attributes = shared.get(extended).with_context(|| format!("{}: no group {extended}", group.id))?;
+                group.attributes.extend_from_slice(attributes);
+            }
+        }
         let mut registry = Self::default();
         for (kind, names) in CONVENTIONS {
             registry.types.extend(names.iter().map(|name| ((*name).to_owned(), Type::Plain(kind.to_owned()))));
@@ -315,9 +359,15 @@ impl Registry {
 
     fn attributes(&self, of: &str, group: &Group, attributes: &BTreeMap<&str, &Value>, faults: &mut BTreeSet<String>) {
         let listed: BTreeSet<&str> = group.names().collect();
+        // Only calls are attributed.
+        let is_attributed = listed.contains(ATTRIBUTED);
         for (name, value) in attributes {
             if listed.contains(name) {
                 self.typed(of, name, value, faults);
+            } else if is_attributed && is_own(name) {
+                if !is_short_text(value) {
+                    faults.insert(format!("{of}: {name} is no text of up to 256 bytes"));
+                }
             } else {
                 faults.insert(format!("{of}: {name} is not listed"));
             }

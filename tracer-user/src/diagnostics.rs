@@ -1,6 +1,11 @@
 //! Diagnostics: what llmtap says of itself, on stderr.
 
-use std::sync::{Mutex, OnceLock};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    panic,
+    sync::{Mutex, OnceLock},
+    thread,
+};
 
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
@@ -13,6 +18,23 @@ use crate::{
 
 /// The variable that overrides all else, with a filter of tracing-subscriber.
 const VARIABLE: &str = "LLMTAP_LOG";
+
+/// From now on a panic of ours says where it was, and its message only when that is a literal of the code: what is put
+/// together at run time can quote what was parsed, as that of a wrong index into a text does.
+pub fn conceal_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let thread = thread::current();
+        let said = match panic.payload().downcast_ref::<&'static str>() {
+            Some(literal) => *literal,
+            None => "its message is not shown: payload can be in it",
+        };
+        // Function names, where RUST_BACKTRACE asks for them.
+        let trace = Backtrace::capture();
+        let trace = if trace.status() == BacktraceStatus::Captured { format!("\n{trace}") } else { String::new() };
+        eprintln!("llmtap: internal error at {place}, thread {}: {said}{trace}", thread.name().unwrap_or("?"));
+    }));
+}
 
 /// Sets the level anew; empty where the command line or the environment has the say.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();

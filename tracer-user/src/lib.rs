@@ -11,6 +11,7 @@ pub mod attempts;
 pub mod attribution;
 pub mod capture;
 pub mod carrier;
+pub mod changes;
 pub mod commands;
 pub mod config;
 pub mod content;
@@ -23,6 +24,7 @@ pub mod export;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod guard;
 pub mod hop;
 pub mod json;
 pub mod kubernetes;

@@ -20,6 +20,7 @@ use crate::{
     exchange::{self, Exchanges},
     export::{ExportStats, Progress},
     flow::{self, Flows},
+    guard::Guard,
     hop::{Hop, Hops, could_be_hop},
     llm::{self, Calls},
     metrics::{Metrics, Own},
@@ -133,8 +134,13 @@ pub struct Pipeline {
     processes: Processes,
     awaited: Awaited,
     concluded: Vec<Concluded>,
+    guard: Guard,
     /// What is told of contents, if anything.
     teller: Option<Teller>,
+    /// Calls that began up to then, in nanoseconds since the Unix epoch, tell no contents: those were off.
+    silent_until: Option<u64>,
+    /// Time of the latest observation.
+    latest: Option<u64>,
 }
 
 /// The middle of the line: from bytes in order to what they tell.
@@ -202,6 +208,9 @@ impl Pipeline {
             awaited: Awaited::default(),
             concluded: Vec::new(),
             teller: None,
+            silent_until: None,
+            latest: None,
+            guard: Guard::default(),
         }
     }
 
@@ -237,7 +246,8 @@ impl Pipeline {
         }
     }
 
-    /// From now on it tells so. Calls that are open keep what was read of them.
+    /// From now on it tells so: what holds for a call is what is in force when its end is read. A call that began while
+    /// contents were off tells none.
     ///
     /// # Errors
     /// The options of the redactor or of the observer make none; then nothing changes.
@@ -245,9 +255,14 @@ impl Pipeline {
         let Features { sampling, attribution, own_telemetry, semconv, content, redaction, observe } = features;
         let teller = Teller::new(*content, redaction)?;
         self.observer.set_options(observe)?;
+        if self.teller.is_none() && teller.is_some() {
+            // Some are read all the same: for what is observed.
+            self.silent_until = self.latest;
+        }
         self.teller = teller;
         self.decoding.hops.set_content(self.teller.is_some() || self.observer.wants_content());
         self.attribution = Attribution::new(attribution);
+        self.guard.set_personal_data(attribution.personal_data);
         self.decoding.hops.set_attribution(self.attribution.clone());
         self.own_telemetry = *own_telemetry;
         self.synth.set_release(*semconv);
@@ -301,6 +316,7 @@ impl Pipeline {
     /// Takes one observation. An error is one of output: nobody can read what is written.
     pub fn push(&mut self, event: capture::Event) -> io::Result<()> {
         self.decoding.seen.events += 1;
+        self.latest = self.latest.max(Some(event.at()));
         if let capture::Event::Process { at, process } = &event {
             let again = self.processes.is_told_again(process);
             if !self.processes.is_news(*at, process) {
@@ -387,7 +403,8 @@ impl Pipeline {
             return Ok(());
         }
         let Decoding { ended, seen, hops, .. } = &mut self.decoding;
-        for hop in ended.drain(..) {
+        for mut hop in ended.drain(..) {
+            self.guard.hop(&mut hop);
             match hop {
                 Hop::Model(mut call) => {
                     seen.calls += 1;
@@ -395,6 +412,7 @@ impl Pipeline {
                     if let Some(process) = known.and_then(|known| known.process.as_deref()) {
                         self.attribution.complete(&mut call.request.attributed, &process.environment);
                     }
+                    self.guard.attributed(&mut call.request.attributed);
                     let repetition = self.attempts.repeats(&call);
                     call.attempt = call.attempt.or(repetition.as_ref().map(|repetition| repetition.number));
                     let place = self.turns.push(&call, &mut self.concluded);
@@ -417,7 +435,10 @@ impl Pipeline {
                         metrics.observed(&call, &observed, &span, exported);
                     }
                     let mut span = (!twice || self.own_telemetry == OwnTelemetry::Emit).then_some(span);
-                    if let (Some(teller), Some(content), Some(span)) = (&self.teller, &call.content, &mut span) {
+                    let silent = self.silent_until.is_some_and(|until| call.times.start <= until);
+                    if let (Some(teller), Some(content), Some(span), false) =
+                        (&self.teller, &call.content, &mut span, silent)
+                    {
                         self.output.content(teller, content, span)?;
                     }
                     self.output.call(&call, place.as_ref(), cost.as_ref(), span)?;

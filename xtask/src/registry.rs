@@ -15,6 +15,9 @@ struct Registry {
 
 #[derive(Debug, Deserialize)]
 struct Group {
+    id: String,
+    /// The group whose attributes it has, too.
+    extends: Option<String>,
     #[serde(rename = "type")]
     kind: String,
     brief: String,
@@ -86,6 +89,7 @@ fn made() -> Result<String> {
     spans(&mut page, &of("span"))?;
     events(&mut page, &of("event"))?;
     metrics(&mut page, &of("metric"))?;
+    shared(&mut page, &registry)?;
     resources(&mut page, &of("entity"))?;
     attributes(&mut page, &of("attribute_group"))?;
     renamed(&mut page, &of("attribute_group"))?;
@@ -121,6 +125,19 @@ fn metrics(page: &mut String, groups: &[&Group]) -> Result<()> {
         let prometheus = prometheus_name(name, instrument, unit);
         let (what, attributes) = (described(group), references(group));
         writeln!(page, "| `{name}`<br>`{prometheus}` | {instrument}, `{unit}` | {what} | {attributes} |")?;
+    }
+    Ok(())
+}
+
+/// What several have in common, and which do.
+fn shared(page: &mut String, registry: &Registry) -> Result<()> {
+    for group in &registry.groups {
+        let users = registry.groups.iter().filter(|other| other.extends.as_deref() == Some(&group.id));
+        let users: Vec<String> = users.filter_map(|user| Some(format!("`{}`", user.metric_name.as_deref()?))).collect();
+        if !users.is_empty() {
+            let (attributes, users) = (references(group), users.join(", "));
+            writeln!(page, "\n{} {attributes}. Metrics that can have them: {users}.", described(group))?;
+        }
     }
     Ok(())
 }

@@ -141,3 +141,36 @@ fn resources_scopes_and_events_are_looked_at() {
     assert_eq!(registry.faults(&log("llmtap.other", text("gen_ai.operation.name", "chat"))).len(), 1);
     assert_eq!(registry.faults(&log("llmtap.test", text("gen_ai.request.model", "m"))).len(), 2);
 }
+
+/// Metrics of calls have what attribution finds, where it is configured; others do not.
+#[test]
+fn attribution_is_on_metrics_of_calls_alone() {
+    let with = |name: &str, attribute: Value| {
+        metrics(|metric| {
+            metric["name"] = name.into();
+            metric["histogram"]["dataPoints"][0]["attributes"].as_array_mut().unwrap().push(attribute);
+        })
+    };
+    let duration = "gen_ai.client.operation.duration";
+    for name in ["user.id", "session.id", "llmtap.tenant", "llmtap.feature", "llmtap.client.request_id"] {
+        assert_eq!(faults(&with(duration, text(name, "blue"))), Vec::<String>::new());
+    }
+    let refusals = faults(&with("llmtap.client.refusals", text("llmtap.tenant", "blue")));
+    assert!(refusals.contains(&"llmtap.client.refusals: llmtap.tenant is not listed".to_owned()), "{refusals:?}");
+    let number = json!({"key": "llmtap.tenant", "value": {"intValue": "1"}});
+    assert_eq!(faults(&with(duration, number)), [format!("{duration}: llmtap.tenant is a intValue")]);
+}
+
+#[test]
+fn attributes_of_one_s_own_are_those_that_were_configured() {
+    let span = |attribute: Value| spans(|span| span["attributes"].as_array_mut().unwrap().push(attribute));
+    assert_eq!(faults(&span(text("unit.test", "a"))), ["span.llmtap.inference: unit.test is not listed"]);
+    allow_own(&["unit.test"]).unwrap();
+    assert_eq!(faults(&span(text("unit.test", "a"))), Vec::<String>::new());
+    let fault = "span.llmtap.inference: unit.test is no text of up to 256 bytes";
+    assert_eq!(faults(&span(text("unit.test", &"a".repeat(257)))), [fault]);
+    assert_eq!(faults(&span(json!({"key": "unit.test", "value": {"boolValue": true}}))), [fault]);
+    for name in ["llmtap.mine", "gen_ai.mine", "server.address", "user.id", "Mine", "a..b"] {
+        assert!(allow_own(&[name]).is_err(), "{name}");
+    }
+}

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use tests::{
     environment::Python,
-    harness::{Bench, Finished, Running, finish, is_root, llmtap, signal},
+    harness::{Bench, Finished, Running, finish, is_root, llmtap, signal, workspace},
     tracer::Tracer,
 };
 
@@ -262,5 +262,29 @@ fn recording_replays_to_the_same_spans_without_credentials() -> anyhow::Result<(
 fn compare_file(bench: &Bench, spans: &Path) -> anyhow::Result<()> {
     let report = tests::compare::compare(&bench.truth(), &tests::spans::read(spans)?);
     ensure!(report.exact(), "\n{report}");
+    Ok(())
+}
+
+/// What is asked for and reaches nobody is said, and what to do.
+#[test]
+fn contents_that_nobody_gets_are_told_of() -> anyhow::Result<()> {
+    let capture = workspace().join("tests/fixtures/openai_chat/plain/capture.jsonl").display().to_string();
+    let replay = |options: &[&str]| -> anyhow::Result<Finished> {
+        let mut command = Command::new(llmtap()?);
+        finish(command.arg("replay").args(options).arg(&capture))
+    };
+    for to in ["events", "both"] {
+        let finished = replay(&["--capture-content", "full", "--content-to", to])?;
+        expect_line(&finished, 2, &["--content-to", to, "--otlp-endpoint", "--output jsonl", "--content-to spans"])?;
+        let finished = replay(&["--capture-content", "full", "--content-to", to, "--output", "jsonl"])?;
+        ensure!(finished.status.success() && !finished.stderr.contains("content"), "{to}: {}", finished.stderr);
+        ensure!(finished.stdout.contains("gen_ai.client.inference.operation.details"), "{to}: no event");
+    }
+    let finished = replay(&["--capture-content", "redacted"])?;
+    expect_line(&finished, 0, &["WARN", "nobody gets spans", "--otlp-endpoint", "--output jsonl"])?;
+    let finished = replay(&["--content-to", "events"])?;
+    expect_line(&finished, 0, &["WARN", "no contents are told", "--capture-content"])?;
+    let finished = replay(&[])?;
+    ensure!(finished.status.success() && finished.stderr.is_empty(), "{}", finished.stderr);
     Ok(())
 }

@@ -100,6 +100,14 @@ fn a_file_is_checked_without_privileges() -> anyhow::Result<()> {
             "line 3: exporters.otlp[0].endpont: unknown key; did you mean `endpoint`?",
         ),
         ("exporters: {otlp: [{endpoint: 'localhost:4318'}]}\n", &[], 2, "exporters.otlp[0].endpoint is not a URL"),
+        (
+            "content: {capture: full, to: events}\n",
+            &[],
+            2,
+            "content.to: nobody gets the events; add an exporter by OTLP or a file of jsonl to `exporters`",
+        ),
+        ("content: {capture: full, to: both}\nexporters: {jsonl: [{path: /none/spans.jsonl}]}\n", &[], 0, "valid"),
+        ("content: {capture: none, to: events}\n", &[], 0, "valid"),
         ("prices: {file: /none/prices.json}\n", &[], 2, "prices.file: /none/prices.json"),
         ("select: [\n", &[], 2, "not YAML"),
     ] {

@@ -5,6 +5,7 @@
 mod beside;
 mod clients;
 mod command_line;
+mod content_reload;
 mod contents;
 mod daemon;
 mod doctor;

@@ -7,6 +7,7 @@ use tests::{
     environment::Python,
     harness::{Bench, clients, wait_for},
     receiver::Receiver,
+    registry,
     spans::Span,
     tracer::{Daemon, free_address, page},
 };
@@ -92,15 +93,17 @@ fn a_ratio_of_calls_and_all_errors_are_exported() -> anyhow::Result<()> {
     }
     let (script, metrics) = (bench.path("openai_sync.py"), free_address()?);
     let text = format!(
-        "select: {{include: [{{command_line: '*{}*'}}]}}\nexporters:\n  otlp: [{{endpoint: '{}', protocol: http/json, signals: [traces]}}]\n  \
+        "select: {{include: [{{command_line: '*{}*'}}]}}\nexporters:\n  otlp: [{{endpoint: '{}', protocol: http/json, signals: [traces, metrics]}}]\n  \
          prometheus: [{{listen: '{metrics}'}}]\nsampling: {{rules: [{{error: true}}], ratio: 0.25}}\nattribution: {{rules: \
-         [{{attribute: llmtap.tenant, from: [{{env: TEAM}}], metric_values: 5}}]}}\n",
+         [{{attribute: llmtap.tenant, from: [{{env: TEAM}}], metric_values: 5}}, {{attribute: team.place, from: [{{env: PLACE}}], \
+         metric_values: 1}}]}}\n",
         script.display(),
         receiver.url(),
     );
+    registry::allow_own(&["team.place"])?;
     let daemon = Daemon::start(&bench, &text)?;
     let mut client = Command::new(Python::Clients.prepared()?);
-    client.arg(&script).args(["plain=80", "errors"]).env("TEAM", "blue");
+    client.arg(&script).args(["plain=80", "errors"]).env("TEAM", "blue").env("PLACE", "ada@example.org");
     bench.equip(&mut client);
     succeeds(client)?;
     let truth = bench.truth();
@@ -129,5 +132,17 @@ fn a_ratio_of_calls_and_all_errors_are_exported() -> anyhow::Result<()> {
         ensure!(randomness >= 0xc0_0000_0000_0000, "{} is below the threshold", span.trace_id);
     }
     ensure!(spans.iter().all(|span| span.text("llmtap.tenant") == Some("blue")), "no tenant");
+    let place = Some("[REDACTED:email]");
+    ensure!(spans.iter().all(|span| span.text("team.place") == place), "{place:?} is not on all spans");
+    // What the receiver got was checked against the registry.
+    let metrics: String = receiver
+        .received()
+        .iter()
+        .filter(|export| export.path == "/v1/metrics")
+        .map(|export| export.json().map(|data| data.to_string()))
+        .collect::<anyhow::Result<_>>()?;
+    for attribute in [r#"{"key":"llmtap.tenant","value":{"stringValue":"blue"}}"#, r#""key":"team.place""#] {
+        ensure!(metrics.contains(attribute), "no metric by OTLP has {attribute}");
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 
 pub use self::body::Place;
 use self::body::Shapes;
-pub use self::options::{Options, Rule, Source};
+pub use self::options::{Options, PersonalData, Rule, Source};
 use crate::{
     environment::percent_decode,
     json::{Beside, Shape, Sink},

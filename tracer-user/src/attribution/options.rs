@@ -26,11 +26,13 @@ pub struct Options {
     /// Also the built-in rules, but for attributes that `rules` names.
     pub defaults: bool,
     pub rules: Vec<Rule>,
+    /// What becomes of e-mail addresses and telephone numbers in values; credentials go in any case.
+    pub personal_data: PersonalData,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { defaults: true, rules: Vec::new() }
+        Self { defaults: true, rules: Vec::new(), personal_data: PersonalData::default() }
     }
 }
 
@@ -62,6 +64,20 @@ impl Options {
         names.truncate(MAX_VARIABLES);
         names
     }
+}
+
+/// What becomes of personal data (e-mail addresses, telephone numbers) in values that attribution finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonalData {
+    /// `[REDACTED:email]` stands in its place.
+    #[default]
+    Redacted,
+    /// `[email:` and the first 16 hex digits of its SHA-256 in lower case, and `]`: the same for the same address
+    /// everywhere, so that one user stays one. Whoever guesses the address can check it: a pseudonym, not anonymous.
+    Hashed,
+    /// It is told as it is.
+    Kept,
 }
 
 /// One attribute and where its value is looked for.
@@ -133,7 +149,8 @@ impl<'de> Deserialize<'de> for Rule {
         let StatedRule { attribute, from, metric_values } = StatedRule::deserialize(deserializer)?;
         if !is_attribute(&attribute) {
             return Err(D::Error::custom(
-                "`attribute` must be lower-case words with dots between them, and none that llmtap fills itself",
+                "`attribute` must be lower-case words with dots between them, none that llmtap fills itself and none in \
+                 `gen_ai.` or `llmtap.`",
             ));
         }
         if from.is_empty() || from.len() > MAX_SOURCES {
@@ -151,7 +168,9 @@ fn is_attribute(name: &str) -> bool {
             && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     let taken = semconv::ALL.iter().any(|(known, _)| *known == name) && !FILLED.contains(&name);
-    name.len() <= MAX_NAME && name.split('.').all(is_word) && !taken
+    // What else stands there, the registry lists.
+    let reserved = ["gen_ai.", "llmtap."].iter().any(|space| name.starts_with(space)) && !FILLED.contains(&name);
+    name.len() <= MAX_NAME && name.split('.').all(is_word) && !taken && !reserved
 }
 
 impl StatedSource {
@@ -252,6 +271,8 @@ mod tests {
     fn mistakes_are_told() {
         for (yaml, part) in [
             ("{attribute: gen_ai.request.model, from: [{header: x}]}", "fills itself"),
+            ("{attribute: llmtap.team, from: [{header: x}]}", "`llmtap.`"),
+            ("{attribute: gen_ai.team, from: [{header: x}]}", "`gen_ai.`"),
             ("{attribute: 'Team Name', from: [{header: x}]}", "lower-case"),
             ("{attribute: a.b, from: []}", "sources"),
             ("{attribute: a.b, from: [{}]}", "one of"),

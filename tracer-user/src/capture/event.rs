@@ -191,3 +191,17 @@ pub enum Event {
         by: ClosedBy,
     },
 }
+
+impl Event {
+    /// When it happened, in nanoseconds since the Unix epoch.
+    pub fn at(&self) -> u64 {
+        match self {
+            Self::Process { at, .. }
+            | Self::Open { at, .. }
+            | Self::Data { at, .. }
+            | Self::Gap { at, .. }
+            | Self::Unread { at, .. }
+            | Self::Close { at, .. } => *at,
+        }
+    }
+}

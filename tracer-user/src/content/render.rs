@@ -102,8 +102,9 @@ impl Room<'_> {
         }
         let parts = joined(slots, mark).unwrap_or_else(|| "[]".to_owned());
         let name = message.name.as_deref().map(self.filter);
-        let reason = output.then(|| message.finish_reason.as_deref().unwrap_or("unknown"));
-        Slot::Kept(message_of(&message.role, name.as_deref(), &parts[1..parts.len() - 1], reason))
+        let reason = output.then(|| message.finish_reason.as_deref().map_or(Cow::Borrowed("unknown"), self.filter));
+        let role = (self.filter)(&message.role);
+        Slot::Kept(message_of(&role, name.as_deref(), &parts[1..parts.len() - 1], reason.as_deref()))
     }
 
     fn part(&mut self, part: &Part) -> Slot {
@@ -121,7 +122,7 @@ impl Room<'_> {
                 Slot::Gap(*gap)
             }
             Tool::Other { kind, name } => {
-                self.slot(kind.len() + name.len(), |filter| json!({"type": kind, "name": filter(name)}))
+                self.slot(kind.len() + name.len(), |filter| json!({"type": filter(kind), "name": filter(name)}))
             }
             Tool::Function { name, description, parameters } => {
                 let schema = parameters.as_ref().map_or(0, weight);
@@ -259,15 +260,15 @@ impl Part {
             }
             // The conventions demand a content; what is binary is not copied.
             Self::Blob { modality, mime_type, bytes } => with(
-                json!({"type": "blob", "modality": modality, "content": "", "bytes": bytes}),
+                json!({"type": "blob", "modality": filter(modality), "content": "", "bytes": bytes}),
                 &[("mime_type", text(mime_type))],
             ),
             Self::File { modality, mime_type, id } => with(
-                json!({"type": "file", "modality": modality, "file_id": filter(id)}),
+                json!({"type": "file", "modality": filter(modality), "file_id": filter(id)}),
                 &[("mime_type", text(mime_type))],
             ),
             Self::Uri { modality, mime_type, uri } => with(
-                json!({"type": "uri", "modality": modality, "uri": filter(uri)}),
+                json!({"type": "uri", "modality": filter(modality), "uri": filter(uri)}),
                 &[("mime_type", text(mime_type))],
             ),
             // What goes by a name of the conventions would have to have their members.
@@ -296,6 +297,11 @@ fn filtered(value: &Json, filter: Filter<'_>) -> Json {
             };
             members.iter().map(|(name, member)| (filter(name).into_owned(), named(name, member))).collect()
         }
+        // That of a card, for instance.
+        Json::Number(number) => match filter(&number.to_string()) {
+            Cow::Owned(told) => told.into(),
+            Cow::Borrowed(_) => value.clone(),
+        },
         other => other.clone(),
     }
 }

@@ -121,6 +121,8 @@ pub fn run(
                 // If it does not go through, its next process tells the same.
                 let _ = channel.send(&ToTracer::Withdraw { pid });
             }
+            #[cfg(debug_assertions)]
+            crash::on(&event);
             pipeline.push(event)?;
         }
         for Unread { key, until } in pipeline.unread() {
@@ -132,6 +134,24 @@ pub fn run(
         if last && !more {
             return Ok(totals);
         }
+    }
+}
+
+/// For the test of what a crash tells, and in debug builds alone: a panic of the parsing half, whose message quotes the
+/// traced bytes, as soon as they hold the value of the variable `LLMTAP_CRASH_ON`.
+#[cfg(debug_assertions)]
+mod crash {
+    use std::sync::LazyLock;
+
+    use crate::capture::Event;
+
+    static MARK: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("LLMTAP_CRASH_ON").ok().filter(|mark| !mark.is_empty()));
+
+    pub fn on(event: &Event) {
+        let (Some(mark), Event::Data { bytes, .. }) = (&*MARK, event) else { return };
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains(mark.as_str()), "it was asked for, with {text}");
     }
 }
 

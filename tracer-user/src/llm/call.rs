@@ -89,6 +89,15 @@ pub struct Fingerprint {
     pub bytes: u64,
 }
 
+/// What keeps back a prompt or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// A filter of the service's own.
+    Filter,
+    /// A guardrail that the customer has set up.
+    Guardrail,
+}
+
 /// What the response states.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Response {
@@ -100,6 +109,8 @@ pub struct Response {
     pub tool_calls: Vec<ToolCall>,
     /// A part of the answer says itself that it is a refusal.
     pub refused: bool,
+    /// What stood in the way of prompt or answer, as the service says beside the finish reason.
+    pub withheld: Option<Withheld>,
     /// The body was a stream (SSE, NDJSON, …).
     pub streamed: bool,
     /// The tier that served the call, as stated: `flex`, `priority`, `batch`, ….

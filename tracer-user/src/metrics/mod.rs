@@ -24,6 +24,7 @@ use crate::{
     llm::{Active, LlmCall},
     observe::Observations,
     price::{Cost, CostSource},
+    redact,
     sampling::SampledOut,
     span::{
         Host, Resource, SpanRecord,
@@ -269,7 +270,9 @@ impl Metrics {
             let mut attributes = Attributes::with_capacity(4);
             attributes.extend(call.operation.map(|operation| (semconv::OPERATION_NAME, operation.as_str().into())));
             attributes.push((semconv::PROVIDER_NAME, (&*call.provider).into()));
-            attributes.extend(call.server_address.map(|address| (semconv::SERVER_ADDRESS, address.into())));
+            // Of calls that have ended, the guard has seen to it.
+            let address = call.server_address.map(|address| redact::told().redact(address));
+            attributes.extend(address.map(|address| (semconv::SERVER_ADDRESS, (&*address).into())));
             attributes.extend(call.server_port.map(|port| (semconv::SERVER_PORT, Label::Int(port.into()))));
             state.store.add(&metric::ACTIVE_REQUESTS, service, attributes, 1.0, None);
         }

@@ -1,11 +1,9 @@
 //! Which response models answer for which request models.
 
-use std::collections::{HashMap, VecDeque};
-
 use super::store::Service;
-use crate::llm::LlmCall;
+use crate::{changes::Changes, llm::LlmCall};
 
-/// Request models that are followed, over all services. Past it all are forgotten: a change may then go unseen.
+/// Request models that are followed, over all services.
 const MAX_ASKED: usize = 2000;
 /// Response models that are remembered of one. A router that goes round among more than these changes all the time.
 const MAX_ANSWERED: usize = 8;
@@ -18,8 +16,14 @@ struct Asked {
     model: String,
 }
 
-#[derive(Debug, Default)]
-pub struct Models(HashMap<Asked, VecDeque<String>>);
+#[derive(Debug)]
+pub struct Models(Changes<Asked>);
+
+impl Default for Models {
+    fn default() -> Self {
+        Self(Changes::new(MAX_ASKED, MAX_ANSWERED))
+    }
+}
 
 impl Models {
     /// Whether the call is the first that another model answered than those that have answered so far.
@@ -31,17 +35,6 @@ impl Models {
             server: call.server_address.clone(),
             model: asked.clone(),
         };
-        if self.0.len() >= MAX_ASKED && !self.0.contains_key(&asked) {
-            self.0.clear();
-        }
-        let known = self.0.entry(asked).or_default();
-        if known.contains(answered) {
-            return false;
-        }
-        if known.len() >= MAX_ANSWERED {
-            known.pop_front();
-        }
-        known.push_back(answered.clone());
-        known.len() > 1
+        self.0.is_change(asked, answered)
     }
 }

@@ -1,6 +1,6 @@
 //! Answers that were not given: the model declined, or a filter stood in the way.
 
-use crate::llm::LlmCall;
+use crate::llm::{LlmCall, call::Withheld};
 
 /// Why, in one word for all services (`llmtap.refusal`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,9 +69,13 @@ impl Refusal {
     /// a polite answer that declines looks like any other.
     pub fn of(call: &LlmCall) -> Option<Self> {
         let reasons = call.response.finish_reasons.iter().find_map(|reason| find(REASONS, reason));
+        let withheld = || match call.response.withheld? {
+            Withheld::Filter => Some(Self::ContentFilter),
+            Withheld::Guardrail => Some(Self::Guardrail),
+        };
         let declined = || call.response.refused.then_some(Self::Refusal);
         let error = || find(ERRORS, &call.error.as_ref()?.kind);
-        reasons.or_else(declined).or_else(error)
+        reasons.or_else(withheld).or_else(declined).or_else(error)
     }
 }
 

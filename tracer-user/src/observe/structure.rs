@@ -12,7 +12,12 @@ use crate::{
 /// `None` where no schema applies, or where it cannot be decided: parts are missing, the call failed or was refused, or a
 /// schema holds what is not known here.
 pub fn keeps_schemas(call: &LlmCall, content: &Content) -> Option<bool> {
-    if call.error.is_some() || call.aborted || call.response.refused || call.completeness != Completeness::Full {
+    if call.error.is_some()
+        || call.aborted
+        || call.response.refused
+        || call.response.withheld.is_some()
+        || call.completeness != Completeness::Full
+    {
         return None;
     }
     let mut keeps = None;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     capture::{ClosedBy, Connection, ConnectionKey, Direction, Event},
+    content,
     export::Jsonl,
     metrics::{Clock, Exemplars, store::Point},
     output::View,
@@ -318,4 +319,110 @@ fn a_process_of_which_more_is_known_is_still_the_same() {
     assert!(processes.is_told_again(&told(in_pod("agent"))));
     assert!(!processes.is_told_again(&told(Process { uid: Some(7), ..Process::default() })));
     assert!(!processes.is_told_again(&Process { pid: PID, ..Process::default() }));
+}
+
+/// A stream of events, each in a record of its own, to the end of the connection.
+fn stream(bench: &mut Bench, path: &str, body: &Value, events: &[Value]) {
+    bench.exchanges += 1;
+    let (key, start) = (ConnectionKey(bench.exchanges), bench.exchanges * SECOND);
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_owned();
+    let pieces = events.iter().map(|event| match event["type"].as_str() {
+        Some(kind) => format!("event: {kind}\ndata: {event}\n\n"),
+        None => format!("data: {event}\n\n"),
+    });
+    let connection = Connection { id: format!("c{}", bench.exchanges).into(), pid: Some(PID), ..Connection::default() };
+    bench.pipeline.push(Event::Open { at: start, key, connection: connection.into() }).unwrap();
+    let mut data = |at, direction, offset, text: String| {
+        bench.pipeline.push(Event::Data { at, key, direction, offset, bytes: text.into() }).unwrap();
+    };
+    data(start, Direction::Send, 0, request);
+    let mut offset = 0;
+    for (number, piece) in std::iter::once(head).chain(pieces).enumerate() {
+        let length = piece.len() as u64;
+        data(start + 1000 * (1 + number as u64), Direction::Receive, offset, piece);
+        offset += length;
+    }
+    bench.pipeline.push(Event::Close { at: start + SECOND / 2, key, by: ClosedBy::Peer }).unwrap();
+}
+
+/// Whatever cuts a secret in pieces, what is told is put together first: text, reasoning and arguments, a character an
+/// event.
+#[test]
+fn secrets_in_pieces_of_a_stream_are_redacted() {
+    let key = "sk-proj-pl4ntedtext0123456789abcdef";
+    let letters = || key.chars().map(String::from);
+    let arguments = || json!({ "key": key }).to_string().chars().map(String::from).collect::<Vec<_>>();
+    let choice = |delta: Value| json!({"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [{"index": 0, "delta": delta}]});
+    let mut chat: Vec<Value> = letters().map(|letter| choice(json!({ "reasoning_content": letter }))).collect();
+    chat.extend(letters().map(|letter| choice(json!({ "content": letter }))));
+    chat.push(choice(json!({"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": ""}}]})));
+    chat.extend(
+        arguments()
+            .into_iter()
+            .map(|piece| choice(json!({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}))),
+    );
+
+    let block = |index: u32, start: Value, deltas: Vec<Value>| {
+        let begin = json!({"type": "content_block_start", "index": index, "content_block": start});
+        let deltas =
+            deltas.into_iter().map(move |delta| json!({"type": "content_block_delta", "index": index, "delta": delta}));
+        std::iter::once(begin)
+            .chain(deltas)
+            .chain([json!({"type": "content_block_stop", "index": index})])
+            .collect::<Vec<_>>()
+    };
+    let start = json!({"id": "m", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [], "usage": {"input_tokens": 1, "output_tokens": 1}});
+    let mut messages = vec![json!({"type": "message_start", "message": start})];
+    messages.extend(block(
+        0,
+        json!({"type": "text", "text": ""}),
+        letters().map(|text| json!({"type": "text_delta", "text": text})).collect(),
+    ));
+    let pieces = arguments().into_iter().map(|piece| json!({"type": "input_json_delta", "partial_json": piece}));
+    messages.extend(block(1, json!({"type": "tool_use", "id": "t", "name": "f", "input": {}}), pieces.collect()));
+    messages
+        .push(json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}}));
+    messages.push(json!({"type": "message_stop"}));
+
+    // Joined in the middle of nothing: the deltas alone, without the whole answer at the end.
+    let mut responses = vec![
+        json!({"type": "response.created", "response": {"id": "r", "object": "response", "model": "gpt-5", "status": "in_progress", "output": []}}),
+    ];
+    responses.push(json!({"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "role": "assistant", "content": []}}));
+    responses.extend(letters().map(
+        |delta| json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": delta}),
+    ));
+
+    let gemini: Vec<Value> = letters()
+        .map(|text| json!({"candidates": [{"index": 0, "content": {"role": "model", "parts": [{ "text": text }]}}], "modelVersion": "gemini-2.5-flash"}))
+        .collect();
+
+    let asks = |model: &str| json!({"model": model, "stream": true, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]});
+    for (path, body, events, least) in [
+        ("/v1/chat/completions", asks("gpt-5"), &chat, 3),
+        ("/v1/messages", asks("claude-sonnet-4-5"), &messages, 2),
+        ("/v1/responses", json!({"model": "gpt-5", "input": "x", "stream": true}), &responses, 1),
+        (
+            "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+            json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
+            &gemini,
+            1,
+        ),
+    ] {
+        for (capture, found) in [(content::Capture::Full, key), (content::Capture::Redacted, "[REDACTED:openai_key]")] {
+            let options = content::Options { capture, ..content::Options::default() };
+            let mut bench = Bench::new(&Features { content: options, ..Features::default() });
+            stream(&mut bench, path, &body, events);
+            let out = bench.out.clone();
+            bench.finish(&metric::OPERATION_DURATION);
+            let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+            assert!(text.matches(found).count() >= least, "{path} {capture:?}: {text}");
+            assert_eq!(text.contains("pl4ntedtext"), capture == content::Capture::Full, "{path}: {text}");
+        }
+    }
 }

@@ -5,16 +5,24 @@
 //! secret that is split between two pieces is only seen in the whole. Where a cap cuts a text, it is redacted before it
 //! is cut, or the last secret loses the shape by which it is known.
 //!
+//! Secrets written with the escapes of JSON or URLs, or as base64, are found, too: one layer of it (`disguise`).
+//!
 //! Searches are linear in the text (finite automata, no backtracking), their memory is bounded when they are built.
 
 mod check;
+mod disguise;
 #[doc(hidden)]
 pub mod fuzz;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 use regex_automata::{
     Anchored, Input,
@@ -23,7 +31,7 @@ use regex_automata::{
 };
 use serde::Deserialize;
 
-use self::{check::Check, rules::Shape};
+use self::{check::Check, disguise::Unescaped, rules::Shape};
 
 /// Bytes that the automaton of one set of patterns may take when it is built.
 const NFA_BYTES: usize = 8 << 20;
@@ -139,31 +147,38 @@ impl Redactor {
         Ok(Self { scans })
     }
 
+    /// One of built-in rules alone: tests hold that they make one.
+    fn of(options: &Options) -> Self {
+        Self::new(options).unwrap_or_else(|_| Self { scans: Vec::new() })
+    }
+
     /// The text with `[REDACTED:rule]` in place of each secret; the text itself where there is none.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let found = self.find(text);
-        if found.is_empty() {
-            return Cow::Borrowed(text);
+        match &*found {
+            [] => Cow::Borrowed(text),
+            found => Cow::Owned(replace(text, found, &|found, _| mark(&found.rule))),
         }
-        let mut clean = String::with_capacity(text.len());
-        let mut at = 0;
-        for Found { range, rule } in found {
-            clean.push_str(&text[at..range.start]);
-            clean.push_str("[REDACTED:");
-            clean.push_str(&rule);
-            clean.push(']');
-            at = range.end;
-        }
-        clean.push_str(&text[at..]);
-        Cow::Owned(clean)
     }
 
     /// What would be redacted, in order. Where several overlap, their union is one, under the name of the first.
     pub fn find(&self, text: &str) -> Vec<Found> {
         let mut found = Vec::new();
-        for scan in &self.scans {
-            scan.find(text, &mut found);
+        self.scan(text, &mut found);
+        if let Some(unescaped) = Unescaped::new(text) {
+            let mut within = Vec::new();
+            self.scan(&unescaped.text, &mut within);
+            let there = within
+                .into_iter()
+                .filter_map(|Found { range, rule }| Some(Found { range: unescaped.source(&range)?, rule }));
+            found.extend(there);
         }
+        disguise::base64(text, &mut |range, decoded| {
+            let mut within = Vec::new();
+            self.scan(decoded, &mut within);
+            // A part of base64 cannot be taken out without the rest being known by it.
+            found.extend(within.into_iter().next().map(|Found { rule, .. }| Found { range, rule }));
+        });
         found.sort_by_key(|one| (one.range.start, usize::MAX - one.range.end));
         found.dedup_by(|next, last| {
             let overlaps = next.range.start < last.range.end;
@@ -174,6 +189,50 @@ impl Redactor {
         });
         found
     }
+
+    fn scan(&self, text: &str, found: &mut Vec<Found>) {
+        for scan in &self.scans {
+            scan.find(text, found);
+        }
+    }
+}
+
+/// What stands for something that a rule has taken out.
+pub fn mark(rule: &str) -> String {
+    format!("[REDACTED:{rule}]")
+}
+
+/// The text with something else for each of `found`, which are in order: `instead` is asked with it and its text.
+pub fn replace(text: &str, found: &[Found], instead: &dyn Fn(&Found, &str) -> String) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut at = 0;
+    for one in found {
+        clean.push_str(&text[at..one.range.start]);
+        clean.push_str(&instead(one, &text[one.range.clone()]));
+        at = one.range.end;
+    }
+    clean.push_str(&text[at..]);
+    clean
+}
+
+/// Finds keys, tokens and passwords: what is told in no mode.
+pub fn secrets() -> &'static Redactor {
+    static SECRETS: LazyLock<Redactor> =
+        LazyLock::new(|| Redactor::of(&Options { email: false, card: false, ..Options::default() }));
+    &SECRETS
+}
+
+/// Finds what may not stand in names and ids: secrets, e-mail addresses and telephone numbers. Numbers of cards and accounts
+/// look like other ids too often.
+pub fn told() -> &'static Redactor {
+    static TOLD: LazyLock<Redactor> =
+        LazyLock::new(|| Redactor::of(&Options { card: false, phone: true, ..Options::default() }));
+    &TOLD
+}
+
+/// Whether the rule finds what is not secret but somebody's.
+pub fn is_personal(rule: &str) -> bool {
+    [rules::EMAIL, rules::CARD, rules::IBAN, rules::PHONE].into_iter().flatten().any(|shape| shape.rule == rule)
 }
 
 /// Patterns that are searched for together.

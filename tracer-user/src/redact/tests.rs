@@ -181,6 +181,47 @@ fn a_secret_of_any_length_goes_as_a_whole() {
     assert_eq!(redactor.redact(&format!("api_key={long}, x")), "api_key=[REDACTED:assigned_secret], x");
 }
 
+/// What goes through JSON, a URL or a header is written otherwise, and is the same for whoever reads it.
+#[test]
+fn a_secret_is_found_in_the_forms_of_json_urls_and_headers() {
+    use base64::{
+        Engine as _,
+        prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD},
+    };
+    let redactor = redactor();
+    let key = format!("sk-proj-{}", noise(40, ALNUM));
+    let rest = &key[1..];
+    for (text, clean) in [
+        (format!("{{\"key\": \"\\u0073{rest}\"}}"), "{\"key\": \"[REDACTED:openai_key]\"}"),
+        (format!("\\\\u0073\\u006B{}, ü", &key[2..]), "[REDACTED:openai_key], ü"),
+        (format!("über {}\\u002D{}", &key[..7], &key[8..]), "über [REDACTED:openai_key]"),
+        (format!("https://h/?k=%73{rest}&a=%20b"), "https://h/?k=[REDACTED:openai_key]&a=%20b"),
+        ("mail=ada%40example.org&x".to_owned(), "mail=[REDACTED:email]&x"),
+        ("ada\\u0040example.org".to_owned(), "[REDACTED:email]"),
+        (
+            "https:\\/\\/hooks.slack.com\\/services\\/T012345678\\/B012345678\\/abcdefghijklmnopqrstuvwx".to_owned(),
+            "https:\\/\\/[REDACTED:slack_webhook]",
+        ),
+        (format!("x={}; y", BASE64_STANDARD.encode(format!("my key: {key}."))), "x=[REDACTED:openai_key]; y"),
+        (BASE64_STANDARD_NO_PAD.encode(&key), "[REDACTED:openai_key]"),
+        (format!("/v1/x/{}/y", BASE64_STANDARD_NO_PAD.encode(&key)), "/v1/x/[REDACTED:openai_key]/y"),
+        (format!("<{}>", BASE64_URL_SAFE_NO_PAD.encode(format!("~~~???{key}"))), "<[REDACTED:openai_key]>"),
+        ("YWRhQGV4YW1wbGUub3Jn".to_owned(), "[REDACTED:email]"),
+    ] {
+        assert_eq!(redactor.redact(&text), clean, "{text}");
+    }
+    // Escapes and base64 of anything else stay.
+    for text in [
+        "50%25 of \\u0041ll, C:\\users\\u1234, 100% \\/ \\",
+        "VGhpcyBpcyBhbiBvcmRpbmFyeSB0ZXh0IHdpdGhvdXQgYW55IHNlY3JldC4=",
+        "%",
+        "\\u00",
+        "%7",
+    ] {
+        assert!(matches!(redactor.redact(text), Cow::Borrowed(_)), "{text}: {:?}", redactor.find(text));
+    }
+}
+
 /// Pieces show less than the whole: why texts are put together first.
 #[test]
 fn a_secret_in_two_pieces_is_found_in_the_whole() {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{
     attribution,
@@ -157,6 +157,16 @@ impl Session {
             prices: Some(prices),
             ..Wants::default()
         };
+        if content.to_events() && shared.output != config::Output::Jsonl && !wants.has_events() {
+            let to = if content.to_spans() { "both" } else { "events" };
+            return Err(Failure::usage(anyhow!(
+                "--content-to {to}: nobody gets the events; name an endpoint for them with --otlp-endpoint, or use --output \
+                 jsonl, or tell contents on spans alone (--content-to spans)"
+            )));
+        }
+        if !content.is_on() && shared.content_to != content::To::Spans {
+            tracing::warn!("--content-to: no contents are told; --capture-content redacted or full asks for them");
+        }
         Ok(Self {
             view: shared.output,
             out,
@@ -296,6 +306,16 @@ impl Session {
             pipeline.change(recognise, None);
         }
         self.prices = prices_text;
+        let has_spans = !otlp.is_empty() || !lines.is_empty() || self.view == config::Output::Jsonl;
+        if self.features.content.to_spans() && !has_spans {
+            tracing::warn!(
+                "contents are to be told on spans, and nobody gets spans: {}",
+                match self.is_daemon {
+                    true => "add an exporter by OTLP or a file of jsonl to `exporters`",
+                    false => "name an endpoint with --otlp-endpoint, or use --output jsonl (pretty prints no contents)",
+                }
+            );
+        }
         Running::change_spans(otlp, otlp_logs, lines, pipeline.output(), resolver, EXPORT_DEADLINE)?;
         let sums = self.sums.as_ref();
         self.running.change_metrics(otlp_metrics, pages, sums, &self.health, resolver, EXPORT_DEADLINE)

@@ -196,6 +196,12 @@ impl Setup {
                 Place::Page(page) => wants.pages.push((page, descriptor.map(Listener::from))),
             }
         }
+        if self.file.content.to_events() && !wants.has_events() {
+            return Err(anyhow!(
+                "content.to: nobody gets the events; add an exporter by OTLP or a file of jsonl to `exporters`, or tell \
+                 contents on spans alone (`to: spans`)"
+            ));
+        }
         wants.recognise = llm::Options {
             hosts: self.file.providers.iter().map(|(host, name)| (host.to_ascii_lowercase(), name.clone())).collect(),
             server_side: self.file.server_side,

@@ -67,6 +67,11 @@ impl Page {
 }
 
 impl Wants {
+    /// Whether anybody but the terminal gets events.
+    pub fn has_events(&self) -> bool {
+        !self.otlp_logs.is_empty() || !self.lines.is_empty()
+    }
+
     pub fn has_metrics(&self) -> bool {
         !self.otlp_metrics.is_empty() || self.pages.iter().any(|(page, _)| matches!(page, Page::Metrics(_)))
     }

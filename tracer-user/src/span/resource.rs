@@ -1,6 +1,7 @@
 //! Resources: one per traced process, never the tracer's own.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, VecDeque},
     path::Path,
     sync::Arc,
@@ -11,6 +12,7 @@ use crate::{
     capture::{Connection, Process, container::Container},
     environment::parse_resource_attributes,
     kubernetes::{InPod, pod::Kind},
+    redact,
 };
 
 /// Processes whose resources are kept. The one first seen longest ago is forgotten first; should it call again, its
@@ -135,6 +137,33 @@ impl Resource {
     fn named(&mut self, prefix: &str, values: &BTreeMap<String, String>) {
         for (name, value) in values {
             self.set(&format!("{prefix}.{name}"), value.clone());
+        }
+    }
+
+    /// Takes credentials out of what others wrote: a title that a process has given itself shows its command line, a label
+    /// or a variable can hold anything.
+    fn conceal(&mut self) {
+        for (_, value) in &mut self.attributes {
+            match value {
+                Value::Text(text) => {
+                    if let Cow::Owned(clean) = redact::secrets().redact(text) {
+                        *value = clean.into();
+                    }
+                }
+                Value::Shared(text) => {
+                    if let Cow::Owned(clean) = redact::secrets().redact(text) {
+                        *value = clean.into();
+                    }
+                }
+                Value::Texts(texts) => {
+                    for text in texts {
+                        if let Cow::Owned(clean) = redact::secrets().redact(text) {
+                            *text = clean;
+                        }
+                    }
+                }
+                Value::Content(_) | Value::Int(_) | Value::Double(_) | Value::Bool(_) => {}
+            }
         }
     }
 
@@ -321,7 +350,7 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
     }
     if let Some(process) = process {
         if let Some(argv0) = &process.argv0 {
-            resource.set(semconv::PROCESS_COMMAND, Arc::clone(argv0));
+            resource.set(semconv::PROCESS_COMMAND, command(argv0, exe.map(|exe| &**exe)).to_owned());
         }
         if let Some(uid) = process.uid {
             let owner = host.users.get(&uid).cloned().unwrap_or_else(|| uid.to_string());
@@ -343,9 +372,19 @@ fn build(host: &Host, process: Option<&Process>, connection: &Connection) -> Res
     if let Some(pod) = pod {
         resource.pod(pod);
     }
+    resource.conceal();
     resource.set(semconv::TELEMETRY_DISTRO_NAME, semconv::SCOPE_NAME);
     resource.set(semconv::TELEMETRY_DISTRO_VERSION, semconv::SCOPE_VERSION);
     resource
+}
+
+/// The first word of a command line. A process that gives itself a title (setproctitle) has all of its command line, or
+/// anything else, where the name of its command was.
+fn command<'a>(argv0: &'a str, exe: Option<&str>) -> &'a str {
+    match exe {
+        Some(exe) if exe == argv0 => argv0,
+        _ => argv0.split_whitespace().next().unwrap_or(argv0),
+    }
 }
 
 #[cfg(test)]

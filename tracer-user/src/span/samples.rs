@@ -132,6 +132,7 @@ pub fn full_call() -> LlmCall {
         },
         response: Response {
             refused: false,
+            withheld: None,
             status: Some(200),
             model: text("model-5-2026-01-01"),
             id: text("chatcmpl-1"),

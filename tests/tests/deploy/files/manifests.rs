@@ -91,16 +91,24 @@ fn what_refers_to_something_finds_it() -> anyhow::Result<()> {
             pod["spec"]["containers"][0]["ports"].as_array().into_iter().flatten().map(|port| &port["name"]).collect();
         ensure!(open.contains(&&service["ports"][0]["targetPort"]), "{service}");
     }
-    // The health that is asked for is the one that the configuration offers.
-    let config = objects.iter().find(|one| one["kind"] == "ConfigMap" && !one["data"]["config.yaml"].is_null());
-    let config = config.and_then(|config| config["data"]["config.yaml"].as_str()).context("no configuration")?;
-    let config: Value = serde_saphyr::from_str(config)?;
-    for (name, listen) in
-        [("health", &config["health"]["listen"]), ("metrics", &config["exporters"]["prometheus"][0]["listen"])]
-    {
-        let port = container["ports"].as_array().into_iter().flatten().find(|port| port["name"] == name);
-        let port = port.and_then(|port| port["containerPort"].as_u64()).context("no port")?;
-        ensure!(listen.as_str() == Some(&format!("0.0.0.0:{port}")), "{name}: {listen}");
+    Ok(())
+}
+
+/// Health and metrics are asked for where the configuration offers them; overlays may have one of their own.
+#[test]
+fn every_configuration_offers_what_is_asked_for() -> anyhow::Result<()> {
+    for way in WAYS {
+        let Some(objects) = manifest(way)? else { return Ok(()) };
+        let container = &object(&objects, "DaemonSet", "llmtap")?["spec"]["template"]["spec"]["containers"][0];
+        let config = objects.iter().find_map(|one| one["data"]["config.yaml"].as_str()).context("no configuration")?;
+        let config: Value = serde_saphyr::from_str(config)?;
+        for (name, listen) in
+            [("health", &config["health"]["listen"]), ("metrics", &config["exporters"]["prometheus"][0]["listen"])]
+        {
+            let port = container["ports"].as_array().into_iter().flatten().find(|port| port["name"] == name);
+            let port = port.and_then(|port| port["containerPort"].as_u64()).context("no port")?;
+            ensure!(listen.as_str() == Some(&format!("0.0.0.0:{port}")), "{way}: {name}: {listen}");
+        }
     }
     Ok(())
 }

@@ -167,3 +167,45 @@ fn every_text_passes_through_the_filter() {
         assert!(!told.contains("sk-") && told.contains("[redacted]"), "{told}");
     }
 }
+
+#[test]
+fn no_text_goes_by_the_filter() {
+    let mark = || "MARK".to_owned();
+    let id = || Some(mark());
+    let value = || json!({"MARK": "MARK", "list": ["MARK", {"x": "a MARK"}], "number": 4111111111111111u64});
+    let parts = || {
+        vec![
+            text("MARK"),
+            Part::Reasoning(mark()),
+            Part::ToolCall { id: id(), name: mark(), arguments: value() },
+            Part::ToolResponse { id: id(), response: value() },
+            Part::Blob { modality: mark().into(), mime_type: id(), bytes: 1 },
+            Part::File { modality: mark().into(), mime_type: id(), id: mark() },
+            Part::Uri { modality: mark().into(), mime_type: id(), uri: mark() },
+            Part::Other(mark()),
+        ]
+    };
+    let one = || Message { role: mark().into(), name: id(), parts: parts(), finish_reason: id() };
+    let content = Content {
+        system: parts(),
+        input: vec![one()],
+        output: vec![one()],
+        tools: vec![
+            Tool::Function { name: mark(), description: id(), parameters: Some(value()) },
+            Tool::Other { kind: mark(), name: mark() },
+        ],
+        ..Content::default()
+    };
+    let Rendered { system, input, output, tools, .. } = content.render(1 << 16, &without_mark);
+    for told in [system, input, output, tools] {
+        let told = told.unwrap();
+        assert!(!told.contains("MARK") && !told.contains("4111"), "{told}");
+    }
+}
+
+fn without_mark(text: &str) -> Cow<'_, str> {
+    match text.contains("MARK") || text.contains("4111") {
+        true => Cow::Owned(text.replace("MARK", "_").replace("4111", "_")),
+        false => Cow::Borrowed(text),
+    }
+}

@@ -38,6 +38,8 @@ pub enum Field {
     Content,
     /// A text by which the model declines.
     Refusal,
+    /// Whether a filter has kept back what it looked at.
+    Filtered,
     Calls,
     /// A call, or a part of one: the parts of a call have the same index, or the same id.
     Call,
@@ -132,6 +134,23 @@ pub struct Form {
     /// A finish reason proves that the body is an answer.
     pub reason_is_proof: bool,
     pub reasoning: Reasoning,
+    /// Names of reasons that may come as numbers.
+    pub numbers: Option<&'static Numbers>,
+}
+
+/// Names of reasons by their numbers, as the provider has them: why a choice ended, why a prompt was blocked.
+#[derive(Debug)]
+pub struct Numbers {
+    pub finish: fn(&str) -> &'static [&'static str],
+    pub block: fn(&str) -> &'static [&'static str],
+}
+
+impl Numbers {
+    /// The reason's name; the reason as it is where it is none of the numbers.
+    pub fn named(names: &[&str], reason: String) -> String {
+        let name = reason.parse::<usize>().ok().and_then(|number| names.get(number));
+        name.map_or(reason, |name| (*name).to_owned())
+    }
 }
 
 impl Form {
@@ -143,6 +162,7 @@ impl Form {
             root_is_call: false,
             reason_is_proof: false,
             reasoning: Reasoning::Included,
+            numbers: None,
         }
     }
 }

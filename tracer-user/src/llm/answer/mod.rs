@@ -3,10 +3,10 @@
 
 mod form;
 
-pub use form::{Counter, ERROR, Field, Form, Kind, Side};
+pub use form::{Counter, ERROR, Field, Form, Kind, Numbers, Side};
 
 use super::{
-    call::{LlmCall, Operation, ToolCall, Usage},
+    call::{LlmCall, Operation, ToolCall, Usage, Withheld},
     decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
     failure::{Failure, Part},
     json::{Container, Scalar, Shape, Sink},
@@ -72,6 +72,7 @@ pub struct Answer {
     cost: Option<f64>,
     logprobs: (f64, u64),
     refused: bool,
+    filtered: bool,
     failure: Failure,
     ends: bool,
     done: bool,
@@ -123,6 +124,7 @@ impl Answer {
             cost: None,
             logprobs: (0.0, 0),
             refused: false,
+            filtered: false,
             failure: Failure::default(),
             ends: false,
             done: false,
@@ -364,6 +366,10 @@ impl Sink<Field> for Answer {
                 self.seen.news |= !self.refused;
                 self.refused = true;
             }
+            F::Filtered => {
+                self.seen.news |= value.bool() == Some(true) && !self.filtered;
+                self.filtered |= value.bool() == Some(true);
+            }
             F::Proof | F::OwnContent => {
                 let told = matches!(value, Scalar::Opaque { .. } | Scalar::Text { .. });
                 self.seen.news |= told && !self.fits;
@@ -544,13 +550,18 @@ impl ResponseReader for Answer {
         response.model = self.model.take();
         response.service_tier = self.service_tier.take();
         response.system_fingerprint = self.fingerprint.take();
-        response.finish_reasons = self.finish_reasons.drain(..).map(|(_, reason)| reason).collect();
+        let finish = self.form.numbers.map(|numbers| (numbers.finish)(&call.provider)).unwrap_or_default();
+        let reasons = self.finish_reasons.drain(..).map(|(_, reason)| Numbers::named(finish, reason));
+        response.finish_reasons = reasons.collect();
         // A blocked prompt has no choices; the reason stands beside them.
         if response.finish_reasons.is_empty() {
-            response.finish_reasons.extend(self.block_reason.take());
+            let block = self.form.numbers.map(|numbers| (numbers.block)(&call.provider));
+            let reason = self.block_reason.take().map(|reason| Numbers::named(block.unwrap_or_default(), reason));
+            response.finish_reasons.extend(reason);
         }
         response.tool_calls = self.calls.drain(..).map(|call| call.call).filter(|call| !call.name.is_empty()).collect();
         response.refused = self.refused;
+        response.withheld = self.filtered.then_some(Withheld::Filter);
         let (logprobs, tokens) = self.logprobs;
         response.logprob_mean = (tokens > 0).then(|| logprobs / tokens as f64);
         self.keep.dropped

@@ -17,7 +17,7 @@ use crate::{
         anthropic::{self, AnthropicResponse},
         bedrock::{self, Counted},
         bedrock_converse::{ConverseRequest, ConverseResponse},
-        call::{LlmCall, Operation},
+        call::{LlmCall, Operation, Withheld},
         cohere,
         decode::{CallLimits, Decoder, Evidence, Finish, JsonDecoder, Seen},
         facts,
@@ -34,6 +34,9 @@ use crate::{
 const MODEL_BYTES: usize = 2048;
 /// What Bedrock adds to the last chunk of a stream.
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
+/// What Bedrock adds to the body, or the last chunk, where a guardrail was asked: `INTERVENED` or `NONE`.
+const GUARDRAIL: &str = "amazon-bedrock-guardrailAction";
+static GUARDRAIL_NAME: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(GUARDRAIL));
 static METRICS_NAME: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(METRICS));
 
 pub struct InvokeDecoder {
@@ -52,6 +55,8 @@ pub struct InvokeDecoder {
     counted: Metrics,
     headers: Counted,
     error: Scanner<Part>,
+    guardrail: Scanner<Acts>,
+    acts: Acts,
     /// The status does not speak against it.
     may_have_failed: bool,
     failure: Errors,
@@ -77,6 +82,8 @@ impl InvokeDecoder {
             counted: Metrics::default(),
             headers: Counted::default(),
             error: Scanner::new(&ERROR),
+            guardrail: Scanner::new(&GUARDRAIL_ACTION),
+            acts: Acts::default(),
             may_have_failed: true,
             failure: Errors::default(),
             model,
@@ -128,6 +135,7 @@ impl Decoder for InvokeDecoder {
         if self.may_have_failed {
             self.error.push(bytes, &mut self.failure);
         }
+        self.guardrail.push(bytes, &mut self.acts);
         for (_, reader) in &mut self.readers {
             reader.response(bytes);
         }
@@ -146,6 +154,10 @@ impl Decoder for InvokeDecoder {
             self.metrics.document(&self.event, &mut self.counted);
             seen.end |= self.counted.seen;
         }
+        if GUARDRAIL_NAME.find(&self.event).is_some() {
+            self.guardrail.document(&self.event, &mut self.acts);
+            seen.news |= self.acts.0;
+        }
         seen
     }
 
@@ -160,6 +172,7 @@ impl Decoder for InvokeDecoder {
         }
         if !request {
             self.error.gap();
+            self.guardrail.gap();
         }
     }
 
@@ -181,6 +194,9 @@ impl Decoder for InvokeDecoder {
         }
         self.counted.counted.complete(&mut call.usage);
         self.headers.complete(&mut call.usage);
+        if self.acts.0 {
+            call.response.withheld = Some(Withheld::Guardrail);
+        }
         call.error = self.failure.0.error(call.response.status).or(call.error.take());
         call.request.stream = Some(self.stream);
         call.request.service_tier = self.service_tier.take().or(call.request.service_tier.take());
@@ -301,6 +317,19 @@ impl Sink<Metric> for Metrics {
 
     fn open(&mut self, _: Metric, _: Container) {
         self.seen = true;
+    }
+}
+
+/// Whether a guardrail has stepped in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Acts(bool);
+
+const GUARDRAIL_ACTION: Shape<Acts> = Shape::through().members(&[(GUARDRAIL, Shape::value(Acts(true)))]);
+
+impl Sink<Acts> for Acts {
+    fn scalar(&mut self, _: Acts, value: Scalar<'_>) {
+        // `GUARDRAIL_INTERVENED` is Converse's word.
+        self.0 |= value.str().is_some_and(|action| action.ends_with("INTERVENED"));
     }
 }
 

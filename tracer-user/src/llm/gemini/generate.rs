@@ -1,7 +1,7 @@
 //! generateContent. Names in requests come in camelCase or, from older clients, in snake_case: the API takes both. A
 //! whole response, an event and an item of an array are all of one shape.
 
-use super::{model_and_method, path_facts};
+use super::{model_and_method, numbers::NUMBERS, path_facts};
 use crate::content::forms::GEMINI;
 use crate::llm::{
     Claim,
@@ -130,4 +130,4 @@ const MEMBERS: &[(&str, Shape<A>)] = &[
 ];
 const WRAPPED_ANSWER: &[(&str, Shape<A>)] = &[("response", Shape::through().members(MEMBERS))];
 const RESPONSE: Shape<A> = Shape::container(A::Root).members(MEMBERS).and(WRAPPED_ANSWER);
-static ANSWER: Form = Form { reasoning: Reasoning::Apart, ..Form::new(&RESPONSE) };
+static ANSWER: Form = Form { reasoning: Reasoning::Apart, numbers: Some(&NUMBERS), ..Form::new(&RESPONSE) };

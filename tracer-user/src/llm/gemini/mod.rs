@@ -11,6 +11,7 @@
 mod embed;
 mod generate;
 mod interactions;
+mod numbers;
 
 pub use embed::EMBED;
 pub use generate::GENERATE;

@@ -5,7 +5,7 @@
 use super::{
     path_facts,
     request::SETTINGS,
-    response::{LOGPROBS, MESSAGE, TOP_ERRORS, USAGE},
+    response::{FILTERS, LOGPROBS, MESSAGE, PROMPT_FILTERS, TOP_ERRORS, USAGE},
 };
 use crate::{
     content::forms,
@@ -80,6 +80,7 @@ const CHOICE: Shape<A> = Shape::container(A::Choice).members(&[
     // Moonshot states the usage of a stream here; OpenRouter an error.
     ("usage", USAGE),
     ("error", ERROR),
+    ("content_filter_results", FILTERS),
 ]);
 const CHOICES: Shape<A> = Shape::container(A::Proof).items(&CHOICE);
 const RESPONSE: Shape<A> = Shape::container(A::Root)
@@ -97,6 +98,7 @@ const RESPONSE: Shape<A> = Shape::container(A::Root)
         ("x_groq", Shape::through().members(&[("usage", USAGE), ("error", ERROR)])),
         // Writer's stream of a text completion: `{"value": "…"}`.
         ("value", Shape::presence(A::Content)),
+        ("prompt_filter_results", PROMPT_FILTERS),
     ])
     .and(TOP_ERRORS);
 pub static ANSWER: Form = Form::new(&RESPONSE);

@@ -56,6 +56,30 @@ pub const USAGE: Shape<F> = Shape::container(F::Usage)
         ("cost_in_usd_ticks", Shape::value(F::CostTicks)),
     ]);
 
+const FLAG: Shape<F> = Shape::through().members(&[("filtered", Shape::value(F::Filtered))]);
+/// What Azure's filters say of a prompt or a choice, by category; with the asynchronous filter in chunks of their own, behind
+/// the text. <https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter>
+pub const FILTERS: Shape<F> = Shape::through()
+    .members(&[
+        ("hate", FLAG),
+        ("sexual", FLAG),
+        ("violence", FLAG),
+        ("self_harm", FLAG),
+        ("jailbreak", FLAG),
+        ("indirect_attack", FLAG),
+    ])
+    .and(&[
+        ("profanity", FLAG),
+        ("custom_blocklists", FLAG),
+        ("protected_material_text", FLAG),
+        ("protected_material_code", FLAG),
+        ("ungrounded_material", FLAG),
+        ("personally_identifiable_information", FLAG),
+    ]);
+/// The same of the prompts.
+pub const PROMPT_FILTERS: Shape<F> =
+    Shape::through().items(&Shape::through().members(&[("content_filter_results", FILTERS)]));
+
 /// A list of tokens with their log probabilities.
 pub const LOGPROBS_LIST: Shape<F> =
     Shape::through().items(&Shape::through().members(&[("logprob", Shape::number(F::Logprob))]));

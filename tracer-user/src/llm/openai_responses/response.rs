@@ -2,7 +2,7 @@
 //! `response`; the last one its usage.
 
 use crate::llm::{
-    call::{LlmCall, ToolCall, Usage},
+    call::{LlmCall, ToolCall, Usage, Withheld},
     decode::{CallLimits, Evidence, Keep, ResponseReader, Seen},
     failure::{Failure, Part},
     json::{Container, Scalar, Shape, Sink},
@@ -30,6 +30,8 @@ pub enum Field {
     ItemAction,
     /// Type of a part of a message.
     PartType,
+    /// A filter of Azure's has kept back what it looked at.
+    Blocked,
     InputTokens,
     CachedTokens,
     CacheWriteTokens,
@@ -74,6 +76,7 @@ const OUTPUT: Shape<F> = Shape::container(F::Output).items(&OUTPUT_ITEM);
 const ERROR: Shape<F> = Shape::value(F::Failure(Part::Error))
     .members(&[("code", Shape::value(F::Failure(Part::Code))), ("type", Shape::value(F::Failure(Part::Type)))]);
 const INCOMPLETE: Shape<F> = Shape::through().members(&[("reason", Shape::value(F::IncompleteReason))]);
+const FILTERS: Shape<F> = Shape::through().items(&Shape::through().members(&[("blocked", Shape::value(F::Blocked))]));
 const WHOLE: Shape<F> = Shape::container(F::Response).members(&[
     ("object", Shape::value(F::Object)),
     ("id", Shape::value(F::Id)),
@@ -84,6 +87,7 @@ const WHOLE: Shape<F> = Shape::container(F::Response).members(&[
     ("output", OUTPUT),
     ("usage", USAGE),
     ("error", ERROR),
+    ("content_filters", FILTERS),
 ]);
 const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("type", Shape::value(F::Type)),
@@ -100,6 +104,7 @@ const RESPONSE: Shape<F> = Shape::container(F::Root).members(&[
     ("usage", USAGE),
     ("error", ERROR),
     ("code", Shape::value(F::Failure(Part::TopCode))),
+    ("content_filters", FILTERS),
 ]);
 
 /// An output item, until it is whole: its `type` may stand last.
@@ -124,6 +129,7 @@ pub struct ResponsesResponse {
     item: Item,
     calls: Vec<ToolCall>,
     refused: bool,
+    blocked: bool,
     usage: Usage,
     cost: Option<f64>,
     failure: Failure,
@@ -145,6 +151,7 @@ impl ResponsesResponse {
             item: Item::default(),
             calls: Vec::new(),
             refused: false,
+            blocked: false,
             usage: Usage::default(),
             cost: None,
             failure: Failure::default(),
@@ -250,6 +257,10 @@ impl Sink<Field> for ResponsesResponse {
             F::ItemCallId => self.item.call_id = value.str().map(str::to_owned),
             F::ItemAction => self.item.action = value.str().map(str::to_owned),
             F::PartType if value.str() == Some("refusal") => self.refuse(),
+            F::Blocked if value.bool() == Some(true) => {
+                self.seen.news |= !self.blocked;
+                self.blocked = true;
+            }
             F::InputTokens => self.latest(|usage| &mut usage.input, value),
             F::CachedTokens => self.latest(|usage| &mut usage.cache_read, value),
             F::CacheWriteTokens => self.latest(|usage| &mut usage.cache_write, value),
@@ -331,6 +342,7 @@ impl ResponseReader for ResponsesResponse {
         response.finish_reasons = self.finish_reason().into_iter().collect();
         response.tool_calls = std::mem::take(&mut self.calls);
         response.refused = self.refused;
+        response.withheld = self.blocked.then_some(Withheld::Filter);
         self.keep.dropped
     }
 }

@@ -14,6 +14,7 @@ use super::drive;
 use crate::{
     content::shape,
     llm::{ALL, LlmCall, call::RateLimit, dialects},
+    observe::Refusal,
 };
 
 /// What each API knows beside whole answers and errors: every dialect has a row.
@@ -249,6 +250,7 @@ fn golden(call: &LlmCall) -> Value {
             },
             "logprob_mean": response.logprob_mean,
             "geography": response.geography,
+            "refusal": Refusal::of(call).map(Refusal::as_str),
         },
         "usage": {
             "input": usage.input,

@@ -135,3 +135,25 @@ fn metrics_tell_of_workloads_and_not_of_pods() {
     assert_eq!((text(&scheduled, "k8s.job.name"), text(&scheduled, "k8s.cronjob.name")), (None, Some("nightly")));
     assert_eq!(text(&job(&[(Kind::Job, "import")]), "k8s.job.name"), Some("import"));
 }
+
+#[test]
+fn what_others_wrote_is_told_without_credentials() {
+    let key = "sk-proj-pl4nted0123456789abcdefghijkl";
+    let mut process = (*samples::process()).clone();
+    process.argv0 = Some(format!("app: worker --user ada -p pl4nted {key}").into());
+    process.resource_attributes = vec![("team.note".to_owned(), format!("see {key}"))];
+    let labels = BTreeMap::from([("owner".to_owned(), key.to_owned())]);
+    process.pod = Some(InPod { labels, ..in_pod() });
+    let mut image = container();
+    image.image.tag = Some(key.into());
+    process.container = Some(Arc::new(image));
+    let told = build(&Host::default(), Some(&process), &samples::connection());
+    assert!(!format!("{told:?}").contains("pl4nted"), "{told:?}");
+    assert_eq!(text(&told, "process.command"), Some("app:"));
+    assert_eq!(text(&told, "team.note"), Some("see [REDACTED:openai_key]"));
+    // A path with a blank is no title.
+    process.exe = Some("/opt/My Agent/run".into());
+    process.argv0 = process.exe.clone();
+    let told = build(&Host::default(), Some(&process), &samples::connection());
+    assert_eq!(text(&told, "process.command"), Some("/opt/My Agent/run"));
+}
