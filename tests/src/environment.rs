@@ -20,6 +20,8 @@ pub enum Python {
     Clients,
     /// HTTP clients whose wheels bring a TLS library.
     Wheels,
+    /// An HTTP client on pyOpenSSL, whose OpenSSL is inside a module and has no symbols.
+    PyOpenSsl,
     /// LiteLLM, which wants an older openai than the others.
     LiteLlm,
     /// Prometheus' parsers.
@@ -35,6 +37,7 @@ impl Python {
             Self::Demo => ("venv-demo", "requirements-demo.txt", "some 20 seconds"),
             Self::Clients => ("venv", "requirements.txt", "about a minute"),
             Self::Wheels => ("venv-wheels", "requirements-wheels.txt", "some 20 seconds"),
+            Self::PyOpenSsl => ("venv-pyopenssl", "requirements-pyopenssl.txt", "some 10 seconds"),
             Self::LiteLlm => ("venv-litellm", "requirements-litellm.txt", "about a minute"),
             Self::Metrics => ("venv-metrics", "requirements-metrics.txt", "some 10 seconds"),
             Self::Phoenix => ("venv-phoenix", "requirements-phoenix.txt", "some minutes"),

@@ -258,6 +258,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Also while nobody has taken its status yet.
+    pub fn has_ended(&self) -> bool {
+        fs::read_link(format!("/proc/{}/exe", self.id())).is_err()
+    }
+
     /// What came on stdout so far.
     pub fn stdout(&self) -> String {
         text(&self.stdout)

@@ -9,4 +9,5 @@ pub mod mock;
 pub mod receiver;
 pub mod registry;
 pub mod spans;
+pub mod tracer;
 pub mod yard;

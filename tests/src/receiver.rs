@@ -53,8 +53,13 @@ pub struct Receiver {
 impl Receiver {
     /// Answers the first `refusals` requests with 503, which OTLP says to repeat.
     pub fn start(refusals: u32) -> anyhow::Result<Self> {
+        Self::start_at("127.0.0.1:0", refusals)
+    }
+
+    /// The same at an address that senders know already.
+    pub fn start_at(address: &str, refusals: u32) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let kept = Arc::new(Mutex::default());
         let shared = Arc::clone(&kept);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    capture::{ClosedBy, Connection, ConnectionKey, Role},
+    capture::{ClosedBy, Connection, ConnectionKey},
     proto::{self, End, Piece, RequestHead, ResponseHead},
 };
 
@@ -36,7 +36,7 @@ pub enum Outcome {
 /// In the order: `Request`, `RequestPiece`*, `RequestEnd`, `Response`, `ResponsePiece`*, `End`. A response may start before
 /// the request's end; parts that were not captured are missing; `End` always comes, exactly once.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum Event<'a> {
     /// `at` is the time of the first request byte. `head` is `None` when it was not captured: what is first seen of the
     /// exchange begins it.
     Request {
@@ -48,7 +48,7 @@ pub enum Event {
     RequestPiece {
         id: ExchangeId,
         at: u64,
-        piece: Piece,
+        piece: Piece<'a>,
     },
     /// `at` is the time of the last request byte.
     RequestEnd {
@@ -65,7 +65,7 @@ pub enum Event {
     ResponsePiece {
         id: ExchangeId,
         at: u64,
-        piece: Piece,
+        piece: Piece<'a>,
     },
     /// `None` = an unknown number of bytes.
     Lost {
@@ -82,7 +82,20 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl Event<'_> {
+    /// The same, to be kept.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::RequestPiece { id, at, piece } => Event::RequestPiece { id, at, piece: piece.into_owned() },
+            Self::ResponsePiece { id, at, piece } => Event::ResponsePiece { id, at, piece: piece.into_owned() },
+            Self::Request { id, at, connection, head } => Event::Request { id, at, connection, head },
+            Self::RequestEnd { id, at, end } => Event::RequestEnd { id, at, end },
+            Self::Response { id, at, head } => Event::Response { id, at, head },
+            Self::Lost { id, at, request, bytes } => Event::Lost { id, at, request, bytes },
+            Self::End { id, at, outcome } => Event::End { id, at, outcome },
+        }
+    }
+
     /// The exchange that it is about.
     pub fn id(&self) -> ExchangeId {
         match self {
@@ -121,17 +134,11 @@ impl Exchanges {
         Self { key, connection, open: BTreeMap::new() }
     }
 
-    /// Takes what the bytes prove of the connection, before the events that they give: sources that do not know which end
-    /// the traced process is say client.
-    pub fn learn_role(&mut self, role: Role) {
-        if self.connection.role != role {
-            Arc::make_mut(&mut self.connection).role = role;
-        }
-    }
-
     /// Takes the decoders' next event.
-    pub fn push(&mut self, event: proto::Event, sink: &mut impl FnMut(Event)) {
+    pub fn push(&mut self, event: proto::Event<'_>, sink: &mut impl FnMut(Event<'_>)) {
         match event {
+            proto::Event::Role(role) if self.connection.role == role => {}
+            proto::Event::Role(role) => Arc::make_mut(&mut self.connection).role = role,
             proto::Event::RequestHead { first_byte_at, stream, head, .. } => {
                 let connection = self.connection.clone();
                 sink(Event::Request { id: self.id(stream), at: first_byte_at, connection, head: Some(head) });
@@ -178,16 +185,16 @@ impl Exchanges {
     }
 
     /// The connection ended: after the decoders' own close, so that what it completes is complete.
-    pub fn close(self, at: u64, by: ClosedBy, sink: &mut impl FnMut(Event)) {
+    pub fn close(self, at: u64, by: ClosedBy, sink: &mut impl FnMut(Event<'_>)) {
         self.end_all(at, |exchange| Outcome::Cut { by, response_started: exchange.response_started }, sink);
     }
 
     /// llmtap gave the connection up: what is open stays unfinished.
-    pub fn abandon(self, at: u64, sink: &mut impl FnMut(Event)) {
+    pub fn abandon(self, at: u64, sink: &mut impl FnMut(Event<'_>)) {
         self.end_all(at, |_| Outcome::Unfinished, sink);
     }
 
-    fn end_all(self, at: u64, cut: impl Fn(&Exchange) -> Outcome, sink: &mut impl FnMut(Event)) {
+    fn end_all(self, at: u64, cut: impl Fn(&Exchange) -> Outcome, sink: &mut impl FnMut(Event<'_>)) {
         for (index, exchange) in self.open {
             let (at, outcome) = exchange.ended.unwrap_or_else(|| (at, cut(&exchange)));
             sink(Event::End { id: ExchangeId { connection: self.key, index }, at, outcome });
@@ -200,7 +207,7 @@ impl Exchanges {
 
     /// A part of the exchange was seen, of the response if `response`. Where the request's head was not captured it begins
     /// the exchange.
-    fn seen(&mut self, stream: u32, at: u64, response: bool, sink: &mut impl FnMut(Event)) {
+    fn seen(&mut self, stream: u32, at: u64, response: bool, sink: &mut impl FnMut(Event<'_>)) {
         let exchange = match self.open.entry(stream) {
             Entry::Occupied(exchange) => exchange.into_mut(),
             Entry::Vacant(place) => {
@@ -213,7 +220,7 @@ impl Exchanges {
     }
 
     /// Ends the exchange once both of its sides have ended.
-    fn settle(&mut self, stream: u32, sink: &mut impl FnMut(Event)) {
+    fn settle(&mut self, stream: u32, sink: &mut impl FnMut(Event<'_>)) {
         let Some(Exchange { request_ended: true, ended: Some((at, outcome)), .. }) = self.open.get(&stream) else {
             return;
         };

@@ -32,6 +32,7 @@ pub mod live;
 pub mod llm;
 pub mod mcp;
 pub mod metrics;
+mod names;
 pub mod observe;
 pub mod output;
 pub mod pipeline;

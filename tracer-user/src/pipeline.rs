@@ -149,7 +149,6 @@ struct Decoding {
     failed: io::Result<()>,
     seen: Seen,
     // Between the stages; kept so that their memory is used again.
-    decoded: Vec<proto::Event>,
     ended: Vec<Hop>,
 }
 
@@ -187,7 +186,6 @@ impl Pipeline {
                 recorder,
                 failed: Ok(()),
                 seen: Seen::default(),
-                decoded: Vec::new(),
                 ended: Vec::new(),
             },
             prices,
@@ -467,8 +465,8 @@ impl Pipeline {
 impl Decoding {
     /// flow → proto → exchange → llm, mcp, retrieval
     fn take(&mut self, event: flow::Event) {
-        let Self { lines, hops, recorder, failed, seen, decoded, ended } = self;
-        let mut tell = |event: exchange::Event| {
+        let Self { lines, hops, recorder, failed, seen, ended } = self;
+        let mut tell = |event: exchange::Event<'_>| {
             let of_interest = hops.push(&event, ended);
             if let (Some(recorder), true, Ok(())) = (&mut *recorder, of_interest, &*failed) {
                 *failed = recorder.model_traffic(event.id().connection);
@@ -482,31 +480,30 @@ impl Decoding {
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
                 let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
-                decoder.push(at, direction, &bytes, decoded);
-                exchanges.learn_role(decoder.role());
-                for event in decoded.drain(..) {
+                decoder.push(at, direction, &bytes, &mut |event| {
                     seen.exchanges += u64::from(matches!(event, proto::Event::RequestHead { .. }));
                     exchanges.push(event, &mut tell);
-                }
+                });
                 if let (Some(recorder), Protocol::Http2) = (recorder, decoder.protocol()) {
                     recorder.speaks_http2(key);
                 }
             }
             flow::Event::Gap { at, key, direction, lost } => {
                 let Some(Line { decoder, exchanges }) = lines.get_mut(&key) else { return };
-                decoder.gap(at, direction, lost, decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut tell));
+                decoder.gap(at, direction, lost, &mut |event| exchanges.push(event, &mut tell));
             }
             flow::Event::Close { at, key, .. } | flow::Event::Abandon { at, key } => {
                 let Some(Line { mut decoder, mut exchanges }) = lines.remove(&key) else { return };
+                let mut pair = |event: proto::Event<'_>| exchanges.push(event, &mut tell);
                 match event {
-                    flow::Event::Close { by, .. } => decoder.close(at, by, decoded),
-                    _ => decoder.abandon(at, decoded),
-                }
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut tell));
-                match event {
-                    flow::Event::Close { by, .. } => exchanges.close(at, by, &mut tell),
-                    _ => exchanges.abandon(at, &mut tell),
+                    flow::Event::Close { by, .. } => {
+                        decoder.close(at, by, &mut pair);
+                        exchanges.close(at, by, &mut tell);
+                    }
+                    _ => {
+                        decoder.abandon(at, &mut pair);
+                        exchanges.abandon(at, &mut tell);
+                    }
                 }
                 seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
                 seen.untold(&decoder);

@@ -134,13 +134,14 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
     let mut capture = Replay::new(std::fs::File::open(capture).unwrap()).unwrap();
     let mut flows = Flows::new(flow::Limits::default());
     let mut lines: HashMap<ConnectionKey, (Arc<Connection>, proto::Connection, Option<Exchanges>)> = HashMap::new();
-    let (mut ordered, mut decoded, mut paired) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ordered, mut paired) = (Vec::new(), Vec::new());
     let mut captured = Vec::new();
     while capture.next(&mut captured).unwrap() {
         for event in captured.drain(..) {
             flows.push(event, &mut |event| ordered.push(event));
         }
         for event in ordered.drain(..) {
+            let mut pair = |event: exchange::Event<'_>| paired.push(event.into_owned());
             let key = match event {
                 flow::Event::Open { key, connection, .. } => {
                     let decoder = proto::Connection::new(proto::Limits::default(), Role::Client, |_| true);
@@ -149,25 +150,21 @@ fn exchanges(capture: &Path, mut each: impl FnMut(&str, exchange::Event)) {
                     key
                 }
                 flow::Event::Bytes { at, key, direction, bytes } => {
-                    lines.get_mut(&key).unwrap().1.push(at, direction, &bytes, &mut decoded);
+                    let (_, decoder, exchanges) = lines.get_mut(&key).unwrap();
+                    let exchanges = exchanges.as_mut().unwrap();
+                    decoder.push(at, direction, &bytes, &mut |event| exchanges.push(event, &mut pair));
                     key
                 }
                 flow::Event::Close { at, key, by } => {
                     let (_, decoder, exchanges) = lines.get_mut(&key).unwrap();
-                    decoder.close(at, by, &mut decoded);
                     let mut exchanges = exchanges.take().unwrap();
-                    for event in decoded.drain(..) {
-                        exchanges.push(event, &mut |event| paired.push(event));
-                    }
-                    exchanges.close(at, by, &mut |event| paired.push(event));
+                    decoder.close(at, by, &mut |event| exchanges.push(event, &mut pair));
+                    exchanges.close(at, by, &mut pair);
                     key
                 }
                 other => panic!("{other:?}"),
             };
-            let (connection, _, exchanges) = lines.get_mut(&key).unwrap();
-            if let Some(exchanges) = exchanges {
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut |event| paired.push(event)));
-            }
+            let (connection, ..) = &lines[&key];
             for event in paired.drain(..) {
                 each(&connection.id, event);
             }

@@ -42,9 +42,11 @@ enum Task {
     },
     /// Replay a folder of recordings and compare every span with what is expected of it
     Corpus(corpus::Arguments),
-    /// Make what a release consists of in target/dist-out: static binaries, .deb, image context, Kubernetes manifests
+    /// Make what a release consists of in target/dist-out, the same bytes from the same commit; docs/operations.md says
+    /// how to install it
     Dist {
-        /// Only these parts: manifests, binaries, image, deb
+        /// Only these parts: manifests (by kustomize or kubectl), binaries (archives for x86-64 and aarch64), image (the
+        /// folder to build it from), deb (by dpkg-deb)
         parts: Vec<String>,
     },
     /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)

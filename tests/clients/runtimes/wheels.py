@@ -1,5 +1,5 @@
-"""Clients from Python wheels that bring a TLS library of their own: wheels.py pycurl|curl_cffi; wants OPENAI_BASE_URL and
-SSL_CERT_FILE."""
+"""Clients from Python wheels that bring a TLS library of their own: wheels.py pycurl|curl_cffi|pyopenssl; wants
+OPENAI_BASE_URL and SSL_CERT_FILE."""
 
 import json
 import os
@@ -48,7 +48,24 @@ def with_curl_cffi():
     return post
 
 
-post = {"pycurl": with_pycurl, "curl_cffi": with_curl_cffi}[sys.argv[1]]()
+def with_pyopenssl():
+    import urllib3
+    from urllib3.contrib.pyopenssl import inject_into_urllib3
+
+    inject_into_urllib3()
+    pool = urllib3.PoolManager(ca_certs=os.environ["SSL_CERT_FILE"], retries=False)
+
+    def post(stream, directive, text="hello"):
+        headers = {**HEADERS, "x-mock": json.dumps(directive)}
+        answer = pool.request("POST", URL, body=body(stream, text), headers=headers, preload_content=False)
+        for _ in answer.stream(500):
+            pass
+        answer.release_conn()
+
+    return post
+
+
+post = {"pycurl": with_pycurl, "curl_cffi": with_curl_cffi, "pyopenssl": with_pyopenssl}[sys.argv[1]]()
 for _ in range(4):
     post(False, {})
     post(True, {"tokens": 30, "interval_us": 1000})

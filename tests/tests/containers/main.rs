@@ -6,7 +6,8 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 use tests::{
-    harness::{Bench, Running, finish, llmtap, signal, wait_for},
+    harness::{Bench, finish},
+    tracer::Tracer,
     yard::{Yard, yard},
 };
 
@@ -55,19 +56,14 @@ fn containers_of_a_cgroup_are_traced_when_they_start_later() -> anyhow::Result<(
 
 fn in_cgroup(yard: &Yard, name: &str, cgroup: &Path) -> anyhow::Result<()> {
     let bench = &yard.bench;
-    let mut tracer = Command::new(llmtap()?);
-    tracer.args(["trace", "-v", "--output", "jsonl", "-o"]).arg(bench.path("spans.jsonl"));
-    let tracer = Running::start(tracer.arg("--cgroup").arg(cgroup))?;
-    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    let tracer = Tracer::start(bench.tracer()?.arg("--cgroup").arg(cgroup))?;
     let parent = format!("--cgroup-parent=/{name}");
     let line = yard.container(&[&parent, "--user", "1234:1234"], &["plain"])?;
     for _ in 0..3 {
         let client = bench.run_untraced(&line)?;
         ensure!(client.status.success(), "{}", client.stderr);
     }
-    signal("INT", tracer.id().into())?;
-    let finished = tracer.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    tracer.stop()?;
     println!("{}", bench.expect_exact(3)?);
     Ok(())
 }

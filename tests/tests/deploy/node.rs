@@ -1,12 +1,6 @@
 //! The node agent as a container: the image of `deploy/Dockerfile`, with what the DaemonSet gives it.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -15,6 +9,7 @@ use tests::{
     environment::Python,
     harness::{Running, finish, signal, wait_for},
     spans,
+    tracer::{free_address, page},
     yard::{Yard, yard},
 };
 
@@ -132,10 +127,10 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
     tracer.arg(format!("--volume={}:/out", out.display())).arg(&image.0);
     tracer.args(strings(&pod["containers"][0]["args"]));
     let tracer = Running::start(&mut tracer)?;
-    let ended = || !PathBuf::from(format!("/proc/{}/exe", tracer.id())).exists();
     let ready = pod["containers"][0]["readinessProbe"]["httpGet"]["path"].as_str().context("no probe")?;
-    wait_for("readiness", || (answers(&health, ready) || ended()).then_some(()))?;
-    ensure!(!ended(), "{}", tracer.stderr());
+    let is_ready = || page(&health, ready).is_ok_and(|(status, _)| status == "HTTP/1.1 200 OK");
+    wait_for("readiness", || (is_ready() || tracer.has_ended()).then_some(()))?;
+    ensure!(!tracer.has_ended(), "{}", tracer.stderr());
     if !before {
         clients = start(&yard, &named, containers)?;
     }
@@ -170,21 +165,6 @@ fn traced(way: &str, containers: usize) -> anyhow::Result<()> {
 fn configuration(objects: &[Value]) -> anyhow::Result<Value> {
     let mut texts = objects.iter().filter_map(|one| one["data"]["config.yaml"].as_str());
     serde_saphyr::from_str(texts.next().context("no configuration")?).context("the configuration")
-}
-
-fn free_address() -> anyhow::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-/// Whether a page is there and well, as the kubelet asks.
-fn answers(address: &str, path: &str) -> bool {
-    let asked = TcpStream::connect(address).and_then(|mut stream| {
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer.starts_with("HTTP/1.1 200 "))
-    });
-    asked.unwrap_or(false)
 }
 
 /// Where podman's own profile (containers-common) is.

@@ -69,6 +69,9 @@ fn the_package_installs_and_leaves_nothing_behind() -> anyhow::Result<()> {
     for path in ["usr/lib/systemd/system/llmtap.service", "usr/share/doc/llmtap/copyright", "etc/llmtap/config.yaml"] {
         ensure!(install.has(path), "no {path}");
     }
+    let unit = fs::read_to_string(install.root.path().join("usr/lib/systemd/system/llmtap.service"))?;
+    let document = unit.lines().find_map(|line| line.strip_prefix("Documentation=file:///")).context("no document")?;
+    ensure!(install.has(document), "no {document}");
     // What the administrator wrote stays over an update, and when the package goes; until it is purged.
     let config = install.root.path().join("etc/llmtap/config.yaml");
     fs::write(&config, "select: {include: [{all: true}]}\n")?;

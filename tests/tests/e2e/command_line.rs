@@ -12,6 +12,7 @@ use anyhow::{Context, ensure};
 use tests::{
     environment::Python,
     harness::{Bench, Finished, Running, finish, is_root, llmtap, signal, workspace},
+    tracer::Tracer,
 };
 
 use crate::bench;
@@ -136,23 +137,15 @@ fn output_waits_for_the_command_on_its_terminal() -> anyhow::Result<()> {
 #[test]
 fn trace_of_a_running_process() -> anyhow::Result<()> {
     let bench = bench!();
-    let line = bench.script("openai_sync.py", &["wait", "plain", "stream", "tools"])?;
-    let mut command = Command::new(&line[0]);
-    bench.own_libssl(&mut command)?;
-    let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
-    client.wait_for_line("waiting")?;
-    let mut command = Command::new(llmtap()?);
-    command.args(["trace", "-v", "--output", "jsonl", "--pid", &client.id().to_string(), "-o"]);
-    let tracer = Running::start(command.arg(bench.path("spans.jsonl")))?;
+    let mut client = bench.waiting("openai_sync.py", &["wait", "plain", "stream", "tools"])?;
+    let tracer = Tracer::start(bench.tracer()?.args(["--pid", &client.id().to_string()]))?;
     // Attached once a probe stands in the client's libssl.
     crate::robustness::wait_for_probes(client.id())?;
     client.tell("go")?;
     let client = client.finish()?;
     ensure!(client.status.success(), "{}", client.stderr);
     std::thread::sleep(Duration::from_millis(300));
-    signal("INT", tracer.id().into())?;
-    let tracer = tracer.finish()?;
-    ensure!(tracer.status.success(), "{}: {}", tracer.status, tracer.stderr);
+    tracer.stop()?;
     bench.expect_exact(4)?;
     Ok(())
 }

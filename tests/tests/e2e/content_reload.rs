@@ -11,12 +11,10 @@ use anyhow::{Context, ensure};
 use tests::{
     harness::{Running, clients},
     spans::Span,
+    tracer::Daemon,
 };
 
-use crate::{
-    bench,
-    daemon::{Daemon, interpreter},
-};
+use crate::{bench, daemon::interpreter};
 
 /// How long before and behind a reload a call may end of which it is not known what holds: bytes are on their way from the
 /// kernel, and the half that parses takes the file over when it comes to it.

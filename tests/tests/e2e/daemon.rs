@@ -2,12 +2,8 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,103 +11,14 @@ use anyhow::{Context, ensure};
 use tests::{
     compare,
     environment::Python,
-    harness::{Bench, Finished, Running, clients, finish, llmtap, signal, wait_for, workspace},
+    harness::{Bench, Finished, Running, clients, finish, llmtap, wait_for, workspace},
     mock::Truth,
     receiver::Receiver,
     spans::{self, Span},
+    tracer::{Daemon, free_address, page},
 };
 
 use crate::bench;
-
-/// What a service manager would hear, with when.
-struct Manager {
-    path: PathBuf,
-    heard: Arc<Mutex<Vec<(Instant, String)>>>,
-}
-
-impl Manager {
-    fn new(bench: &Bench) -> anyhow::Result<Self> {
-        let path = bench.path("notify");
-        let socket = UnixDatagram::bind(&path)?;
-        let heard: Arc<Mutex<Vec<_>>> = Arc::default();
-        let shared = Arc::clone(&heard);
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(length) = socket.recv(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                let over = text.contains("STOPPING=1");
-                shared.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), text));
-                if over {
-                    return;
-                }
-            }
-        });
-        Ok(Self { path, heard })
-    }
-
-    fn count(&self, state: &str) -> usize {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.iter().filter(|(_, text)| text.lines().any(|line| line == state)).count()
-    }
-
-    fn first(&self, state: &str) -> Option<Instant> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.iter().find(|(_, text)| text.lines().any(|line| line == state)).map(|(at, _)| *at)
-    }
-}
-
-pub struct Daemon {
-    running: Running,
-    manager: Manager,
-    file: PathBuf,
-    /// From its start until it was ready.
-    took: Duration,
-}
-
-impl Daemon {
-    /// Starts it and waits until it is ready.
-    pub fn start(bench: &Bench, text: &str) -> anyhow::Result<Self> {
-        let file = bench.path("llmtap.yaml");
-        fs::write(&file, text)?;
-        let manager = Manager::new(bench)?;
-        let mut command = Command::new(llmtap()?);
-        command.args(["daemon", "--config"]).arg(&file).env("NOTIFY_SOCKET", &manager.path);
-        // Spans are to come soon.
-        command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
-        let began = Instant::now();
-        let mut running = Running::start(&mut command)?;
-        let ready = loop {
-            if let Some(ready) = manager.first("READY=1") {
-                break ready;
-            }
-            let ended =
-                fs::read_to_string(format!("/proc/{}/stat", running.id())).map_or(true, |stat| stat.contains(") Z"));
-            if ended || began.elapsed() > Duration::from_secs(30) {
-                let _ = signal("KILL", running.id().into());
-                let _ = running.wait();
-                anyhow::bail!("it did not become ready: {}", running.stderr());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        };
-        Ok(Self { running, manager, file, took: ready.duration_since(began) })
-    }
-
-    /// Has it read a new file; returns when it has said that it has, or that it has not.
-    pub fn reload(&self, text: &str) -> anyhow::Result<()> {
-        fs::write(&self.file, text)?;
-        let before = self.manager.count("READY=1");
-        signal("HUP", self.running.id().into())?;
-        wait_for("the end of the reload", || (self.manager.count("READY=1") > before).then_some(()))
-    }
-
-    pub fn stop(self) -> anyhow::Result<Finished> {
-        signal("TERM", self.running.id().into())?;
-        let finished = self.running.finish()?;
-        ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
-        ensure!(self.manager.count("STOPPING=1") == 1, "the manager did not hear of the end");
-        Ok(finished)
-    }
-}
 
 /// An interpreter of the test's own: what is chosen by its path is nobody else's.
 pub fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
@@ -122,7 +29,7 @@ pub fn interpreter(bench: &Bench, name: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// `many.py`, with what it is called by the mock as its last word.
-fn many(bench: &Bench, interpreter: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
+pub fn many(bench: &Bench, interpreter: &Path, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(interpreter);
     command.arg(clients().join("many.py")).args(arguments);
     bench.equip(&mut command);
@@ -133,21 +40,6 @@ pub fn succeeds(mut command: Command) -> anyhow::Result<()> {
     let finished = finish(&mut command)?;
     ensure!(finished.stdout.ends_with("done\n"), "{}\n{}", finished.stdout, finished.stderr);
     Ok(())
-}
-
-pub fn free_address() -> anyhow::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
-/// Status line and body of a page.
-pub fn page(address: &str, path: &str) -> anyhow::Result<(String, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let (head, body) = text.split_once("\r\n\r\n").context("no answer")?;
-    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }
 
 pub fn exported(receiver: &Receiver) -> anyhow::Result<Vec<Span>> {
@@ -266,7 +158,7 @@ fn selected_processes_are_told_to_every_exporter() -> anyhow::Result<()> {
         let (_, body) = page(&metrics, "/metrics").ok()?;
         body.contains("gen_ai_client_operation_duration_seconds_count").then_some(())
     })?;
-    wait_for("a sign for the watchdog", || (daemon.manager.count("WATCHDOG=1") > 1).then_some(()))?;
+    wait_for("a sign for the watchdog", || (daemon.told("WATCHDOG=1") > 1).then_some(()))?;
     daemon.stop()?;
 
     let truths = bench.truth();
@@ -336,17 +228,17 @@ fn a_cgroup_is_selected_and_a_reload_selects_another_program() -> anyhow::Result
     daemon.reload("select: {includ: []}\n")?;
     inside("still-inside")?;
     let refused = "the configuration stays as it was";
-    wait_for("the log", || daemon.running.stderr().contains(refused).then_some(()))?;
-    let told = daemon.running.stderr();
+    wait_for("the log", || daemon.stderr().contains(refused).then_some(()))?;
+    let told = daemon.stderr();
     ensure!(told.contains("line 1: select.includ: unknown key; did you mean `include`?"), "{told}");
     let status = "STATUS=tracing; the file's last change was refused: see the log";
-    ensure!(daemon.manager.count(status) == 1 && daemon.manager.count("RELOADING=1") == 1, "the manager was not told");
+    ensure!(daemon.told(status) == 1 && daemon.told("RELOADING=1") == 1, "the manager was not told");
 
     // Another selection, and what only a restart changes.
     let by_exe = format!("select: {{include: [{{exe: {}}}]}}\nlimits: {{ring: 8MiB}}\n{jsonl}", python.display());
     daemon.reload(&by_exe)?;
     succeeds(many(&bench, &python, &["2", "3", "1000", "now-inside"])?)?;
-    let told = daemon.running.stderr();
+    let told = daemon.stderr();
     ensure!(told.contains("limits.ring changed: that needs a restart"), "{told}");
 
     // The file was moved away, as logs are.

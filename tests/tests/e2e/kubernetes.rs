@@ -11,7 +11,8 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tests::{
     api_server::ApiServer,
-    harness::{Running, finish, llmtap, signal, wait_for},
+    harness::{Bench, Running, finish, llmtap, wait_for},
+    tracer::{Daemon, Tracer},
 };
 
 use crate::bench;
@@ -45,6 +46,49 @@ impl Drop for Cgroups {
     }
 }
 
+/// An API server that has not told of any pod, and a client in a pod's container that waits before each of two calls.
+struct Cluster {
+    server: ApiServer,
+    /// A service account's folder, as it is mounted into pods.
+    account: PathBuf,
+    client: Running,
+    cgroups: Cgroups,
+}
+
+impl Cluster {
+    fn start(bench: &Bench) -> anyhow::Result<Option<Self>> {
+        let Some(cgroups) = Cgroups::make() else {
+            println!("skipped: no cgroup can be made");
+            return Ok(None);
+        };
+        let server = ApiServer::start("first")?;
+        let account = bench.path("account");
+        fs::create_dir(&account)?;
+        fs::write(account.join("token"), "first\n")?;
+        fs::write(account.join("ca.crt"), &server.authority)?;
+        let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+        let mut client = Command::new("sh");
+        client.args(["-c", join]).arg(&cgroups.container);
+        client.args(bench.script("openai_sync.py", &["wait", "plain", "wait", "plain"])?);
+        let mut client = Running::start(bench.equip(&mut client))?;
+        client.wait_for_line("waiting")?;
+        Ok(Some(Self { server, account, client, cgroups }))
+    }
+
+    fn call(&mut self) -> anyhow::Result<()> {
+        self.client.tell("go")?;
+        wait_for("the call", || (self.client.stdout().matches("waiting").count() == 2).then_some(()))
+    }
+
+    /// The second call. What was seen of it is told a moment later.
+    fn last_call(&mut self) -> anyhow::Result<()> {
+        self.client.tell("go")?;
+        ensure!(self.client.wait()?.success(), "{}", self.client.stderr());
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(())
+    }
+}
+
 fn pod(version: &str) -> Value {
     json!({
         "metadata": {
@@ -63,52 +107,32 @@ fn pod(version: &str) -> Value {
 #[test]
 fn the_first_call_waits_for_its_pod_and_a_new_token_is_taken() -> anyhow::Result<()> {
     let bench = bench!();
-    let Some(cgroups) = Cgroups::make() else {
-        println!("skipped: no cgroup can be made");
-        return Ok(());
-    };
-    let server = ApiServer::start("first")?;
-    let account = bench.path("account");
-    fs::create_dir(&account)?;
-    fs::write(account.join("token"), "first\n")?;
-    fs::write(account.join("ca.crt"), &server.authority)?;
-
-    let line = bench.script("openai_sync.py", &["wait", "plain", "wait", "plain"])?;
-    let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
-    let mut client = Command::new("sh");
-    client.args(["-c", join]).arg(&cgroups.container).args(&line);
-    let mut client = Running::start(bench.equip(&mut client))?;
-    client.wait_for_line("waiting")?;
+    let Some(mut cluster) = Cluster::start(&bench)? else { return Ok(()) };
 
     // A pod has its account there. Only the tracer sees this mount.
     let mount = "set -e; place=/run/secrets/kubernetes.io/serviceaccount
 mount -t tmpfs tmpfs /run; mkdir -p $place; mount --bind \"$0\" $place; exec \"$@\"";
     let mut tracer = Command::new("unshare");
-    tracer.args(["--mount", "--propagation", "private", "sh", "-c", mount]).arg(&account).arg(llmtap()?);
+    tracer.args(["--mount", "--propagation", "private", "sh", "-c", mount]).arg(&cluster.account).arg(llmtap()?);
     tracer.args(["trace", "-v", "--output", "jsonl", "-o"]).arg(bench.path("spans.jsonl"));
-    tracer.arg("--cgroup").arg(&cgroups.top).env("NODE_NAME", "node-1");
+    tracer.arg("--cgroup").arg(&cluster.cgroups.top).env("NODE_NAME", "node-1");
     tracer.env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
-    tracer.env("KUBERNETES_SERVICE_PORT", server.address.port().to_string());
-    let tracer = Running::start(&mut tracer)?;
-    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
-    crate::robustness::wait_for_probes(client.id())?;
-    client.tell("go")?;
-    wait_for("the first call", || (client.stdout().matches("waiting").count() == 2).then_some(()))?;
+    tracer.env("KUBERNETES_SERVICE_PORT", cluster.server.address.port().to_string());
+    let tracer = Tracer::start(&mut tracer)?;
+    crate::robustness::wait_for_probes(cluster.client.id())?;
+    cluster.call()?;
 
     // kubelet has replaced the token, and the old one is void.
-    fs::write(account.join("token"), "second\n")?;
-    server.accept("second");
-    server.tell("ADDED", &pod("2"));
-    server.end_watch();
-    client.tell("go")?;
-    ensure!(client.finish()?.status.success());
+    fs::write(cluster.account.join("token"), "second\n")?;
+    cluster.server.accept("second");
+    cluster.server.tell("ADDED", &pod("2"));
+    cluster.server.end_watch();
+    cluster.last_call()?;
+    let requests = || cluster.server.requests();
     wait_for("another watch", || {
-        (server.requests().iter().filter(|request| request.path.contains("watch=1")).count() >= 2).then_some(())
+        (requests().iter().filter(|request| request.path.contains("watch=1")).count() >= 2).then_some(())
     })?;
-    std::thread::sleep(Duration::from_millis(300));
-    signal("INT", tracer.id().into())?;
-    let finished = tracer.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    tracer.stop()?;
     println!("{}", bench.expect_exact(2)?);
 
     for span in bench.spans()? {
@@ -132,7 +156,7 @@ mount -t tmpfs tmpfs /run; mkdir -p $place; mount --bind \"$0\" $place; exec \"$
             ensure!(value == expected, "{name} is {value}");
         }
     }
-    let requests = server.requests();
+    let requests = requests();
     ensure!(requests.iter().all(|request| request.accepted), "{requests:?}");
     ensure!(
         requests.iter().all(|request| request.path.contains("fieldSelector=spec.nodeName%3Dnode-1")),
@@ -145,49 +169,26 @@ mount -t tmpfs tmpfs /run; mkdir -p $place; mount --bind \"$0\" $place; exec \"$
 #[test]
 fn a_process_is_traced_once_its_pod_opts_in() -> anyhow::Result<()> {
     let bench = bench!();
-    let Some(cgroups) = Cgroups::make() else {
-        println!("skipped: no cgroup can be made");
-        return Ok(());
-    };
-    let server = ApiServer::start("first")?;
-    let (token, authority, file) = (bench.path("token"), bench.path("ca.crt"), bench.path("llmtap.yaml"));
-    fs::write(&token, "first")?;
-    fs::write(&authority, &server.authority)?;
+    let Some(mut cluster) = Cluster::start(&bench)? else { return Ok(()) };
+    // YAML is a superset of JSON.
     let config = json!({
         "select": { "include": [{ "kubernetes": { "annotation": { "llmtap/trace": "true" } } }] },
         "exporters": { "jsonl": [{ "path": bench.path("spans.jsonl") }] },
         "kubernetes": {
-            "source": "api", "endpoint": format!("https://{}", server.address), "node": "node-1",
-            "token_file": token, "ca_file": authority, "labels": ["team"]
+            "source": "api", "endpoint": format!("https://{}", cluster.server.address), "node": "node-1",
+            "token_file": cluster.account.join("token"), "ca_file": cluster.account.join("ca.crt"), "labels": ["team"]
         }
     });
-    // YAML is a superset of JSON.
-    fs::write(&file, config.to_string())?;
-
-    let line = bench.script("openai_sync.py", &["wait", "plain", "wait", "plain"])?;
-    let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
-    let mut client = Command::new("sh");
-    client.args(["-c", join]).arg(&cgroups.container).args(&line);
-    let mut client = Running::start(bench.equip(&mut client))?;
-    client.wait_for_line("waiting")?;
-    let mut daemon = Command::new(llmtap()?);
-    let daemon = Running::start(daemon.args(["daemon", "-v", "--config"]).arg(&file))?;
-    wait_for("the daemon", || daemon.stderr().contains("tracing begins").then_some(()))?;
-
-    server.tell("ADDED", &pod("2"));
-    client.tell("go")?;
-    wait_for("the first call", || (client.stdout().matches("waiting").count() == 2).then_some(()))?;
+    let daemon = Daemon::start(&bench, &config.to_string())?;
+    cluster.server.tell("ADDED", &pod("2"));
+    cluster.call()?;
     let mut opted = pod("3");
     opted["metadata"]["annotations"]["llmtap/trace"] = "true".into();
     opted["metadata"]["labels"]["team"] = "blue".into();
-    server.tell("MODIFIED", &opted);
-    crate::robustness::wait_for_probes(client.id())?;
-    client.tell("go")?;
-    ensure!(client.finish()?.status.success());
-    std::thread::sleep(Duration::from_millis(300));
-    signal("TERM", daemon.id().into())?;
-    let finished = daemon.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    cluster.server.tell("MODIFIED", &opted);
+    crate::robustness::wait_for_probes(cluster.client.id())?;
+    cluster.last_call()?;
+    let finished = daemon.stop()?;
 
     let spans = bench.spans()?;
     let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();

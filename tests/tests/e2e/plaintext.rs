@@ -5,8 +5,9 @@ use std::{process::Command, time::Duration};
 use anyhow::ensure;
 use tests::{
     compare,
-    harness::{Bench, Running, llmtap, signal, untraceable, wait_for},
+    harness::{Bench, Running, llmtap, untraceable, wait_for},
     mock::Options,
+    tracer::Tracer,
 };
 
 use crate::stacks::{has, line};
@@ -187,22 +188,15 @@ fn a_process_that_is_no_target_is_not_seen() -> anyhow::Result<()> {
 #[test]
 fn an_open_connection_is_joined() -> anyhow::Result<()> {
     let Some((bench, port)) = bench()? else { return Ok(()) };
-    let line = bench.script("sockets.py", &["waits"])?;
-    let mut command = Command::new(&line[0]);
-    let mut client = Running::start(bench.equip(command.args(&line[1..])))?;
-    client.wait_for_line("waiting")?;
+    let mut client = bench.waiting("sockets.py", &["waits"])?;
     let before = bench.truth().len();
-    let mut command = Command::new(llmtap()?);
-    command.args(["trace", "-v", "--output", "jsonl", "--plaintext", &port, "--pid", &client.id().to_string(), "-o"]);
-    let tracer = Running::start(command.arg(bench.path("spans.jsonl")))?;
+    let tracer = Tracer::start(bench.tracer()?.args(["--plaintext", &port, "--pid", &client.id().to_string()]))?;
     // The client has a libssl, too: once that is hooked, the process is a target.
     wait_for("hooks", || tracer.stderr().contains("hooked").then_some(()))?;
     client.tell("go")?;
     ensure!(client.finish()?.status.success(), "the client failed");
     std::thread::sleep(Duration::from_millis(300));
-    signal("INT", tracer.id().into())?;
-    let tracer = tracer.finish()?;
-    ensure!(tracer.status.success(), "{}: {}", tracer.status, tracer.stderr);
+    tracer.stop()?;
     let report = compare::compare(&bench.truth()[before..], &bench.spans()?);
     ensure!(report.exact() && report.calls == 2, "{report}");
     Ok(())

@@ -107,13 +107,12 @@ impl Outcome {
         }
         let tracer = Running::start(&mut tracer)?;
         let begins = || tracer.stderr().contains("tracing begins");
-        let ended = || !Path::new(&format!("/proc/{}/exe", tracer.id())).exists();
-        wait_for("the tracer", || (begins() || ended()).then_some(()))?;
+        wait_for("the tracer", || (begins() || tracer.has_ended()).then_some(()))?;
         for client in &mut waiting {
             client.tell("go")?;
             client.wait_for_line("done")?;
         }
-        if !ended() {
+        if !tracer.has_ended() {
             signal("INT", tracer.id().into())?;
         }
         let finished = tracer.finish()?;

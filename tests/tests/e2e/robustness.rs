@@ -33,7 +33,7 @@ pub fn tracer_processes(main: u32) -> anyhow::Result<Vec<u32>> {
     Ok(found)
 }
 
-fn status_number(pid: u32, key: &str) -> Option<u64> {
+pub fn status_number(pid: u32, key: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }

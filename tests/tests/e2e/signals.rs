@@ -9,12 +9,13 @@ use tests::{
     receiver::Receiver,
     registry,
     spans::Span,
+    tracer::{Daemon, free_address, page},
 };
 
 use crate::{
     bench,
     clients::exact,
-    daemon::{Daemon, exported, free_address, page, succeeds},
+    daemon::{exported, succeeds},
 };
 
 /// The calls in the order of their starts.

@@ -111,6 +111,12 @@ fn wheel_with_boringssl_inside() -> anyhow::Result<()> {
 }
 
 #[test]
+fn wheel_with_openssl_inside() -> anyhow::Result<()> {
+    let python = Python::PyOpenSsl.prepared()?.display().to_string();
+    row("urllib3 on pyOpenSSL's wheel", &line(&python, "runtimes/wheels.py", &["pyopenssl"]), 10)
+}
+
+#[test]
 fn every_node() -> anyhow::Result<()> {
     for release in ["20", "22", "24", "26"] {
         let node = workspace().join(format!("target/fixtures/node-{release}/bin/node"));

@@ -5,7 +5,8 @@ use std::{fs, path::Path, process::Command};
 use anyhow::ensure;
 use tests::{
     environment::Python,
-    harness::{Bench, Running, finish, llmtap, signal, wait_for},
+    harness::{Bench, Running, finish, signal, wait_for},
+    tracer::Tracer,
 };
 
 use crate::bench;
@@ -55,10 +56,7 @@ fn a_program_chosen_by_its_name_is_traced_from_its_first_call() -> anyhow::Resul
 }
 
 fn by_name(bench: &Bench, name: &str, program: &Path) -> anyhow::Result<()> {
-    let mut tracer = Command::new(llmtap()?);
-    tracer.args(["trace", "--comm", name, "-v", "--output", "jsonl", "-o"]).arg(bench.path("spans.jsonl"));
-    let tracer = Running::start(&mut tracer)?;
-    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    let tracer = Tracer::start(bench.tracer()?.args(["--comm", name]))?;
     let script = bench.script("openai_sync.py", &["plain"])?;
     for _ in 0..3 {
         let mut client = Command::new(program);
@@ -66,9 +64,7 @@ fn by_name(bench: &Bench, name: &str, program: &Path) -> anyhow::Result<()> {
         let client = finish(bench.equip(&mut client).args(&script[1..]))?;
         ensure!(client.status.success(), "{}", client.stderr);
     }
-    signal("INT", tracer.id().into())?;
-    let finished = tracer.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    tracer.stop()?;
     println!("{}", bench.expect_exact(3)?);
     Ok(())
 }
@@ -134,18 +130,11 @@ fn a_pid_of_a_container_is_translated() -> anyhow::Result<()> {
         client.finish()?;
         return Ok(());
     };
-    let mut tracer = Command::new(llmtap()?);
-    tracer
-        .args(["trace", "-v", "--output", "jsonl", "--pid", &inside.to_string(), "-o"])
-        .arg(bench.path("spans.jsonl"));
-    let tracer = Running::start(&mut tracer)?;
-    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    let tracer = Tracer::start(bench.tracer()?.args(["--pid", &inside.to_string()]))?;
     client.tell("go")?;
     let client = client.finish()?;
     ensure!(client.status.success(), "{}", client.stderr);
-    signal("INT", tracer.id().into())?;
-    let finished = tracer.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    tracer.stop()?;
     println!("{}", bench.expect_exact(1)?);
     Ok(())
 }

@@ -15,9 +15,9 @@ use anyhow::{Context, ensure};
 use tests::harness::{Bench, clients, finish, untraceable, workspace};
 
 /// One row of the matrix.
-struct Program {
+struct Program<'a> {
     /// The folder in `target/runtimes`, and the executable in it.
-    executable: &'static str,
+    executable: &'a str,
     /// A copy that was never examined is started by a shell.
     cold: bool,
     arguments: &'static [&'static str],
@@ -27,7 +27,7 @@ struct Program {
     settle: fn(&Bench, &Path) -> anyhow::Result<()>,
 }
 
-fn run(program: &Program) -> anyhow::Result<()> {
+fn run(program: &Program<'_>) -> anyhow::Result<()> {
     if let Some(why) = untraceable().or_else(networked) {
         println!("skipped: {why}");
         return Ok(());
@@ -168,6 +168,14 @@ fn codex_answers_one_prompt() -> anyhow::Result<()> {
     run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
 }
 
+/// A release that makes its calls by an OpenSSL without symbols; it also holds a rustls.
+#[test]
+fn older_codex_answers_one_prompt() -> anyhow::Result<()> {
+    let executable = "codex-older/vendor/x86_64-unknown-linux-musl/codex/codex";
+    let arguments = &["exec", "--skip-git-repo-check", "hello"];
+    run(&Program { executable, cold: false, arguments, calls: 1, settle: codex_settings })
+}
+
 #[test]
 fn deno_fetch() -> anyhow::Result<()> {
     let arguments = &["run", "--allow-all", "CLIENTS/fetch.mjs"];
@@ -196,4 +204,40 @@ fn rust_with_aws_lc() -> anyhow::Result<()> {
 #[test]
 fn native_tls() -> anyhow::Result<()> {
     run(&Program { executable: "native-tls/client", cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// Rust with an OpenSSL of its own, stripped.
+#[test]
+fn native_tls_vendored() -> anyhow::Result<()> {
+    let executable = "native-tls-vendored/client";
+    run(&Program { executable, cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// The same for musl: one static file.
+#[test]
+fn native_tls_vendored_for_musl() -> anyhow::Result<()> {
+    run(&Program { executable: "native-tls-musl/client", cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// CPython with OpenSSL in its executable, with symbols and without.
+#[test]
+fn standalone_python() -> anyhow::Result<()> {
+    for name in ["python3-symbols", "python3"] {
+        let executable = format!("python-standalone/usr/bin/{name}");
+        let arguments = &["CLIENTS/sockets.py", "keep_alive", "threads"];
+        run(&Program { executable: &executable, cold: false, arguments, calls: 212, settle: nothing })?;
+    }
+    Ok(())
+}
+
+/// .NET's HttpClient, which loads libssl itself.
+#[test]
+fn dotnet() -> anyhow::Result<()> {
+    run(&Program { executable: "dotnet/client", cold: false, arguments: &[], calls: 28, settle: nothing })
+}
+
+/// A program in C with libssl beside it, both for musl.
+#[test]
+fn libssl_for_musl() -> anyhow::Result<()> {
+    run(&Program { executable: "musl/client", cold: false, arguments: &[], calls: 10, settle: nothing })
 }

@@ -13,13 +13,16 @@ use llmtap::capture::locate::{self, Function, Hooks, Program, Site};
 use object::{Object as _, ObjectSegment as _, ObjectSymbol as _};
 
 /// The function, and the names of those that serve as well.
-const FUNCTIONS: [(&str, &[&str]); 5] = [
-    ("read", &["SSL_read"]),
-    ("write", &["SSL_write"]),
-    ("free", &["SSL_free", "_ZN6ssl_stD2Ev", "_ZN6ssl_stD1Ev"]),
-    ("shutdown", &["SSL_shutdown"]),
-    ("host name", &["SSL_set_tlsext_host_name"]),
+const FUNCTIONS: [(&str, &[&str]); 6] = [
+    ("read", &["SSL_read", "ssl3_read"]),
+    ("write", &["SSL_write", "ssl3_write"]),
+    ("free", &["SSL_free", "_ZN6ssl_stD2Ev", "_ZN6ssl_stD1Ev", "tls1_free", "ossl_ssl_connection_free"]),
+    ("clear", &["SSL_clear", "tls1_clear"]),
+    ("shutdown", &["SSL_shutdown", "ssl3_shutdown"]),
+    ("host name", &["SSL_set_tlsext_host_name", "SSL_ctrl", "ssl3_ctrl"]),
 ];
+/// Where finished reads of OpenSSL may pass.
+const READS: [&str; 3] = ["ssl3_read", "ssl3_peek", "ssl3_read_internal"];
 
 /// The functions that probes with programs of their own stand in.
 fn functions_of(program: Program) -> &'static [&'static str] {
@@ -41,7 +44,7 @@ fn main() -> Result<()> {
         "| file | MB | ms | library | {} | returns | probes of its own |",
         FUNCTIONS.map(|(name, _)| name).join(" | ")
     );
-    println!("|---|--:|--:|---|---|---|---|---|---|--:|---|");
+    println!("|---|--:|--:|---|---|---|---|---|---|---|--:|---|");
     let mut wrong = 0;
     for path in &files {
         let bytes = fs::read(path).with_context(|| path.display().to_string())?;
@@ -65,12 +68,14 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
     let exported = |functions: [Function; 2]| {
         hooks.exported.iter().find(|one| functions.contains(&one.function)).map(|one| one.site)
     };
-    let sites: [Option<Site>; 5] = [
-        exported([Function::Read, Function::ReceiveRecord]),
-        exported([Function::Write, Function::SendRecord]),
+    let method = hooks.method.as_ref();
+    let sites: [Option<Site>; 6] = [
+        method.map(|method| method.read).or_else(|| exported([Function::Read, Function::ReceiveRecord])),
+        method.map(|method| method.write).or_else(|| exported([Function::Write, Function::SendRecord])),
         hooks.free,
+        hooks.clear,
         hooks.shutdown,
-        hooks.host_name,
+        hooks.host_name.or(hooks.ctrl),
     ];
     let mut cells = vec![hooks.library.clone()];
     for ((_, names), site) in FUNCTIONS.iter().zip(sites) {
@@ -85,10 +90,15 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
             }
         });
     }
+    let reads = method.map_or(&[][..], |method| &method.read_returns);
+    for one in reads.iter().filter(|_| full.is_some()) {
+        let right = READS.iter().filter_map(|name| range(full?, name)).any(|at| at.contains(&one.offset));
+        *wrong += u32::from(!right);
+    }
     let stripped = hooks.stripped.as_ref().map(|stripped| stripped.returns.clone());
     let is_record = hooks.exported.iter().any(|one| one.function == Function::SendRecord);
     let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
-    let returns = returns.map(|returns| returns.map_or(0, |returns| returns.len()));
+    let returns = returns.map(|returns| returns.map_or(reads.len(), |returns| returns.len()));
     cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
     let is_rustls = |program: Program| program.record().is_some();
     if let Some(full) = full

@@ -175,10 +175,9 @@ fn decode(events: &mut Vec<Event>) -> usize {
     count
 }
 
-fn exchanges(events: &mut Vec<Event>, mut each: impl FnMut(exchange::Event)) {
+fn exchanges(events: &mut Vec<Event>, mut each: impl FnMut(exchange::Event<'_>)) {
     let mut flows = Flows::new(flow::Limits::default());
     let mut connections = ByConnection::default();
-    let mut decoded = Vec::new();
     let mut take = |event| match event {
         flow::Event::Open { key, connection, .. } => {
             let decoder = proto::Connection::new(proto::Limits::default(), connection.role, could_be_model_call);
@@ -186,8 +185,7 @@ fn exchanges(events: &mut Vec<Event>, mut each: impl FnMut(exchange::Event)) {
         }
         flow::Event::Bytes { at, key, direction, bytes } => {
             let Some((decoder, exchanges)) = connections.get_mut(&key) else { return };
-            decoder.push(at, direction, &bytes, &mut decoded);
-            decoded.drain(..).for_each(|event| exchanges.push(event, &mut each));
+            decoder.push(at, direction, &bytes, &mut |event| exchanges.push(event, &mut each));
         }
         flow::Event::Close { key, .. } | flow::Event::Abandon { key, .. } => {
             connections.remove(&key);

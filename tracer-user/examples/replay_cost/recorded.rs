@@ -9,7 +9,6 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use llmtap::{
     capture::{Connection, Event, replay::Replay},
     exchange, llm,
@@ -114,7 +113,7 @@ impl Recorded {
         });
         let (mut head, mut media_type, mut question) = (None, String::new(), Vec::new());
         let (mut pieces, mut body) = (Vec::new(), Vec::new());
-        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         exchanges(&mut events, |event| match event {
             exchange::Event::Request { id, head: Some(found), .. } if id.index == 0 => head = Some(found),
             exchange::Event::RequestPiece { id, piece: Piece::Bytes(bytes), .. } if id.index == 0 => {

@@ -9,11 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use self::body::{Place, Shapes};
+pub use self::body::Place;
+use self::body::Shapes;
 pub use self::options::{Options, PersonalData, Rule, Source};
 use crate::{
     environment::percent_decode,
-    json::Scanner,
+    json::{Beside, Shape, Sink},
     proto::{Headers, Part},
 };
 
@@ -53,7 +54,7 @@ struct Inner {
     variables: Vec<(usize, usize, String)>,
     /// The members that stand at the top, for forms.
     members: Vec<(usize, usize, String)>,
-    body: Option<Shapes>,
+    body: Shapes,
 }
 
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Attribution {
             baggage: Vec::new(),
             variables: Vec::new(),
             members: Vec::new(),
-            body: None,
+            body: Shapes::new(&[]),
         };
         let mut paths = Vec::new();
         for (rule, stated) in options.all_rules().into_iter().enumerate() {
@@ -96,11 +97,7 @@ impl Attribution {
     /// Begins with a request by its head.
     pub fn reading(&self, headers: &Headers) -> Reading {
         let inner = &self.0;
-        let mut reading = Reading {
-            found: Vec::new(),
-            body: inner.body.as_ref().map(|shapes| Box::new(Scanner::new(shapes.root()))),
-            attribution: self.clone(),
-        };
+        let mut reading = Reading { found: Vec::new(), attribution: self.clone() };
         for (rule, rank, name) in &inner.headers {
             if let Some(value) = headers.get(name) {
                 reading.found(*rule, *rank, value);
@@ -155,7 +152,6 @@ impl Default for Attribution {
 pub struct Reading {
     attribution: Attribution,
     found: Vec<Attributed>,
-    body: Option<Box<Scanner<Place>>>,
 }
 
 impl Reading {
@@ -163,37 +159,29 @@ impl Reading {
         self.attribution.add(&mut self.found, rule, rank, value);
     }
 
-    /// The next piece of the body, content-decoded.
-    pub fn push(&mut self, bytes: &[u8]) {
-        let Self { attribution, found, body } = self;
-        if let Some(body) = body {
-            body.push(bytes, &mut body::Values { attribution, found });
-        }
+    /// The places that a reader of the body has to look at beside its own.
+    pub fn beside<F: Copy + Send + Sync + 'static>(&self, own: &'static Shape<F>) -> &'static Shape<Beside<F, Place>> {
+        self.attribution.0.body.beside(own)
+    }
+
+    /// Takes what such a reader finds there.
+    pub fn values<'a, F, S: Sink<F>>(&'a mut self, own: &'a mut S) -> impl Sink<Beside<F, Place>> + use<'a, F, S> {
+        let Self { attribution, found } = self;
+        body::Values { attribution, found, own }
     }
 
     /// One part of a body that is a form.
     pub fn part(&mut self, part: &Part) {
         let Some(value) = part.value.as_deref().and_then(|value| std::str::from_utf8(value).ok()) else { return };
-        let Self { attribution, found, .. } = self;
+        let Self { attribution, found } = self;
         for (rule, rank, _) in attribution.0.members.iter().filter(|(.., name)| part.name == name.as_bytes()) {
             attribution.add(found, *rule, *rank, value);
         }
     }
 
-    /// Bytes of the body are missing here.
-    pub fn gap(&mut self) {
-        if let Some(body) = &mut self.body {
-            body.gap();
-        }
-    }
-
     /// All that the request states, in the order of the rules.
     pub fn finish(&mut self) -> Vec<Attributed> {
-        let Self { attribution, found, body } = self;
-        if let Some(mut body) = body.take() {
-            body.finish(&mut body::Values { attribution, found });
-        }
-        let mut found = std::mem::take(found);
+        let mut found = std::mem::take(&mut self.found);
         found.sort_unstable_by_key(|attributed| attributed.rule);
         found
     }

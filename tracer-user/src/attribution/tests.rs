@@ -1,4 +1,5 @@
 use super::*;
+use crate::json::{Container, Scalar, Scanner};
 
 fn attribution(yaml: &str) -> Attribution {
     Attribution::new(&serde_saphyr::from_str(yaml).unwrap())
@@ -13,18 +14,57 @@ fn read(attribution: &Attribution, headers: &[(&str, &str)], body: &str) -> Vec<
     let headers: Headers = headers.iter().copied().collect();
     let whole = |cuts: &[usize]| {
         let mut reading = attribution.reading(&headers);
-        let mut from = 0;
+        let mut scanner = Scanner::new(reading.beside(&OWN));
+        let (mut from, mut own) = (0, Own::default());
         for cut in cuts.iter().copied().chain([body.len()]) {
-            reading.push(&body.as_bytes()[from..cut]);
+            scanner.push(&body.as_bytes()[from..cut], &mut reading.values(&mut own));
             from = cut;
         }
-        reading.finish()
+        (reading.finish(), own)
     };
     let found = whole(&[]);
     for cut in 0..=body.len() {
         assert_eq!(whole(&[cut]), found, "cut at {cut}");
     }
-    found
+    // Its own reader finds what it finds alone.
+    let mut own = Own::default();
+    Scanner::new(&OWN).document(body.as_bytes(), &mut own);
+    assert_eq!(found.1, own);
+    found.0
+}
+
+/// A reader of requests, some of whose places are those of the rules.
+const OWN: Shape<char> = Shape::container('r').members(&[
+    ("model", Shape::value('m')),
+    ("user", Shape::presence('u')),
+    ("messages", Shape::container('l').items(&Shape::through().members(&[("content", Shape::text('t'))]))),
+    ("team", Shape::container('o').members(&[("name", Shape::value('n'))])),
+]);
+
+#[derive(Debug, Default, PartialEq)]
+struct Own(Vec<(char, String)>);
+
+impl Sink<char> for Own {
+    fn scalar(&mut self, field: char, value: Scalar<'_>) {
+        let text = match (field, value) {
+            ('u', value) => value.is_present().to_string(),
+            (_, Scalar::Opaque { empty }) => empty.to_string(),
+            (_, value) => value.str().unwrap_or_default().to_owned(),
+        };
+        self.0.push((field, text));
+    }
+    fn open(&mut self, field: char, container: Container) {
+        self.0.push((field, format!("{container:?}")));
+    }
+    fn close(&mut self, field: char) {
+        self.0.push((field, String::new()));
+    }
+    fn text(&mut self, _: char, piece: &[u8]) {
+        match self.0.last_mut() {
+            Some(('t', text)) => text.push_str(&String::from_utf8_lossy(piece)),
+            _ => self.0.push(('t', String::from_utf8_lossy(piece).into_owned())),
+        }
+    }
 }
 
 #[test]
@@ -92,7 +132,7 @@ fn forms_have_members_too() {
 #[test]
 fn equal_rules_share_their_shapes() {
     let rules = || attribution("rules: [{attribute: a.b, from: [{body: c.d}, {body: c}]}]");
-    let [one, other] = [rules(), rules()].map(|rules| rules.0.body.map(|shapes| std::ptr::from_ref(shapes.root())));
+    let [one, other] = [rules(), rules()].map(|rules| std::ptr::from_ref(rules.0.body.beside(&OWN)));
     assert_eq!(one, other);
     assert_eq!(told(&read(&rules(), &[], r#"{"c": "plain"}"#)), [("a.b", "plain")]);
     assert_eq!(told(&read(&rules(), &[], r#"{"c": {"d": 1.5}}"#)), [("a.b", "1.5")]);

@@ -58,6 +58,16 @@ pub enum Role {
     Server,
 }
 
+impl Role {
+    /// Of the end that sends requests in this direction.
+    pub fn requesting(direction: Direction) -> Self {
+        match direction {
+            Direction::Send => Self::Client,
+            Direction::Receive => Self::Server,
+        }
+    }
+}
+
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClosedBy {

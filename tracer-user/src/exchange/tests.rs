@@ -15,7 +15,7 @@ struct Line {
     decoders: proto::Connection,
     exchanges: Exchanges,
     at: u64,
-    events: Vec<Event>,
+    events: Vec<Event<'static>>,
 }
 
 impl Line {
@@ -25,13 +25,10 @@ impl Line {
         Self { decoders, exchanges, at: 0, events: Vec::new() }
     }
 
-    fn step(mut self, step: impl FnOnce(&mut proto::Connection, u64, &mut Vec<proto::Event>)) -> Self {
+    fn step(mut self, step: impl FnOnce(&mut proto::Connection, u64, &mut proto::Out<'_>)) -> Self {
         self.at += 1;
-        let mut decoded = Vec::new();
-        step(&mut self.decoders, self.at, &mut decoded);
-        for event in decoded {
-            self.exchanges.push(event, &mut |event| self.events.push(event));
-        }
+        let Self { decoders, exchanges, at, events } = &mut self;
+        step(decoders, *at, &mut |event| exchanges.push(event, &mut |event| events.push(event.into_owned())));
         self
     }
 
@@ -51,13 +48,13 @@ impl Line {
 
     fn close(self, by: ClosedBy) -> Vec<String> {
         let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.close(at, by, out));
-        exchanges.close(at, by, &mut |event| events.push(event));
+        exchanges.close(at, by, &mut |event| events.push(event.into_owned()));
         told(&events)
     }
 
     fn abandon(self) -> Vec<String> {
         let Self { exchanges, at, mut events, .. } = self.step(|decoders, at, out| decoders.abandon(at, out));
-        exchanges.abandon(at, &mut |event| events.push(event));
+        exchanges.abandon(at, &mut |event| events.push(event.into_owned()));
         told(&events)
     }
 

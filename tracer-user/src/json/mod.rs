@@ -19,6 +19,8 @@ mod tests;
 pub use bytes::{container_length, number_length, string_end, string_length};
 pub use scanner::{Ending, Passed, Passing, Scanner};
 
+use crate::names::Marks;
+
 /// Longest captured string or number, in bytes as written, unless a shape says otherwise. Names and ids are far shorter.
 pub const VALUE_BYTES: u32 = 512;
 
@@ -46,14 +48,14 @@ pub struct Shape<F: 'static> {
     members: &'static [(&'static str, Shape<F>)],
     /// Further members, beside those that several shapes share.
     more: &'static [(&'static str, Shape<F>)],
-    /// Bit `n % 64` is set when a member's name is `n` bytes long.
-    lengths: u64,
+    /// Of the members' names.
+    marks: Marks,
     items: Option<&'static Shape<F>>,
 }
 
 impl<F: Copy + 'static> Shape<F> {
     const fn place(field: Option<F>, take: Take) -> Self {
-        Self { field, take, members: &[], more: &[], lengths: 0, items: None }
+        Self { field, take, members: &[], more: &[], marks: Marks::NONE, items: None }
     }
 
     /// A place that is only passed through on the way to its members or items.
@@ -85,12 +87,12 @@ impl<F: Copy + 'static> Shape<F> {
 
     /// Adds the wanted members for the case that the value is an object.
     pub const fn members(self, members: &'static [(&'static str, Shape<F>)]) -> Self {
-        Self { members, lengths: self.lengths | lengths(members), ..self }
+        Self { members, marks: self.marks.and(marks(members)), ..self }
     }
 
     /// Adds members to those of a list that several shapes share.
     pub const fn and(self, more: &'static [(&'static str, Shape<F>)]) -> Self {
-        Self { more, lengths: self.lengths | lengths(more), ..self }
+        Self { more, marks: self.marks.and(marks(more)), ..self }
     }
 
     /// Adds the shape of the items for the case that the value is an array.
@@ -103,9 +105,32 @@ impl<F: Copy + 'static> Shape<F> {
         self.field
     }
 
+    /// The places of two shapes in one, so that a document need not be read twice for them. A place of both is read as
+    /// this shape says, but that a value goes before its presence. Shapes last as long as the program: the caller makes
+    /// each once.
+    pub fn beside<O: Copy + 'static>(&self, other: Option<&Shape<O>>) -> Shape<Beside<F, O>> {
+        let names = self.members.iter().chain(self.more);
+        let mut members: Vec<_> = names
+            .map(|(name, shape)| (*name, shape.beside(other.and_then(|other| other.member(name.as_bytes())))))
+            .collect();
+        if let Some(other) = other {
+            let new = other.members.iter().chain(other.more).filter(|(name, _)| self.member(name.as_bytes()).is_none());
+            members.extend(new.map(|(name, shape)| (*name, Self::through().beside(Some(shape)))));
+        }
+        let members: &'static [_] = Box::leak(members.into_boxed_slice());
+        let aside = other.and_then(|other| other.field);
+        let take = match (self.take, other.map_or(Take::Skip, |other| other.take)) {
+            (Take::Skip | Take::Presence, other) if aside.is_some() => other,
+            (own, _) => own,
+        };
+        let field = (self.field.is_some() || aside.is_some()).then_some(Beside { own: self.field, aside });
+        let items = self.items.map(|items| &*Box::leak(Box::new(items.beside(None))));
+        Shape { field, take, members, more: &[], marks: marks(members), items }
+    }
+
     /// The wanted member of this name.
     pub fn member(&self, key: &[u8]) -> Option<&'static Shape<F>> {
-        if self.lengths & (1 << (key.len() % 64)) == 0 {
+        if !self.marks.may_have(key) {
             return None;
         }
         let first = key.first();
@@ -114,15 +139,21 @@ impl<F: Copy + 'static> Shape<F> {
     }
 }
 
-/// The set of the names' lengths, see [`Shape::lengths`].
-const fn lengths<F: 'static>(members: &[(&'static str, Shape<F>)]) -> u64 {
-    let mut lengths = 0;
+/// A place of two shapes, see [`Shape::beside`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside<F, O> {
+    pub own: Option<F>,
+    pub aside: Option<O>,
+}
+
+const fn marks<F: 'static>(members: &[(&'static str, Shape<F>)]) -> Marks {
+    let mut marks = Marks::NONE;
     let mut index = 0;
     while index < members.len() {
-        lengths |= 1 << (members[index].0.len() % 64);
+        marks = marks.with(members[index].0.as_bytes());
         index += 1;
     }
-    lengths
+    marks
 }
 
 /// A scalar as handed over.

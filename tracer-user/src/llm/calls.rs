@@ -325,9 +325,8 @@ impl Open {
         if let Some(sum) = &mut self.request_sum {
             sum.update(bytes);
         }
-        self.attribution.push(bytes);
         for candidate in &mut self.candidates {
-            candidate.decoder.request(bytes);
+            candidate.decoder.request(bytes, &mut self.attribution);
         }
     }
 
@@ -437,7 +436,6 @@ impl Open {
         }
         if request {
             self.request_sum = None;
-            self.attribution.gap();
         }
         for candidate in &mut self.candidates {
             candidate.decoder.lost(request);

@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 
 use super::{
     call::{LlmCall, Operation, Request},
-    json::{Ending, Scalar, Scanner, Shape, Sink},
+    json::{Beside, Ending, Scalar, Scanner, Shape, Sink},
     repeat::Repeat,
 };
-use crate::proto::{Part, ResponseHead};
+use crate::{
+    attribution::{Place, Reading},
+    proto::{Part, ResponseHead},
+};
 
 /// Caps on what one open call keeps.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +121,8 @@ impl Evidence {
 
 /// Reads one exchange. It never fails: it tells what it knows.
 pub trait Decoder: Send {
-    fn request(&mut self, bytes: &[u8]);
+    /// Bytes of the request's body. Whom it is for is read on the way.
+    fn request(&mut self, bytes: &[u8], whom: &mut Reading);
     /// One part of a request that is a form.
     fn request_part(&mut self, part: &Part);
     /// The head of the response. It comes before the body.
@@ -152,7 +156,6 @@ pub trait Decoder: Send {
 /// How the bodies ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finish {
-    pub request: Ending,
     /// Of a body without message framing: `Empty` when it had events.
     pub response: Ending,
     /// Values that a cap left out.
@@ -204,7 +207,10 @@ pub trait ResponseReader: Sink<Self::Field> + Send {
 
 pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
     request: Q,
-    request_scanner: Scanner<Q::Field>,
+    /// There from the first byte on.
+    request_scanner: Option<Scanner<Beside<Q::Field, Place>>>,
+    /// Bytes of the request were lost before.
+    request_lost: bool,
     response: P,
     response_scanner: Scanner<P::Field>,
     repeat: Repeat<P::Field>,
@@ -214,8 +220,9 @@ pub struct JsonDecoder<Q: RequestReader, P: ResponseReader> {
 impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
     pub fn new(request: Q, response: P) -> Self {
         Self {
-            request_scanner: Scanner::new(request.shape()),
             request,
+            request_scanner: None,
+            request_lost: false,
             response_scanner: Scanner::new(response.shape()),
             response,
             repeat: Repeat::default(),
@@ -225,8 +232,12 @@ impl<Q: RequestReader, P: ResponseReader> JsonDecoder<Q, P> {
 }
 
 impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
-    fn request(&mut self, bytes: &[u8]) {
-        self.request_scanner.push(bytes, &mut self.request);
+    fn request(&mut self, bytes: &[u8], whom: &mut Reading) {
+        let scanner = self.request_scanner.get_or_insert_with(|| Scanner::new(whom.beside(self.request.shape())));
+        if self.request_lost {
+            scanner.gap();
+        }
+        scanner.push(bytes, &mut whom.values(&mut self.request));
     }
 
     fn request_part(&mut self, part: &Part) {
@@ -275,7 +286,7 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
 
     fn lost(&mut self, request: bool) {
         if request {
-            self.request_scanner.gap();
+            self.request_lost = true;
         } else {
             self.response_scanner.gap();
         }
@@ -298,12 +309,11 @@ impl<Q: RequestReader, P: ResponseReader> Decoder for JsonDecoder<Q, P> {
     }
 
     fn finish(&mut self, call: &mut LlmCall) -> Finish {
-        let request = self.request_scanner.finish(&mut self.request);
         let response = match self.has_events {
             true => Ending::Empty,
             false => self.response_scanner.finish(&mut self.response),
         };
         let dropped = self.request.finish(&mut call.request) + self.response.finish(call);
-        Finish { request, response, dropped }
+        Finish { response, dropped }
     }
 }

@@ -1,9 +1,7 @@
 //! Feeds arbitrary bytes to every dialect, as request, as whole response and as events. Nothing may panic, what is kept
 //! stays within its caps, and how the bodies are cut must not matter.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{Calls, Limits, LlmCall, Options};
 use crate::{
@@ -73,13 +71,12 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
         authority: Some("localhost:11434".into()),
         ..RequestHead::default()
     };
-    let bytes = |piece: &[u8]| Bytes::copy_from_slice(piece);
     let (mut calls, mut found) = (Calls::new(Limits::default(), Options::default()), Vec::new());
     calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
     let connection = Arc::new(Connection::default());
     calls.push(&Event::Request { id, at: 0, connection, head: Some(Arc::new(head)) }, &mut found);
     for piece in request {
-        calls.push(&Event::RequestPiece { id, at: 1, piece: Piece::Bytes(bytes(piece)) }, &mut found);
+        calls.push(&Event::RequestPiece { id, at: 1, piece: Piece::Bytes(Cow::Borrowed(piece)) }, &mut found);
     }
     calls.push(&Event::RequestEnd { id, at: 2, end: End::Complete }, &mut found);
     let head = Arc::new(ResponseHead { status: 200, ..ResponseHead::default() });
@@ -90,14 +87,14 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
         for line in body.split(|byte| *byte == b'\n') {
             // What Bedrock streams has names.
             let piece = match line.strip_prefix(b"!") {
-                Some(name) => Piece::Message { name: bytes(name), data: Bytes::new(), exception: true },
-                None => Piece::Sse { event: Bytes::new(), data: bytes(line) },
+                Some(name) => Piece::Message { name: Cow::Borrowed(name), data: Cow::default(), exception: true },
+                None => Piece::Sse { event: Cow::default(), data: Cow::Borrowed(line) },
             };
             calls.push(&Event::ResponsePiece { id, at: 4, piece }, &mut found);
         }
     } else {
         for piece in response {
-            calls.push(&Event::ResponsePiece { id, at: 4, piece: Piece::Bytes(bytes(piece)) }, &mut found);
+            calls.push(&Event::ResponsePiece { id, at: 4, piece: Piece::Bytes(Cow::Borrowed(piece)) }, &mut found);
         }
     }
     calls.push(&Event::End { id, at: 5, outcome: Outcome::Complete }, &mut found);

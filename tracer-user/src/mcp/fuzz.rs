@@ -1,8 +1,6 @@
 //! Feeds arbitrary bodies to the reader of MCP. Nothing may panic, and how the bodies are cut must not matter.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{Limits, Request, Requests};
 use crate::{
@@ -44,14 +42,13 @@ fn requests(mode: u8, request: &[&[u8]], response: &[&[u8]]) -> Vec<Request> {
     let mut push = |event: Event| {
         all.push(&event, &mut out);
     };
-    let bytes = |piece: &[u8]| Bytes::copy_from_slice(piece);
     let answer = Arc::new(ResponseHead { status: 200, ..ResponseHead::default() });
     push(Event::Request { id: id(0), at: 0, connection: connection.clone(), head: Some(Arc::new(get)) });
     push(Event::RequestEnd { id: id(0), at: 0, end: End::Complete });
     push(Event::Response { id: id(0), at: 0, head: answer.clone() });
     push(Event::Request { id: id(1), at: 1, connection, head: Some(Arc::new(post)) });
     for piece in request {
-        push(Event::RequestPiece { id: id(1), at: 2, piece: Piece::Bytes(bytes(piece)) });
+        push(Event::RequestPiece { id: id(1), at: 2, piece: Piece::Bytes(Cow::Borrowed(piece)) });
     }
     let end = if mode & 32 == 0 { End::Complete } else { End::Truncated };
     push(Event::RequestEnd { id: id(1), at: 3, end });
@@ -60,12 +57,12 @@ fn requests(mode: u8, request: &[&[u8]], response: &[&[u8]]) -> Vec<Request> {
     if mode & 128 == 0 {
         let body = response.concat();
         for line in body.split(|byte| *byte == b'\n') {
-            let piece = Piece::Sse { event: Bytes::new(), data: bytes(line) };
+            let piece = Piece::Sse { event: Cow::default(), data: Cow::Borrowed(line) };
             push(Event::ResponsePiece { id: stream, at: 5, piece });
         }
     } else {
         for piece in response {
-            push(Event::ResponsePiece { id: stream, at: 5, piece: Piece::Bytes(bytes(piece)) });
+            push(Event::ResponsePiece { id: stream, at: 5, piece: Piece::Bytes(Cow::Borrowed(piece)) });
         }
     }
     push(Event::End { id: id(1), at: 6, outcome: Outcome::Complete });

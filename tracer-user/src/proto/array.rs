@@ -47,7 +47,7 @@ enum Trail {
 }
 
 impl Array {
-    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let mut at = 0;
         while at < bytes.len() {
             match self.state {
@@ -107,7 +107,7 @@ impl Array {
     }
 
     /// Ends the body: an element that has begun is cut.
-    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         self.dropped += self.partial.len() as u64;
         self.partial = BytesMut::new();
         self.report_dropped(sink);
@@ -149,7 +149,7 @@ impl Array {
     }
 
     /// Takes a part of the element, and tells the element once it is whole.
-    fn hold(&mut self, part: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn hold(&mut self, part: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let whole = self.state == State::Between;
         if self.skipping {
             self.dropped += part.len() as u64;
@@ -158,19 +158,19 @@ impl Array {
             self.partial = BytesMut::new();
             self.skipping = true;
         } else if whole && self.partial.is_empty() {
-            return sink(Item::Piece(Piece::Element(part.keep())));
+            return sink(Item::Piece(Piece::Element(part.borrow())));
         } else {
             self.partial.extend_from_slice(&part);
         }
         if whole {
             match std::mem::take(&mut self.skipping) {
                 true => self.report_dropped(sink),
-                false => sink(Item::Piece(Piece::Element(self.partial.split().freeze()))),
+                false => sink(Item::Piece(Piece::Element((&*self.partial.split()).into()))),
             }
         }
     }
 
-    fn report_dropped(&mut self, sink: &mut impl FnMut(Item)) {
+    fn report_dropped(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if self.dropped > 0 {
             sink(Item::Dropped(std::mem::take(&mut self.dropped)));
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Event, Limits, RequestHead, detect,
+    Event, Limits, Out, RequestHead, detect,
     http1::Http1,
     http2::{Counters, Http2},
     sse::Likeness,
@@ -54,15 +54,6 @@ impl Connection {
         }
     }
 
-    /// Which end the traced process is: as declared, unless the bytes prove the contrary.
-    pub fn role(&self) -> Role {
-        let requests = self.http2.as_ref().map_or(self.requests, |http2| http2.requests());
-        match requests {
-            Direction::Send => Role::Client,
-            Direction::Receive => Role::Server,
-        }
-    }
-
     /// The peers went on with HTTP/2 in the middle of HTTP/1.1 (`Upgrade: h2c`), which RFC 9113 has given up. It is not
     /// decoded.
     pub fn is_upgraded(&self) -> bool {
@@ -74,11 +65,11 @@ impl Connection {
         self.http2.as_ref().map_or_else(Counters::default, |http2| http2.counters())
     }
 
-    pub fn push(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
+    pub fn push(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Out<'_>) {
         match self.protocol() {
             Protocol::Http2 => self.push_http2(at, direction, bytes, out),
             Protocol::Undecided => {
-                self.learn_role(direction, bytes);
+                self.learn_role(direction, bytes, out);
                 self.push_http1(at, direction, bytes, out);
                 match self.http1.protocol() {
                     Protocol::Undecided => self.push_http2(at, direction, bytes, out),
@@ -91,7 +82,7 @@ impl Connection {
         }
     }
 
-    fn push_http1(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
+    fn push_http1(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Out<'_>) {
         if direction == self.requests {
             self.http1.push_request(at, bytes, &self.limits, out);
         } else {
@@ -99,13 +90,13 @@ impl Connection {
         }
     }
 
-    fn push_http2(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Vec<Event>) {
+    fn push_http2(&mut self, at: u64, direction: Direction, bytes: &Bytes, out: &mut Out<'_>) {
         let begin = || Box::new(Http2::new(self.wants, self.requests, &self.limits));
         self.http2.get_or_insert_with(begin).push(at, direction, bytes, &self.limits, out);
     }
 
     /// Sources that do not know the role say client.
-    fn learn_role(&mut self, direction: Direction, record: &[u8]) {
+    fn learn_role(&mut self, direction: Direction, record: &[u8], out: &mut Out<'_>) {
         let contrary =
             if direction == self.requests { detect::status_line(record) } else { detect::request_line(record) };
         if contrary == Likeness::Yes {
@@ -113,11 +104,12 @@ impl Connection {
                 Direction::Send => Direction::Receive,
                 Direction::Receive => Direction::Send,
             };
+            out(Event::Role(Role::requesting(self.requests)));
         }
     }
 
     /// `lost` bytes are missing here; `None` when their number is unknown.
-    pub fn gap(&mut self, at: u64, direction: Direction, lost: Option<u64>, out: &mut Vec<Event>) {
+    pub fn gap(&mut self, at: u64, direction: Direction, lost: Option<u64>, out: &mut Out<'_>) {
         if self.protocol() == Protocol::Undecided && self.http2.is_none() {
             // What comes behind the gap is not the connection's beginning.
             self.http2 = Some(Box::new(Http2::new(self.wants, self.requests, &self.limits)));
@@ -136,16 +128,16 @@ impl Connection {
     }
 
     /// The connection ended; a body that lasts until then is whole, unless it was cut off.
-    pub fn close(&mut self, at: u64, by: ClosedBy, out: &mut Vec<Event>) {
+    pub fn close(&mut self, at: u64, by: ClosedBy, out: &mut Out<'_>) {
         self.end(at, !matches!(by, ClosedBy::Reset | ClosedBy::Exit), out);
     }
 
     /// llmtap gives the connection up while it lives: what is open stays unfinished.
-    pub fn abandon(&mut self, at: u64, out: &mut Vec<Event>) {
+    pub fn abandon(&mut self, at: u64, out: &mut Out<'_>) {
         self.end(at, false, out);
     }
 
-    fn end(&mut self, at: u64, orderly: bool, out: &mut Vec<Event>) {
+    fn end(&mut self, at: u64, orderly: bool, out: &mut Out<'_>) {
         match (self.protocol(), &mut self.http2) {
             (Protocol::Http2, Some(http2)) => http2.close(at, &self.limits, out),
             _ => self.http1.close(at, orderly, &self.limits, out),

@@ -4,7 +4,9 @@
 //! name as u8, name, type as u8, value); payload; CRC-32 of everything before. All numbers are big-endian.
 //! <https://smithy.io/2.0/aws/amazon-eventstream.html>
 
-use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+
+use bytes::BytesMut;
 
 use super::{Limits, Piece, body::Item, sse::Likeness, view::View};
 
@@ -33,7 +35,7 @@ enum State {
 }
 
 impl EventStream {
-    pub(super) fn push(&mut self, mut input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, mut input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         while !input.is_empty() {
             match self.state {
                 State::Reading => self.read(&mut input, limits, sink),
@@ -60,13 +62,13 @@ impl EventStream {
     }
 
     /// Ends the stream: what has begun is cut.
-    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         self.dropped += self.partial.len() as u64;
         self.partial = BytesMut::new();
         self.report_dropped(sink);
     }
 
-    fn read(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn read(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let direct = self.partial.is_empty() && input.len() >= PRELUDE;
         if !direct {
             self.hold(PRELUDE, input);
@@ -100,7 +102,7 @@ impl EventStream {
         input.advance(part);
     }
 
-    fn search(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn search(&mut self, input: &mut View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         if !self.partial.is_empty() {
             self.partial.extend_from_slice(input);
             input.clear();
@@ -121,7 +123,7 @@ impl EventStream {
     }
 
     /// A message whose checksum is wrong, or whose headers make no sense, is dropped; its length was proven.
-    fn message(&mut self, message: View<'_>, sink: &mut impl FnMut(Item)) {
+    fn message(&mut self, message: View<'_>, sink: &mut impl FnMut(Item<'_>)) {
         match piece(message) {
             Some(piece) => sink(Item::Piece(piece)),
             None => {
@@ -131,7 +133,7 @@ impl EventStream {
         }
     }
 
-    fn report_dropped(&mut self, sink: &mut impl FnMut(Item)) {
+    fn report_dropped(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if self.dropped > 0 {
             sink(Item::Dropped(std::mem::take(&mut self.dropped)));
         }
@@ -161,7 +163,7 @@ fn number(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The event or exception that a whole message is.
-fn piece(message: View<'_>) -> Option<Piece> {
+fn piece(message: View<'_>) -> Option<Piece<'_>> {
     let end = message.len() - CHECKSUM;
     if crc32fast::hash(&message[..end]) as usize != number(&message[end..])? {
         return None;
@@ -178,8 +180,8 @@ fn piece(message: View<'_>) -> Option<Piece> {
             _ => {}
         }
     }
-    let name = name.map_or_else(Bytes::new, |name| name.keep());
-    Some(Piece::Message { name, data: message.part(headers_end..end).keep(), exception })
+    let name = name.map_or_else(Cow::default, |name: View<'_>| name.borrow());
+    Some(Piece::Message { name, data: message.part(headers_end..end).borrow(), exception })
 }
 
 /// Takes one header from the front. A value that is no string is told as its bytes.

@@ -49,7 +49,7 @@ impl Form {
         Some(Self { delimiter, partial: BytesMut::from(&b"\r\n"[..]), state: State::Preamble })
     }
 
-    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let mut input = bytes.keep();
         while !input.is_empty() {
             match &mut self.state {
@@ -69,7 +69,7 @@ impl Form {
     }
 
     /// Bytes are missing here: the next part is behind the next delimiter.
-    pub(super) fn gap(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn gap(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         self.partial.clear();
         match std::mem::replace(&mut self.state, State::Preamble) {
             State::Content(open) => open.cut(sink),
@@ -79,7 +79,7 @@ impl Form {
     }
 
     /// Ends the body: a part without its delimiter is cut.
-    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if let State::Content(open) = std::mem::replace(&mut self.state, State::Epilogue) {
             open.cut(sink);
         }
@@ -94,7 +94,7 @@ impl Form {
     }
 
     /// Collects a part's head: the rest of the delimiter's line, the fields, and the empty line behind them.
-    fn head(&mut self, input: &mut Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn head(&mut self, input: &mut Bytes, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         // The line end before the empty line may be here already.
         let scanned = self.partial.len().saturating_sub(3);
         let room = (limits.part_head_bytes - self.partial.len()).min(input.len());
@@ -115,7 +115,7 @@ impl Form {
     }
 
     /// Passes content up to the next delimiter.
-    fn content(&mut self, input: &mut Bytes, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn content(&mut self, input: &mut Bytes, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         self.join(input);
         let found = memmem::find(input, &self.delimiter);
         let content = input.split_to(found.unwrap_or_else(|| input.len() - begun(input, &self.delimiter)));
@@ -142,13 +142,13 @@ impl Open {
         }
     }
 
-    fn end(self, sink: &mut impl FnMut(Item)) {
+    fn end(self, sink: &mut impl FnMut(Item<'_>)) {
         let value = self.value.map(BytesMut::freeze);
         sink(Item::Piece(Piece::Part(Box::new(Part { value, ..self.part }))));
     }
 
     /// How long the content is, and what it would have said, is not known.
-    fn cut(self, sink: &mut impl FnMut(Item)) {
+    fn cut(self, sink: &mut impl FnMut(Item<'_>)) {
         Self { part: Part { bytes: None, ..self.part }, value: None }.end(sink);
     }
 }

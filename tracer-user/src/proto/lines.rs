@@ -14,7 +14,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let mut start = 0;
         while start < bytes.len() {
             let Some(length) = memchr::memchr(b'\n', &bytes[start..]) else {
@@ -49,7 +49,7 @@ impl Lines {
     }
 
     /// The last line of a whole body may lack its line end; that of a cut one may be half.
-    pub(super) fn finish(&mut self, complete: bool, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, complete: bool, sink: &mut impl FnMut(Item<'_>)) {
         let line = self.partial.split().freeze();
         if complete && !self.skipping {
             emit(View::of(&line), sink);
@@ -69,16 +69,16 @@ impl Lines {
         }
     }
 
-    fn report_dropped(&mut self, sink: &mut impl FnMut(Item)) {
+    fn report_dropped(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if self.dropped > 0 {
             sink(Item::Dropped(std::mem::take(&mut self.dropped)));
         }
     }
 }
 
-fn emit(line: View<'_>, sink: &mut impl FnMut(Item)) {
+fn emit(line: View<'_>, sink: &mut impl FnMut(Item<'_>)) {
     let end = line.len() - usize::from(line.last() == Some(&b'\r'));
     if !line.iter().all(u8::is_ascii_whitespace) {
-        sink(Item::Piece(Piece::Line(line.part(0..end).keep())));
+        sink(Item::Piece(Piece::Line(line.part(0..end).borrow())));
     }
 }

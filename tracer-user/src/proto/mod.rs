@@ -1,5 +1,5 @@
-//! Proto: sans-IO protocol decoders. Each takes `push(at, bytes)`, `gap(at, lost)`, `close(at)` and appends events to
-//! the caller's buffer; cutting the input anywhere gives the same events.
+//! Proto: sans-IO protocol decoders. Each takes `push(at, bytes)`, `gap(at, lost)`, `close(at)` and hands events to
+//! the caller, with bodies in place; cutting the input anywhere gives the same events.
 
 mod array;
 mod body;
@@ -19,7 +19,7 @@ mod sse;
 mod view;
 mod websocket;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
@@ -29,6 +29,7 @@ pub use self::{
     http2::OTLP_TRACES,
     limits::Limits,
 };
+use crate::capture::Role;
 
 /// Numbers the exchanges of a connection from 0 in the order of their requests, or, where those were not captured, of what
 /// was first seen of them.
@@ -86,21 +87,22 @@ pub struct ResponseHead {
     pub partial: bool,
 }
 
-/// One decoded piece of a body: content codings and framing are gone.
+/// One decoded piece of a body: content codings and framing are gone. It lives no longer than the record that it came
+/// with: a reader keeps what it needs.
 #[derive(Clone, PartialEq)]
-pub enum Piece {
+pub enum Piece<'a> {
     /// Bytes of a body that has no message framing of its own (JSON, HTML, …), as they come.
-    Bytes(Bytes),
+    Bytes(Cow<'a, [u8]>),
     /// One Server-Sent Event (WHATWG HTML section 9.2): its `event` field (empty when absent) and its `data`.
-    Sse { event: Bytes, data: Bytes },
+    Sse { event: Cow<'a, [u8]>, data: Cow<'a, [u8]> },
     /// A comment line of an event stream. It carries no content and does not count as an event.
     Comment,
     /// One line of NDJSON.
-    Line(Bytes),
+    Line(Cow<'a, [u8]>),
     /// One message of an AWS event stream: its payload, and the name of its event or of its exception.
-    Message { name: Bytes, data: Bytes, exception: bool },
+    Message { name: Cow<'a, [u8]>, data: Cow<'a, [u8]>, exception: bool },
     /// One element of an array of JSON objects, which may be a stream of them.
-    Element(Bytes),
+    Element(Cow<'a, [u8]>),
     /// One part of a form.
     Part(Box<Part>),
 }
@@ -124,9 +126,23 @@ impl std::fmt::Debug for Part {
     }
 }
 
-impl Piece {
+impl Piece<'_> {
+    /// The same, to be kept.
+    pub fn into_owned(self) -> Piece<'static> {
+        let own = |bytes: Cow<'_, [u8]>| Cow::Owned(bytes.into_owned());
+        match self {
+            Self::Bytes(bytes) => Piece::Bytes(own(bytes)),
+            Self::Sse { event, data } => Piece::Sse { event: own(event), data: own(data) },
+            Self::Comment => Piece::Comment,
+            Self::Line(line) => Piece::Line(own(line)),
+            Self::Message { name, data, exception } => Piece::Message { name: own(name), data: own(data), exception },
+            Self::Element(element) => Piece::Element(own(element)),
+            Self::Part(part) => Piece::Part(part),
+        }
+    }
+
     /// What it carries, for a body whose framing does not matter.
-    pub fn bytes(&self) -> Option<&Bytes> {
+    pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Bytes(bytes) | Self::Line(bytes) | Self::Element(bytes) => Some(bytes),
             Self::Sse { data, .. } | Self::Message { data, .. } => Some(data),
@@ -135,7 +151,7 @@ impl Piece {
     }
 }
 
-impl std::fmt::Debug for Piece {
+impl std::fmt::Debug for Piece<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
@@ -178,7 +194,10 @@ pub enum Fault {
 /// What the decoders of one connection yield, both directions. Bodies and ends come without their head where it was not
 /// captured (HTTP/2).
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum Event<'a> {
+    /// The bytes prove which end the traced process is, of all that follows: it need not be as it was declared, since
+    /// sources that do not know say client.
+    Role(Role),
     RequestHead {
         at: u64,
         stream: StreamIndex,
@@ -188,7 +207,7 @@ pub enum Event {
     RequestBody {
         at: u64,
         stream: StreamIndex,
-        piece: Piece,
+        piece: Piece<'a>,
     },
     RequestEnd {
         at: u64,
@@ -205,7 +224,7 @@ pub enum Event {
     ResponseBody {
         at: u64,
         stream: StreamIndex,
-        piece: Piece,
+        piece: Piece<'a>,
     },
     ResponseEnd {
         at: u64,
@@ -219,6 +238,34 @@ pub enum Event {
         request: bool,
         bytes: Option<u64>,
     },
+}
+
+impl Event<'_> {
+    /// The same, to be kept.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::RequestBody { at, stream, piece } => Event::RequestBody { at, stream, piece: piece.into_owned() },
+            Self::ResponseBody { at, stream, piece } => Event::ResponseBody { at, stream, piece: piece.into_owned() },
+            Self::Role(role) => Event::Role(role),
+            Self::RequestHead { at, stream, head, first_byte_at } => {
+                Event::RequestHead { at, stream, head, first_byte_at }
+            }
+            Self::RequestEnd { at, stream, end } => Event::RequestEnd { at, stream, end },
+            Self::ResponseHead { at, stream, head, first_byte_at } => {
+                Event::ResponseHead { at, stream, head, first_byte_at }
+            }
+            Self::ResponseEnd { at, stream, end } => Event::ResponseEnd { at, stream, end },
+            Self::Lost { at, stream, request, bytes } => Event::Lost { at, stream, request, bytes },
+        }
+    }
+}
+
+/// Where the decoders' events go, one by one.
+pub type Out<'o> = dyn FnMut(Event<'_>) + 'o;
+
+/// Collects events.
+pub fn collect(events: &mut Vec<Event<'static>>) -> impl FnMut(Event<'_>) {
+    |event| events.push(event.into_owned())
 }
 
 #[cfg(test)]

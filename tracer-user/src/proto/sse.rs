@@ -45,7 +45,7 @@ enum Recovery {
 }
 
 impl Sse {
-    pub(super) fn push(&mut self, input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, input: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let bytes = input.bytes();
         let mut start = 0;
         if self.skip_line_feed && !bytes.is_empty() {
@@ -58,7 +58,7 @@ impl Sse {
                 && event.data.len() <= limits.sse_event_bytes
             {
                 start = event.end;
-                sink(Item::Piece(Piece::Sse { event: event.name.keep(), data: event.data.keep() }));
+                sink(Item::Piece(Piece::Sse { event: event.name.borrow(), data: event.data.borrow() }));
                 continue;
             }
             // Every event has a blank line, where no search is needed.
@@ -99,7 +99,7 @@ impl Sse {
     }
 
     /// What comes next begins an event.
-    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         self.recovery = Recovery::Reading;
         self.report_dropped(sink);
     }
@@ -107,7 +107,7 @@ impl Sse {
     /// Ends the stream. The standard discards an event that no blank line ends; providers do end a whole body so (the
     /// last `data: [DONE]` or usage chunk), so that a complete body gives it. Of a body that was cut, the last line may
     /// be half: only whole lines count.
-    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         let line = self.partial.split().freeze();
         if complete && !line.is_empty() {
             self.line(View::of(&line), limits, sink);
@@ -148,7 +148,7 @@ impl Sse {
         self.partial.extend_from_slice(part);
     }
 
-    fn line(&mut self, mut line: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    fn line(&mut self, mut line: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         if self.recovery != Recovery::Reading {
             return self.passed_line(&line, sink);
         }
@@ -179,7 +179,7 @@ impl Sse {
     }
 
     /// A line of an event that is not read.
-    fn passed_line(&mut self, line: &[u8], sink: &mut impl FnMut(Item)) {
+    fn passed_line(&mut self, line: &[u8], sink: &mut impl FnMut(Item<'_>)) {
         self.dropped += line.len() as u64;
         if self.recovery == Recovery::InLine {
             self.recovery = Recovery::InEvent;
@@ -216,14 +216,14 @@ impl Sse {
     }
 
     /// An event without any `data` line is none.
-    fn dispatch(&mut self, sink: &mut impl FnMut(Item)) {
+    fn dispatch(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         let event = std::mem::take(&mut self.event);
         let data = match self.data.take() {
             None if self.joined.is_empty() => return,
             None => self.joined.split().freeze(),
             Some(data) => data,
         };
-        sink(Item::Piece(Piece::Sse { event, data }));
+        sink(Item::Piece(Piece::Sse { event: (&*event).into(), data: (&*data).into() }));
     }
 
     fn abandon_event(&mut self) {
@@ -233,7 +233,7 @@ impl Sse {
         self.event = Bytes::new();
     }
 
-    fn report_dropped(&mut self, sink: &mut impl FnMut(Item)) {
+    fn report_dropped(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if self.dropped > 0 {
             sink(Item::Dropped(std::mem::take(&mut self.dropped)));
         }

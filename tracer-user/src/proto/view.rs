@@ -1,6 +1,9 @@
 //! A part of a record that is being read.
 
-use std::ops::{Deref, Range};
+use std::{
+    borrow::Cow,
+    ops::{Deref, Range},
+};
 
 use bytes::Bytes;
 
@@ -44,6 +47,11 @@ impl<'a> View<'a> {
 
     pub(super) fn clear(&mut self) {
         self.bytes = &[];
+    }
+
+    /// The bytes, where they lie.
+    pub(super) fn borrow(&self) -> Cow<'a, [u8]> {
+        Cow::Borrowed(self.bytes)
     }
 
     /// The bytes, to be kept.

@@ -1,9 +1,7 @@
 //! Feeds arbitrary bodies to the reader of each vector store. Nothing may panic, and how the bodies are cut must not
 //! matter.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{Limits, Queries, Retrieval};
 use crate::{
@@ -50,7 +48,7 @@ fn retrievals(path: &str, request: &[&[u8]], response: &[&[u8]]) -> Vec<Retrieva
     let mut push = |event: Event| {
         all.push(&event, &mut out);
     };
-    let bytes = |piece: &[u8]| Piece::Bytes(Bytes::copy_from_slice(piece));
+    let bytes = |piece| Piece::Bytes(Cow::Borrowed(piece));
     push(Event::Request { id, at: 0, connection: Arc::new(Connection::default()), head: Some(Arc::new(head)) });
     for piece in request {
         push(Event::RequestPiece { id, at: 1, piece: bytes(piece) });

@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::VERSION;
+use super::{VERSION, files};
 use crate::setup::{output, root};
 
-/// Beside the binary, from the project.
-const FILES: [&str; 5] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "deploy/llmtap.yaml"];
+/// Beside the binary, from the project, where the documents' links look for it.
+const CONTENTS: [&str; 6] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "deploy", "docs"];
 
 /// Packs the binary with what belongs to it. The same input gives the same bytes.
 pub fn pack(out: &Path, architecture: &str, llmtap: &Path) -> Result<()> {
@@ -17,11 +17,10 @@ pub fn pack(out: &Path, architecture: &str, llmtap: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
     fs::copy(llmtap, folder.join("llmtap"))?;
-    for file in FILES {
-        let from = root().join(file);
-        if let Some(name) = from.file_name() {
-            fs::copy(&from, folder.join(name))?;
-        }
+    for file in files(&CONTENTS)? {
+        let to = folder.join(&file);
+        fs::create_dir_all(to.parent().unwrap_or(&folder))?;
+        fs::copy(root().join(file), to)?;
     }
     let archive = out.join(format!("{name}.tar.gz"));
     let mut tar = Command::new("tar");
@@ -34,7 +33,8 @@ pub fn pack(out: &Path, architecture: &str, llmtap: &Path) -> Result<()> {
 /// Of the last commit, seconds since the Unix epoch; `SOURCE_DATE_EPOCH` goes before it.
 pub fn commit_time() -> Result<u64> {
     if let Ok(stated) = std::env::var("SOURCE_DATE_EPOCH") {
-        return Ok(stated.parse()?);
+        return stated.parse().context("SOURCE_DATE_EPOCH is no number of seconds");
     }
-    Ok(output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]))?.parse()?)
+    let time = output(Command::new("git").current_dir(root()).args(["log", "-1", "--format=%ct"]));
+    Ok(time.context("outside of a git checkout SOURCE_DATE_EPOCH must say of when the release is")?.parse()?)
 }

@@ -1,12 +1,14 @@
 //! Static binaries, for machines with another C library or none: musl, with one C compiler for every target.
 
 use std::{
-    env,
+    env, fs,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use memchr::memmem;
 
 use super::{python_packages, target};
 use crate::setup::{output, root};
@@ -41,16 +43,27 @@ pub fn build(target: &Target) -> Result<PathBuf> {
     if !status.success() {
         bail!("building for {} failed; is the target there? `rustup toolchain install` adds it", target.triple);
     }
-    Ok(self::target().join(target.triple).join("dist/llmtap"))
+    let llmtap = self::target().join(target.triple).join("dist/llmtap");
+    let bytes = fs::read(&llmtap)?;
+    for (folder, _) in folders()? {
+        let found = memmem::find(&bytes, folder.as_os_str().as_bytes());
+        ensure!(found.is_none(), "{} names {}: it would differ elsewhere", llmtap.display(), folder.display());
+    }
+    Ok(llmtap)
 }
 
 /// Panics name source files: those of no machine in particular.
 fn remapped() -> Result<Vec<String>> {
+    Ok(folders()?.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
+}
+
+/// Where this machine has what is compiled, and the names that stand for it. The last that fits counts: cargo's folder
+/// for what it makes need not be below the project's.
+fn folders() -> Result<[(PathBuf, &'static str); 4]> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo"))).context("no CARGO_HOME")?;
-    let from_to = [(root(), "/llmtap"), (home, "/cargo"), (PathBuf::from(sysroot), "/rust")];
-    Ok(from_to.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
+    Ok([(root(), "/llmtap"), (self::target(), "/llmtap/target"), (home, "/cargo"), (sysroot.into(), "/rust")])
 }
 
 /// zig and cargo-zigbuild.

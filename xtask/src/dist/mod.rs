@@ -7,6 +7,8 @@ mod archive;
 mod binary;
 mod manifest;
 mod package;
+#[cfg(test)]
+mod tests;
 
 use std::{
     env, fs,
@@ -81,12 +83,29 @@ pub fn python_packages(name: &str, requirements: &Path, size: &str) -> Result<Pa
     Ok(folder)
 }
 
-/// What `podman build -f deploy/Dockerfile FOLDER` takes.
+/// The project's files below these places, as paths within the project.
+fn files(places: &[&str]) -> Result<Vec<PathBuf>> {
+    fn walk(place: PathBuf, into: &mut Vec<PathBuf>) -> Result<()> {
+        let full = root().join(&place);
+        if !full.is_dir() {
+            into.push(place);
+            return Ok(());
+        }
+        let entries = fs::read_dir(&full).with_context(|| full.display().to_string())?;
+        entries.into_iter().try_for_each(|entry| walk(place.join(entry?.file_name()), into))
+    }
+    let mut found = Vec::new();
+    places.iter().try_for_each(|place| walk(place.into(), &mut found))?;
+    Ok(found)
+}
+
+/// What `podman build -f deploy/Dockerfile FOLDER` takes; an unpacked archive has it, too.
 fn image(out: &Path, llmtap: &Path) -> Result<()> {
     let context = out.join("image");
-    fs::create_dir_all(&context)?;
+    let _ = fs::remove_dir_all(&context);
+    fs::create_dir_all(context.join("deploy"))?;
     fs::copy(llmtap, context.join("llmtap"))?;
-    fs::copy(root().join("deploy/llmtap.yaml"), context.join("llmtap.yaml"))?;
+    fs::copy(root().join("deploy/llmtap.yaml"), context.join("deploy/llmtap.yaml"))?;
     println!("dist: {}: podman build --file deploy/Dockerfile --tag llmtap:{VERSION} that", context.display());
     Ok(())
 }

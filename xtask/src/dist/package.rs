@@ -4,21 +4,23 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{VERSION, archive::commit_time};
+use super::{VERSION, archive::commit_time, files};
 use crate::setup::{output, root, which};
 
 /// From the project to the package, with permissions.
-const FILES: [(&str, &str, u32); 9] = [
+const FILES: [(&str, &str, u32); 7] = [
     ("deploy/llmtap.yaml", "etc/llmtap/config.yaml", 0o644),
     ("deploy/systemd/llmtap.service", "usr/lib/systemd/system/llmtap.service", 0o644),
-    ("README.md", "usr/share/doc/llmtap/README.md", 0o644),
-    ("docs/operations.md", "usr/share/doc/llmtap/operations.md", 0o644),
     ("deploy/debian/copyright", "usr/share/doc/llmtap/copyright", 0o644),
     ("deploy/debian/conffiles", "DEBIAN/conffiles", 0o644),
     ("deploy/debian/postinst", "DEBIAN/postinst", 0o755),
     ("deploy/debian/prerm", "DEBIAN/prerm", 0o755),
     ("deploy/debian/postrm", "DEBIAN/postrm", 0o755),
 ];
+
+/// Below the package's folder of documents, where their links look for it.
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "CHANGELOG.md", "docs", "deploy/llmtap.yaml", "deploy/grafana", "deploy/prometheus"];
 
 /// Packs with dpkg-deb(1), which every Debian has. The same input gives the same bytes.
 pub fn build(out: &Path, llmtap: &Path) -> Result<()> {
@@ -28,22 +30,45 @@ pub fn build(out: &Path, llmtap: &Path) -> Result<()> {
     for (from, to, mode) in FILES {
         place(&root().join(from), &stage.join(to), mode)?;
     }
+    for file in files(&DOCUMENTS)? {
+        place(&root().join(&file), &stage.join("usr/share/doc/llmtap").join(&file), 0o644)?;
+    }
     place(llmtap, &stage.join("usr/bin/llmtap"), 0o755)?;
     let time = commit_time()?;
     changelog(&stage.join("usr/share/doc/llmtap/changelog.gz"), time)?;
-    let size = output(Command::new("du").args(["-sk", "--apparent-size", "--exclude=DEBIAN"]).arg(&stage))?;
-    let size = size.split_whitespace().next().unwrap_or("0");
+    let size = ["etc", "usr"].into_iter().map(|part| installed_size(&stage.join(part))).sum::<Result<u64>>()?;
     let control = fs::read_to_string(root().join("deploy/debian/control"))?;
-    let control = control.replace("@VERSION@", VERSION).replace("@SIZE@", size);
-    fs::write(stage.join("DEBIAN/control"), control)?;
-    let sums = "cd \"$1\" && find . -type f ! -path './DEBIAN/*' -printf '%P\\0' | sort -z | xargs -0 md5sum";
+    let control = control.replace("@VERSION@", VERSION).replace("@SIZE@", &size.to_string());
+    write(&stage.join("DEBIAN/control"), &control)?;
+    let sums = "cd \"$1\" && find . -type f ! -path './DEBIAN/*' -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 md5sum";
     let sums = output(Command::new("sh").args(["-c", sums, "sh"]).arg(&stage))? + "\n";
-    fs::write(stage.join("DEBIAN/md5sums"), sums)?;
+    write(&stage.join("DEBIAN/md5sums"), &sums)?;
     let package = out.join(format!("llmtap_{VERSION}_amd64.deb"));
     let mut pack = Command::new("dpkg-deb");
     pack.args(["--root-owner-group", "-Zxz", "--build"]).arg(&stage).arg(package);
     output(pack.env("SOURCE_DATE_EPOCH", time.to_string()))?;
     Ok(())
+}
+
+/// In KiB as Debian's policy counts: each file rounded up, one for whatever else. What folders take differs from file
+/// system to file system.
+fn installed_size(of: &Path) -> Result<u64> {
+    let mut size = 1;
+    for entry in fs::read_dir(of)? {
+        let entry = entry?;
+        size += if entry.file_type()?.is_dir() {
+            installed_size(&entry.path())?
+        } else {
+            entry.metadata()?.len().div_ceil(1024)
+        };
+    }
+    Ok(size)
+}
+
+/// Whatever this user's mask is.
+fn write(to: &Path, text: &str) -> Result<()> {
+    fs::write(to, text)?;
+    Ok(fs::set_permissions(to, fs::Permissions::from_mode(0o644))?)
 }
 
 fn place(from: &Path, to: &Path, mode: u32) -> Result<()> {
@@ -67,8 +92,7 @@ fn changelog(to: &Path, time: u64) -> Result<()> {
          <maintainers@llmtap.invalid>  {date}\n"
     );
     let plain = to.with_extension("");
-    fs::write(&plain, text)?;
-    fs::set_permissions(&plain, fs::Permissions::from_mode(0o644))?;
+    write(&plain, &text)?;
     output(Command::new("gzip").args(["-9nf"]).arg(&plain))?;
     Ok(())
 }

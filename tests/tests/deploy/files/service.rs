@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context, ensure};
-use tests::harness::{Bench, Running, finish, llmtap, signal, untraceable, wait_for};
+use tests::{
+    harness::{Bench, finish, llmtap, untraceable},
+    tracer::Tracer,
+};
 
 use crate::{is_there, project, text};
 
@@ -50,22 +53,18 @@ fn the_unit_lets_every_system_call_pass_that_tracing_makes() -> anyhow::Result<(
     ensure!(!allowed.contains("mount") && !allowed.contains("ptrace") && allowed.contains("execve"), "{allowed:?}");
 
     let bench = Bench::new()?;
-    let mut client = Running::start(&mut waiting(&bench)?)?;
-    client.wait_for_line("waiting")?;
+    let mut client = bench.waiting("openai_sync.py", &["wait", "plain", "stream"])?;
     let calls = bench.path("calls");
     let mut tracer = Command::new("strace");
     tracer.args(["--follow-forks", "--seccomp-bpf", "--quiet=all", "--signal=none", "--output"]).arg(&calls);
     tracer.arg(llmtap()?).args(["trace", "--pid", &client.id().to_string(), "-v", "--output", "jsonl", "-o"]);
     tracer.arg(bench.path("spans.jsonl")).args(["--metrics-listen", "127.0.0.1:0"]);
-    let tracer = Running::start(&mut tracer)?;
-    wait_for("the tracer", || tracer.stderr().contains("tracing begins").then_some(()))?;
+    let tracer = Tracer::start(&mut tracer)?;
     client.tell("go")?;
     client.finish()?;
     // strace hands no signals on: its first child is the tracer.
     let children = fs::read_to_string(format!("/proc/{}/task/{0}/children", tracer.id()))?;
-    signal("INT", children.split_whitespace().next().context("no child")?.parse()?)?;
-    let finished = tracer.finish()?;
-    ensure!(finished.status.success(), "{}", finished.stderr);
+    tracer.stop_by(children.split_whitespace().next().context("no child")?.parse()?)?;
     bench.expect_exact(2)?;
 
     let made: BTreeSet<String> = text(&calls)?.lines().filter_map(call).collect();
@@ -79,14 +78,6 @@ fn the_unit_lets_every_system_call_pass_that_tracing_makes() -> anyhow::Result<(
 fn missing() -> Option<String> {
     let missing = ["strace", "systemd-analyze"].into_iter().find(|name| !is_there(name))?;
     Some(format!("no {missing} (Debian packages strace and systemd)"))
-}
-
-fn waiting(bench: &Bench) -> anyhow::Result<Command> {
-    let line = bench.script("openai_sync.py", &["wait", "plain", "stream"])?;
-    let mut command = Command::new(&line[0]);
-    command.args(&line[1..]);
-    bench.equip(&mut command);
-    Ok(command)
 }
 
 /// The system calls of a group, and of the groups in it, as systemd knows them.

@@ -391,7 +391,16 @@ impl Attachments {
             hooks.method = None;
         }
         let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
-        if let Some(stripped) = &hooks.stripped {
+        if let Some(stripped) = &mut hooks.stripped {
+            if stripped.returns.is_none() && !hooks.probes.is_empty() {
+                // Another library of the file needs no returns: it is hooked all the same.
+                let is_openssl = hooks.library.starts_with("openssl");
+                let reason = if is_openssl { Reason::StrippedOpenSsl } else { Reason::StrippedBoringSsl };
+                stripped.beside = stripped.beside.or(Some(reason));
+                hooks.method = None;
+                hooks.exported.clear();
+                return Ok(Vec::new());
+            }
             return stripped.returns.clone().ok_or_else(unsafe_end);
         }
         let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();

@@ -102,6 +102,16 @@ impl<'a> Elf<'a> {
         })
     }
 
+    /// All segments, with their addresses. Together at most the size of the file, as [`Self::constants`].
+    pub(super) fn segments(&self) -> impl Iterator<Item = (u64, &'a [u8])> + '_ {
+        let mut left = self.data.len();
+        let loads = self.loads.iter().filter_map(|s| Some((s.p_vaddr(LE), s.data(LE, self.data).ok()?)));
+        loads.map_while(move |(address, bytes)| {
+            left = left.checked_sub(bytes.len())?;
+            Some((address, bytes))
+        })
+    }
+
     /// The address of a place in a segment that is not writable, by its position in the file.
     pub(super) fn address(&self, position: usize) -> Option<u64> {
         let position = u64::try_from(position).ok()?;

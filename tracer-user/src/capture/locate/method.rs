@@ -29,31 +29,68 @@ use super::{Method, Peek, ReadReturn};
 const APPLICATION_DATA: u64 = 23;
 
 /// Words of a method table that are looked at. OpenSSL 3.6 has 32.
-const TABLE: usize = 32;
+pub(super) const TABLE: usize = 32;
 
 /// The functions in the table that `TLS_method`, at `entry`, returns.
 pub(super) fn hooks(elf: &Elf<'_>, entry: u64) -> Option<Method> {
     let table = disasm::returned_address(elf, entry)?;
-    let slots: [Option<u64>; TABLE] = elf.pointers(table);
-    let slots = slots.map(|slot| slot.filter(|address| elf.code(*address).is_some()));
-    let mut proven = (0..TABLE).filter_map(|first| prove(elf, &slots, first));
-    let found = proven.next()?;
-    if proven.next().is_some() {
-        return None;
-    }
-    Some(Method {
-        read: disasm::site(elf, found.read, 4)?,
-        read_returns: read_returns(elf, &found).unwrap_or_default(),
-        write: disasm::site(elf, found.write, 4)?,
-    })
+    proven(elf, &elf.pointers(table))?.hooks(elf)
 }
 
-struct Found {
+/// The functions of the table with these words, if they do what those of a method table do.
+pub(super) fn proven(elf: &Elf<'_>, words: &[Option<u64>; TABLE]) -> Option<Found> {
+    let slots = words.map(|word| word.filter(|address| elf.code(*address).is_some()));
+    let mut proven = (0..TABLE).filter_map(|first| prove(elf, &slots, first));
+    proven.next().filter(|_| proven.next().is_none())
+}
+
+/// Functions of a method table, by their addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
     read: u64,
     peek: u64,
     write: u64,
     /// `ssl_read_bytes`, as seen from the `SSL`.
     read_bytes: Value,
+    pub(super) neighbours: Neighbours,
+}
+
+/// The functions around them; `None` where a table has another form than those of the releases that are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Neighbours {
+    /// `ssl_free(ssl)`: called when the last reference is dropped.
+    pub(super) free: Option<u64>,
+    /// `ssl_clear(ssl)`.
+    pub(super) clear: Option<u64>,
+    /// `ssl_shutdown(ssl)`.
+    pub(super) shutdown: Option<u64>,
+    /// `ssl_ctrl(ssl, command, larg, parg)`: what `SSL_ctrl` hands on, the server name among it.
+    pub(super) ctrl: Option<u64>,
+}
+
+impl Neighbours {
+    /// In 1.1.1 to 3.1 the table begins `ssl_new, ssl_clear, ssl_free, ssl_accept, ssl_connect, ssl_read`; from 3.2 on
+    /// `ssl_new, ssl_free, ssl_reset, ssl_init, ssl_clear, ssl_deinit, ssl_accept, ssl_connect, ssl_read` (OpenSSL's
+    /// `ssl_local.h`). Behind `ssl_read` nothing has moved.
+    fn of(slots: &[Option<u64>; TABLE], first: usize) -> Self {
+        let (clear, free) = match first {
+            7 => (3, 4),
+            10 => (6, 3),
+            _ => return Self::default(),
+        };
+        let slot = |index: usize| slots.get(index).copied().flatten();
+        Self { free: slot(free), clear: slot(clear), shutdown: slot(first + 3), ctrl: slot(first + 9) }
+    }
+}
+
+impl Found {
+    pub(super) fn hooks(&self, elf: &Elf<'_>) -> Option<Method> {
+        Some(Method {
+            read: disasm::site(elf, self.read, 4)?,
+            read_returns: read_returns(elf, self).unwrap_or_default(),
+            write: disasm::site(elf, self.write, 4)?,
+        })
+    }
 }
 
 /// Proves that the slots from `first` on are `ssl_read`, `ssl_peek` and `ssl_write`.
@@ -67,7 +104,7 @@ fn prove(elf: &Elf<'_>, slots: &[Option<u64>; TABLE], first: usize) -> Option<Fo
     let proven = asks_for(elf, peek, 8 * (first as u64 + 6), 1)? == field
         && gives(elf, write, Value::Slot { field, slot: 8 * (first as u64 + 7) });
     let read_bytes = Value::Slot { field, slot: 8 * (first as u64 + 6) };
-    proven.then_some(Found { read, peek, write, read_bytes })
+    proven.then_some(Found { read, peek, write, read_bytes, neighbours: Neighbours::of(slots, first) })
 }
 
 /// Where the method table hangs in the `SSL`, if the function at `entry` hands its arguments to the method

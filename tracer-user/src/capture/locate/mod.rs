@@ -19,6 +19,7 @@ mod go;
 mod method;
 mod openssl;
 mod rustls;
+mod tables;
 mod unhooked;
 
 use serde::{Deserialize, Serialize};
@@ -141,10 +142,10 @@ trait Stack: Sync {
 static STACKS: [&dyn Stack; 7] = [
     &openssl::OpenSsl,
     &boringssl::BoringSsl,
+    &tables::StrippedOpenSsl,
     &gnutls::GnuTls,
     &go::Go,
     &rustls::Rustls,
-    &openssl::StrippedOpenSsl,
     &unhooked::Unhooked,
 ];
 
@@ -423,6 +424,8 @@ pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
                 found.library = format!("{}, {}", found.library, hooks.library);
                 found.probes.extend(hooks.probes);
             }
+            // Of two that are told by what they do, the second is as if it had not been found.
+            (Ok(hooks), Some(_)) if hooks.stripped.is_some() => refused = refused.or(Some(Reason::StrippedOpenSsl)),
             (Ok(_), Some(_)) => {}
             (Err(reason), _) => refused = refused.or(Some(reason)),
         }
@@ -451,7 +454,8 @@ pub fn fuzz(data: &[u8]) {
     if let Ok(hooks) = locate(data) {
         let sites = hooks.exported.iter().map(|entry| entry.site);
         let sites = sites.chain(hooks.method.iter().flat_map(|method| [method.read, method.write]));
-        let sites = sites.chain([hooks.free, hooks.shutdown, hooks.host_name].into_iter().flatten());
+        let others = [hooks.free, hooks.shutdown, hooks.clear, hooks.ctrl, hooks.host_name];
+        let sites = sites.chain(others.into_iter().flatten());
         let returns = hooks.stripped.iter().filter_map(|stripped| stripped.returns.as_ref()).flatten();
         let probes = hooks.probes.iter().map(|probe| probe.offset);
         for offset in sites.map(|site| site.offset).chain(returns.copied()).chain(probes) {

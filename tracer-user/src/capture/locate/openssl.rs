@@ -15,15 +15,6 @@ impl Stack for OpenSsl {
     }
 }
 
-/// OpenSSL without its functions' names: known by the source file that `ERR_raise` records.
-pub(super) struct StrippedOpenSsl;
-
-impl Stack for StrippedOpenSsl {
-    fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
-        elf.holds(b"ssl/ssl_lib.c\0").then_some(Err(Reason::StrippedOpenSsl))
-    }
-}
-
 fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let [read, read_ex, write, write_ex, write_ex2] =
         elf.functions([b"SSL_read", b"SSL_read_ex", b"SSL_write", b"SSL_write_ex", b"SSL_write_ex2"]);

@@ -148,6 +148,55 @@ fn a_fixed_executable_needs_no_relocations() {
     check(&library, "fixed");
 }
 
+/// Programs and libraries that name nothing, as they carry OpenSSL in themselves.
+const UNNAMED: [&[&str]; 4] = [
+    &["-shared", "-fPIC", "-fvisibility=hidden"],
+    &["-fPIE", "-pie", "-DMAIN"],
+    &["-fPIE", "-static-pie", "-nostartfiles", "-DMAIN", "-Wl,-e,main"],
+    &["-fno-pie", "-no-pie", "-DMAIN"],
+];
+
+#[test]
+fn the_table_is_found_without_symbols() {
+    let mut compiled = 0;
+    for kind in UNNAMED {
+        for level in ["-O1", "-O2", "-O3", "-Os"] {
+            for slots in ["-DSLOTS=7", "-DSLOTS=10"] {
+                let flags = [kind, &[level, slots, "-DNAMED"]].concat();
+                let Some(library) = compile("table.c", &flags) else { continue };
+                let hooks = locate(&library.stripped).unwrap_or_else(|reason| panic!("{flags:?}: {reason}"));
+                assert_eq!(hooks.library, "openssl");
+                assert!(hooks.exported.is_empty() && hooks.stripped.is_some());
+                let method = hooks.method.unwrap();
+                for (name, site) in [
+                    ("slot_read", method.read),
+                    ("slot_write", method.write),
+                    ("slot_free", hooks.free.unwrap()),
+                    ("slot_clear", hooks.clear.unwrap()),
+                    ("slot_shutdown", hooks.shutdown.unwrap()),
+                    ("slot_ctrl", hooks.ctrl.unwrap()),
+                ] {
+                    library.check_site(name, &site);
+                }
+                compiled += 1;
+            }
+        }
+    }
+    println!("{compiled} builds");
+}
+
+#[test]
+fn a_table_is_none_without_the_librarys_name_or_beside_another() {
+    for kind in UNNAMED {
+        let library = library!("table.c", [kind, &["-O2"]].concat());
+        assert_eq!(locate(&library.stripped), Err(Reason::NotTls), "{kind:?}");
+        let library = library!("table.c", [kind, &["-O2", "-DNAMED", "-DSECOND"]].concat());
+        assert_eq!(locate(&library.stripped), Err(Reason::StrippedOpenSsl), "{kind:?}");
+        let library = library!("table.c", [kind, &["-O2", "-DNAMED", "-DPEEK=0", "-fno-ipa-icf"]].concat());
+        assert_eq!(locate(&library.stripped), Err(Reason::StrippedOpenSsl), "{kind:?}");
+    }
+}
+
 #[test]
 fn reads_are_seen_after_the_inner_call_in_optimised_builds() {
     for slots in ["-DSLOTS=7", "-DSLOTS=10"] {

@@ -11,6 +11,7 @@ use super::{
     native::{self, NativeRequest, NativeResponse},
 };
 use crate::{
+    attribution::Reading,
     llm::{
         answer::Answer,
         anthropic::{self, AnthropicResponse},
@@ -110,9 +111,9 @@ impl InvokeDecoder {
 }
 
 impl Decoder for InvokeDecoder {
-    fn request(&mut self, bytes: &[u8]) {
+    fn request(&mut self, bytes: &[u8], whom: &mut Reading) {
         for (_, reader) in &mut self.readers {
-            reader.request(bytes);
+            reader.request(bytes, whom);
         }
     }
 

@@ -2,8 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
-
 use crate::{
     capture::{self, ClosedBy, Connection, ConnectionKey, replay::Replay},
     content,
@@ -21,13 +19,13 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
     let mut connections = HashMap::new();
     let mut calls = Calls::new(Limits::default(), Options::default());
     calls = calls.with_content(content::Limits::default(), content::POOL_BYTES);
-    let (mut captured, mut flowed, mut decoded, mut paired, mut found) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut captured, mut flowed, mut paired, mut found) = (vec![], vec![], vec![], vec![]);
     while replay.next(&mut captured).unwrap() {}
     for event in captured {
         recut(event, step, &mut |event| flows.push(event, &mut |event| flowed.push(event)));
     }
     flows.finish(&mut |event| flowed.push(event));
-    let mut pair = |event| paired.push(event);
+    let mut pair = |event: exchange::Event<'_>| paired.push(event.into_owned());
     for event in flowed {
         match event {
             flow::Event::Open { key, connection, .. } => {
@@ -36,25 +34,20 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
             }
             flow::Event::Bytes { at, key, direction, bytes } => {
                 let (decoder, exchanges) = connections.get_mut(&key).unwrap();
-                decoder.push(at, direction, &bytes, &mut decoded);
-                exchanges.learn_role(decoder.role());
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                decoder.push(at, direction, &bytes, &mut |event| exchanges.push(event, &mut pair));
             }
             flow::Event::Gap { at, key, direction, lost } => {
                 let (decoder, exchanges) = connections.get_mut(&key).unwrap();
-                decoder.gap(at, direction, lost, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                decoder.gap(at, direction, lost, &mut |event| exchanges.push(event, &mut pair));
             }
             flow::Event::Close { at, key, by } => {
                 let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
-                decoder.close(at, by, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                decoder.close(at, by, &mut |event| exchanges.push(event, &mut pair));
                 exchanges.close(at, by, &mut pair);
             }
             flow::Event::Abandon { at, key } => {
                 let (mut decoder, mut exchanges) = connections.remove(&key).unwrap();
-                decoder.abandon(at, &mut decoded);
-                decoded.drain(..).for_each(|event| exchanges.push(event, &mut pair));
+                decoder.abandon(at, &mut |event| exchanges.push(event, &mut pair));
                 exchanges.abandon(at, &mut pair);
             }
         }
@@ -82,7 +75,7 @@ pub struct Exchange {
     pub at: u64,
     pub connection: Connection,
     pub head: RequestHead,
-    pub events: Vec<exchange::Event>,
+    pub events: Vec<exchange::Event<'static>>,
 }
 
 pub fn headers(fields: &[(&str, &str)]) -> Headers {
@@ -132,7 +125,7 @@ impl Exchange {
     pub fn request(mut self, body: &str) -> Self {
         self = if self.events.is_empty() { self.begin() } else { self };
         let (id, at) = (self.id, self.next());
-        let piece = Piece::Bytes(Bytes::copy_from_slice(body.as_bytes()));
+        let piece = Piece::Bytes(body.as_bytes().to_vec().into());
         self.events.push(exchange::Event::RequestPiece { id, at, piece });
         self.events.push(exchange::Event::RequestEnd { id, at, end: End::Complete });
         self
@@ -145,19 +138,18 @@ impl Exchange {
         self
     }
 
-    pub fn piece(mut self, piece: Piece) -> Self {
+    pub fn piece(mut self, piece: Piece<'static>) -> Self {
         let (id, at) = (self.id, self.next());
         self.events.push(exchange::Event::ResponsePiece { id, at, piece });
         self
     }
 
     pub fn body(self, body: &str) -> Self {
-        self.piece(Piece::Bytes(Bytes::copy_from_slice(body.as_bytes())))
+        self.piece(Piece::Bytes(body.as_bytes().to_vec().into()))
     }
 
     pub fn sse(self, event: &str, data: &str) -> Self {
-        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        self.piece(Piece::Sse { event: bytes(event), data: bytes(data) })
+        self.piece(Piece::Sse { event: event.as_bytes().to_vec().into(), data: data.as_bytes().to_vec().into() })
     }
 
     pub fn lost(mut self, request: bool, bytes: Option<u64>) -> Self {

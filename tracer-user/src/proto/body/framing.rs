@@ -73,9 +73,9 @@ impl Framing {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         match self {
-            Self::Bytes => sink(Item::Piece(Piece::Bytes(bytes.keep()))),
+            Self::Bytes => sink(Item::Piece(Piece::Bytes(bytes.borrow()))),
             Self::Sse(events) => events.push(bytes, limits, sink),
             Self::Lines(lines) => lines.push(bytes, limits, sink),
             Self::EventStream(messages) => messages.push(bytes, limits, sink),
@@ -99,7 +99,7 @@ impl Framing {
         }
     }
 
-    pub(super) fn gap(&mut self, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn gap(&mut self, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         match self {
             Self::Bytes => {}
             Self::Sse(events) => events.gap(),
@@ -122,7 +122,7 @@ impl Framing {
         }
     }
 
-    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         match self {
             Self::Bytes => {}
             Self::Sse(events) => events.finish(complete, limits, sink),
@@ -130,7 +130,9 @@ impl Framing {
             Self::EventStream(messages) => messages.finish(sink),
             Self::Array(elements) => elements.finish(sink),
             Self::Form(parts) => parts.finish(sink),
-            Self::Unknown { held, .. } if !held.is_empty() => sink(Item::Piece(Piece::Bytes(held.split().freeze()))),
+            Self::Unknown { held, .. } if !held.is_empty() => {
+                sink(Item::Piece(Piece::Bytes(held.split().as_ref().into())))
+            }
             Self::Unknown { .. } => {}
         }
     }

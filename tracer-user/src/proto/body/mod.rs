@@ -9,10 +9,20 @@ use self::framing::Framing;
 use super::{Fault, Limits, Piece, view::View};
 
 /// What a body yields.
-pub(super) enum Item {
-    Piece(Piece),
+pub(super) enum Item<'a> {
+    Piece(Piece<'a>),
     /// So many bytes were dropped: an event or line over its limit, or cut by a gap.
     Dropped(u64),
+}
+
+impl Item<'_> {
+    /// The same, to be kept.
+    pub(super) fn into_owned(self) -> Item<'static> {
+        match self {
+            Self::Piece(piece) => Item::Piece(piece.into_owned()),
+            Self::Dropped(bytes) => Item::Dropped(bytes),
+        }
+    }
 }
 
 /// One body, read as it comes: memory does not grow with its length.
@@ -33,7 +43,7 @@ impl Body {
         Self { decoder, framing: Framing::new(content_type, sniff), fault }
     }
 
-    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn push(&mut self, bytes: View<'_>, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         if self.fault.is_some() || bytes.is_empty() {
             return;
         }
@@ -45,7 +55,7 @@ impl Body {
     }
 
     /// Bytes of the body are missing. A coded body cannot go on: later bytes refer to the lost ones.
-    pub(super) fn gap(&mut self, limits: &Limits, sink: &mut impl FnMut(Item)) {
+    pub(super) fn gap(&mut self, limits: &Limits, sink: &mut impl FnMut(Item<'_>)) {
         if self.decoder.is_some() {
             self.fault.get_or_insert(Fault::Lost);
             self.decoder = None;
@@ -54,14 +64,19 @@ impl Body {
     }
 
     /// What comes next is known to begin an event, if these are events: a gap before it takes no more with it.
-    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item)) {
+    pub(super) fn resume(&mut self, sink: &mut impl FnMut(Item<'_>)) {
         if let Framing::Sse(events) = &mut self.framing {
             events.resume(sink);
         }
     }
 
     /// Yields what was held back. `complete` says that the message framing was satisfied.
-    pub(super) fn finish(&mut self, complete: bool, limits: &Limits, sink: &mut impl FnMut(Item)) -> Result<(), Fault> {
+    pub(super) fn finish(
+        &mut self,
+        complete: bool,
+        limits: &Limits,
+        sink: &mut impl FnMut(Item<'_>),
+    ) -> Result<(), Fault> {
         self.framing.finish(complete && self.fault.is_none(), limits, sink);
         self.fault.map_or(Ok(()), Err)
     }

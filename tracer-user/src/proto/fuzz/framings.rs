@@ -62,7 +62,7 @@ impl Framing for Form {
 /// Reads `data` in pieces of `cut` bytes; with `gaps`, a loss of unknown size stands before each of these pieces.
 fn read(mut framing: impl Framing, data: &[u8], cut: usize, limits: &Limits, gaps: &[usize]) -> Vec<Plain> {
     let mut items = Vec::new();
-    let mut sink = |item| items.push(item);
+    let mut sink = |item: Item<'_>| items.push(item.into_owned());
     for (number, piece) in data.chunks(cut.max(1)).enumerate() {
         if gaps.contains(&number) {
             framing.gap(&mut sink);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{
     Connection, Event, Fault, Limits, Part, Piece,
     body::{Body, Coding, Item},
+    collect,
     lines::Lines,
     sse::Sse,
     view::View,
@@ -48,13 +49,13 @@ pub fn http1(data: &[u8]) {
         let Some((kind, bytes)) = record.split_first() else { continue };
         let lost = (bytes.len() as u64).checked_sub(1);
         match kind {
-            b'}' => connection.gap(at, Direction::Send, lost, &mut events),
-            b'{' => connection.gap(at, Direction::Receive, lost, &mut events),
-            b'<' => connection.push(at, Direction::Receive, &Bytes::copy_from_slice(bytes), &mut events),
-            _ => connection.push(at, Direction::Send, &Bytes::copy_from_slice(bytes), &mut events),
+            b'}' => connection.gap(at, Direction::Send, lost, &mut collect(&mut events)),
+            b'{' => connection.gap(at, Direction::Receive, lost, &mut collect(&mut events)),
+            b'<' => connection.push(at, Direction::Receive, &Bytes::copy_from_slice(bytes), &mut collect(&mut events)),
+            _ => connection.push(at, Direction::Send, &Bytes::copy_from_slice(bytes), &mut collect(&mut events)),
         }
     }
-    connection.close(u64::MAX, ClosedBy::Peer, &mut events);
+    connection.close(u64::MAX, ClosedBy::Peer, &mut collect(&mut events));
     check_order(&events);
 }
 
@@ -71,7 +72,7 @@ pub(super) fn check_order(events: &[Event]) {
             Event::ResponseBody { stream, .. } => assert!(!*responses.entry(*stream).or_insert(false)),
             // A response that was lost as a whole has an end only.
             Event::ResponseEnd { stream, .. } => assert_ne!(responses.insert(*stream, true), Some(true)),
-            Event::Lost { .. } => {}
+            Event::Role(_) | Event::Lost { .. } => {}
         }
     }
     assert!(requests.values().chain(responses.values()).all(|ended| *ended));
@@ -93,8 +94,8 @@ pub fn websocket(data: &[u8]) {
     let read = |step: usize| {
         let mut connection = Connection::new(SMALL, Role::Client, |_| true);
         let (mut events, mut rest, mut sound) = (Vec::new(), data, true);
-        connection.push(0, Direction::Send, &Bytes::copy_from_slice(upgrade.as_bytes()), &mut events);
-        connection.push(0, Direction::Receive, &Bytes::copy_from_slice(accept.as_bytes()), &mut events);
+        connection.push(0, Direction::Send, &Bytes::copy_from_slice(upgrade.as_bytes()), &mut collect(&mut events));
+        connection.push(0, Direction::Receive, &Bytes::copy_from_slice(accept.as_bytes()), &mut collect(&mut events));
         while let [kind, length, more @ ..] = rest {
             let (record, more) = more.split_at(usize::from(*length).min(more.len()));
             rest = more;
@@ -106,7 +107,7 @@ pub fn websocket(data: &[u8]) {
                 3 => framed(0x80, direction, record),
                 4 => {
                     sound = false;
-                    connection.gap(1, direction, (record.len() as u64).checked_sub(1), &mut events);
+                    connection.gap(1, direction, (record.len() as u64).checked_sub(1), &mut collect(&mut events));
                     continue;
                 }
                 _ => framed(0x81, direction, record),
@@ -115,10 +116,10 @@ pub fn websocket(data: &[u8]) {
             // cuts.
             sound &= kind >> 1 & 7 > 1;
             for piece in bytes.chunks(step) {
-                connection.push(1, direction, &Bytes::copy_from_slice(piece), &mut events);
+                connection.push(1, direction, &Bytes::copy_from_slice(piece), &mut collect(&mut events));
             }
         }
-        connection.close(2, ClosedBy::Peer, &mut events);
+        connection.close(2, ClosedBy::Peer, &mut collect(&mut events));
         check_order(&events);
         (sound, outline(&events))
     };
@@ -164,6 +165,7 @@ fn outline(events: &[Event]) -> Vec<(u8, u32, usize)> {
             Event::ResponseBody { stream, .. } => (4, *stream, 0),
             Event::ResponseEnd { stream, .. } => (5, *stream, 0),
             Event::Lost { .. } => return Vec::new(),
+            Event::Role(_) => continue,
         };
         match lines.last_mut() {
             Some((1, stream, bytes)) if line.0 == 1 && *stream == line.1 => *bytes += line.2,
@@ -198,7 +200,7 @@ pub fn body(data: &[u8]) {
     let read = |size: usize| {
         let mut body = Body::new(content_type, codings, true, &SMALL);
         let mut pieces = Vec::new();
-        let mut sink = |item| pieces.push(item);
+        let mut sink = |item: Item<'_>| pieces.push(item.into_owned());
         for piece in rest.chunks(size) {
             body.push(View::of(&Bytes::copy_from_slice(piece)), &SMALL, &mut sink);
         }
@@ -229,9 +231,9 @@ pub fn sse(data: &[u8]) {
         let mut parser = Sse::default();
         let mut pieces = Vec::new();
         for piece in data.chunks(size) {
-            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item));
+            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item.into_owned()));
         }
-        parser.finish(true, &limits, &mut |item| pieces.push(item));
+        parser.finish(true, &limits, &mut |item| pieces.push(item.into_owned()));
         assert_eq!(plain(pieces), expected, "in pieces of {size}");
     }
     let mut small = Sse::default();
@@ -295,9 +297,9 @@ pub fn lines(data: &[u8]) {
         let mut parser = Lines::default();
         let mut pieces = Vec::new();
         for piece in data.chunks(size) {
-            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item));
+            parser.push(View::of(&Bytes::copy_from_slice(piece)), &limits, &mut |item| pieces.push(item.into_owned()));
         }
-        parser.finish(true, &mut |item| pieces.push(item));
+        parser.finish(true, &mut |item| pieces.push(item.into_owned()));
         assert_eq!(plain(pieces), expected, "in pieces of {size}");
     }
 }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{
-        End, Event, Fault, Limits, StreamIndex,
+        End, Event, Fault, Limits, Out, StreamIndex,
         body::Body,
         message::{Kind, emitter},
         sse::Likeness,
@@ -178,7 +178,7 @@ impl Direction {
         at: u64,
         input: &mut View<'_>,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) -> Result<Taken, Fault> {
         self.last_byte_at = at;
         while !input.is_empty() {
@@ -238,7 +238,7 @@ impl Direction {
         end: End,
         next: State,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) -> Option<StreamIndex> {
         // The end may have been among the lost bytes.
         let end = if self.is_hunting() { End::Undecodable(Fault::Lost) } else { end };
@@ -251,7 +251,7 @@ impl Direction {
             if let (Err(fault), End::Complete | End::Truncated) = (decoded, end) {
                 end = End::Undecodable(fault);
             }
-            out.push(match self.kind {
+            out(match self.kind {
                 Kind::Request => Event::RequestEnd { at, stream, end },
                 Kind::Response => Event::ResponseEnd { at, stream, end },
             });
@@ -266,7 +266,7 @@ impl Direction {
     }
 
     /// Skips `lost` bytes of the current body. False when the framing is lost with them.
-    pub(super) fn skip(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) -> Skip {
+    pub(super) fn skip(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) -> Skip {
         let State::Body(framing) = &mut self.state else {
             return Skip::FramingLost;
         };
@@ -287,7 +287,7 @@ impl Direction {
             }
         };
         if let Some(Current { stream, body: Some(body) }) = &mut self.current {
-            out.push(Event::Lost { at, stream: *stream, request: self.kind == Kind::Request, bytes: lost });
+            out(Event::Lost { at, stream: *stream, request: self.kind == Kind::Request, bytes: lost });
             body.gap(limits, &mut emitter(self.kind, at, *stream, out));
         }
         match (kept, whole) {

@@ -15,7 +15,7 @@ use self::{
     message::{Current, Direction, Progress, Skip, State, Taken},
 };
 use super::{
-    End, Event, Fault, Headers, Limits, Protocol, RequestHead, StreamIndex,
+    End, Event, Fault, Headers, Limits, Out, Protocol, RequestHead, StreamIndex,
     body::Body,
     detect,
     message::Kind,
@@ -81,7 +81,7 @@ impl Http1 {
         }
     }
 
-    pub(super) fn push_request(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_request(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         let mut input = View::of(record);
         let mut record_start = true;
         if self.joins_websocket(&input) {
@@ -129,7 +129,7 @@ impl Http1 {
         }
     }
 
-    pub(super) fn push_response(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_response(&mut self, at: u64, record: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         let mut input = View::of(record);
         let mut record_start = true;
         if self.responses.is_hunting() && detect::status_line(&input) == Likeness::Yes {
@@ -174,7 +174,7 @@ impl Http1 {
         }
     }
 
-    pub(super) fn gap_request(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn gap_request(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) {
         if let Some(websocket) = &mut self.websocket {
             return websocket.gap_client(at, lost, limits, out);
         }
@@ -190,7 +190,7 @@ impl Http1 {
         }
     }
 
-    pub(super) fn gap_response(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn gap_response(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) {
         if let Some(websocket) = &mut self.websocket {
             return websocket.gap_server(at, lost, limits, out);
         }
@@ -199,7 +199,7 @@ impl Http1 {
         }
         if let (State::Head, Some(Pending { stream, wanted: true, .. })) = (&self.responses.state, self.pending.front())
         {
-            out.push(Event::Lost { at, stream: *stream, request: false, bytes: lost });
+            out(Event::Lost { at, stream: *stream, request: false, bytes: lost });
         }
         match self.responses.skip(at, lost, limits, out) {
             Skip::Kept => {}
@@ -212,7 +212,7 @@ impl Http1 {
 
     /// The connection ended. `orderly` is false when it was reset or cut: then a body that lasts until the close is not
     /// known to be whole.
-    pub(super) fn close(&mut self, at: u64, orderly: bool, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn close(&mut self, at: u64, orderly: bool, limits: &Limits, out: &mut Out<'_>) {
         if let Some(websocket) = &mut self.websocket {
             websocket.close(at, out);
         }
@@ -224,7 +224,7 @@ impl Http1 {
         self.responses.end_message(at, End::Truncated, State::Opaque, limits, out);
     }
 
-    fn request_head(&mut self, bytes: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    fn request_head(&mut self, bytes: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         let (first_byte_at, at) = (self.requests.first_byte_at, self.requests.last_byte_at);
         let (head, BodyFacts { length, codings }) = match head::request(bytes) {
             Ok(head) => head,
@@ -253,7 +253,7 @@ impl Http1 {
         self.pending.push_back(Pending { stream, wanted, head_only, connect, upgrade });
         let body = wanted.then(|| Body::new(head.headers.get("content-type"), &codings, false, limits));
         if wanted {
-            out.push(Event::RequestHead { at, first_byte_at, stream, head });
+            out(Event::RequestHead { at, first_byte_at, stream, head });
         }
         self.requests.current = Some(Current { stream, body });
         match length {
@@ -269,7 +269,7 @@ impl Http1 {
         }
     }
 
-    fn response_head(&mut self, bytes: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    fn response_head(&mut self, bytes: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         let (first_byte_at, at) = (self.responses.first_byte_at, self.responses.last_byte_at);
         let (head, BodyFacts { length, codings }) = match head::response(bytes) {
             Ok(head) => head,
@@ -292,7 +292,7 @@ impl Http1 {
             self.websocket = Some(Box::new(websocket));
         }
         if wanted {
-            out.push(Event::ResponseHead { at, stream, head: Arc::new(head), first_byte_at });
+            out(Event::ResponseHead { at, stream, head: Arc::new(head), first_byte_at });
         }
         self.responses.current = Some(Current { stream, body });
         if tunnel {
@@ -320,7 +320,7 @@ impl Http1 {
         Pending { stream, wanted: self.requests_lost, head_only: false, connect: false, upgrade: None }
     }
 
-    fn lose_requests(&mut self, at: u64, fault: Fault, limits: &Limits, out: &mut Vec<Event>) {
+    fn lose_requests(&mut self, at: u64, fault: Fault, limits: &Limits, out: &mut Out<'_>) {
         if matches!(self.requests.state, State::Opaque) {
             return;
         }
@@ -328,7 +328,7 @@ impl Http1 {
         self.requests.end_message(at, End::Undecodable(fault), State::Searching, limits, out);
     }
 
-    fn lose_responses(&mut self, at: u64, fault: Fault, limits: &Limits, out: &mut Vec<Event>) {
+    fn lose_responses(&mut self, at: u64, fault: Fault, limits: &Limits, out: &mut Out<'_>) {
         if matches!(self.responses.state, State::Opaque) {
             return;
         }
@@ -336,10 +336,10 @@ impl Http1 {
     }
 
     /// The responses to all requests so far are lost.
-    fn abandon_pending(&mut self, at: u64, fault: Fault, out: &mut Vec<Event>) {
+    fn abandon_pending(&mut self, at: u64, fault: Fault, out: &mut Out<'_>) {
         for Pending { stream, wanted, .. } in self.pending.drain(..) {
             if wanted {
-                out.push(Event::ResponseEnd { at, stream, end: End::Undecodable(fault) });
+                out(Event::ResponseEnd { at, stream, end: End::Undecodable(fault) });
             }
         }
     }
@@ -353,7 +353,7 @@ impl Http1 {
         possible && self.requests.is_between() && websocket::begins(record)
     }
 
-    fn join_websocket(&mut self, at: u64, limits: &Limits, out: &mut Vec<Event>) {
+    fn join_websocket(&mut self, at: u64, limits: &Limits, out: &mut Out<'_>) {
         let request = self.pending.pop_back().and_then(|pending| pending.upgrade);
         self.abandon_pending(at, Fault::Lost, out);
         self.responses.end_message(at, End::Undecodable(Fault::Lost), State::Opaque, limits, out);

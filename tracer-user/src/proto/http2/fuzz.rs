@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Connection,
+        Connection, collect,
         fuzz::{SMALL, check_order},
     },
     hpack::{self, huffman},
@@ -25,13 +25,13 @@ pub fn http2(mut data: &[u8]) {
         let lost = (length as u64).checked_sub(1);
         let bytes = Bytes::copy_from_slice(bytes);
         match kind {
-            b'}' => connection.gap(at, Direction::Send, lost, &mut events),
-            b'{' => connection.gap(at, Direction::Receive, lost, &mut events),
-            b'<' => connection.push(at, Direction::Receive, &bytes, &mut events),
-            _ => connection.push(at, Direction::Send, &bytes, &mut events),
+            b'}' => connection.gap(at, Direction::Send, lost, &mut collect(&mut events)),
+            b'{' => connection.gap(at, Direction::Receive, lost, &mut collect(&mut events)),
+            b'<' => connection.push(at, Direction::Receive, &bytes, &mut collect(&mut events)),
+            _ => connection.push(at, Direction::Send, &bytes, &mut collect(&mut events)),
         }
     }
-    connection.close(u64::MAX, ClosedBy::Peer, &mut events);
+    connection.close(u64::MAX, ClosedBy::Peer, &mut collect(&mut events));
     check_order(&events);
 }
 

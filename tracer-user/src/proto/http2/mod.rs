@@ -24,12 +24,12 @@ use self::{
     stream::Stream,
 };
 use super::{
-    End, Event, Fault, Headers, Limits, RequestHead, StreamIndex,
+    End, Event, Fault, Headers, Limits, Out, RequestHead, StreamIndex,
     body::{Body, Coding},
     message::Kind,
     view::View,
 };
-use crate::capture::Direction;
+use crate::capture::{Direction, Role};
 
 /// Streams whose end is remembered, so that late frames do not open them again.
 const CLOSED: usize = 256;
@@ -87,15 +87,11 @@ impl Http2 {
         self.recognised
     }
 
-    pub fn requests(&self) -> Direction {
-        self.requests
-    }
-
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    pub fn push(&mut self, at: u64, direction: Direction, record: &Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn push(&mut self, at: u64, direction: Direction, record: &Bytes, limits: &Limits, out: &mut Out<'_>) {
         if self.side(direction).is_found() {
             return self.read(at, direction, View::of(record), limits, out);
         }
@@ -105,6 +101,7 @@ impl Http2 {
             self.requests = direction;
             self.proven = true;
             self.requests_lost = false;
+            out(Event::Role(Role::requesting(direction)));
             let other = opposite(direction);
             if let Some(earlier) = self.side(other).begin() {
                 self.read(at, other, View::of(&earlier), limits, out);
@@ -114,7 +111,7 @@ impl Http2 {
     }
 
     /// `lost` bytes are missing here; `None` when their number is unknown.
-    pub fn gap(&mut self, at: u64, direction: Direction, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn gap(&mut self, at: u64, direction: Direction, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) {
         let kind = self.kind(direction);
         match self.side(direction).gap(lost) {
             Missing::Nothing => {}
@@ -129,13 +126,13 @@ impl Http2 {
     }
 
     /// The connection ended.
-    pub fn close(&mut self, at: u64, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn close(&mut self, at: u64, limits: &Limits, out: &mut Out<'_>) {
         for (_, mut stream) in std::mem::take(&mut self.streams) {
             stream.end_both(at, End::Truncated, limits, out);
         }
     }
 
-    fn read(&mut self, at: u64, direction: Direction, mut input: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
+    fn read(&mut self, at: u64, direction: Direction, mut input: View<'_>, limits: &Limits, out: &mut Out<'_>) {
         if !self.side(direction).is_found() {
             return;
         }
@@ -198,7 +195,7 @@ impl Http2 {
         end: bool,
         first_byte_at: u64,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) {
         self.learn_role(at, direction, &fields, limits, out);
         match (self.kind(direction), fields.are_request()) {
@@ -213,7 +210,7 @@ impl Http2 {
                 {
                     stream.begin(kind, || body(fields.headers(), kind == Kind::Response, limits));
                     if stream.wanted {
-                        out.push(Event::Lost { at, stream: stream.index, request: kind == Kind::Request, bytes: None });
+                        out(Event::Lost { at, stream: stream.index, request: kind == Kind::Request, bytes: None });
                     }
                 }
             }
@@ -230,7 +227,7 @@ impl Http2 {
         fields: Fields,
         first_byte_at: u64,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) {
         let body = body(fields.headers(), false, limits);
         let head = fields.into_request();
@@ -243,7 +240,7 @@ impl Http2 {
         let Some(stream) = self.open(at, id, wanted, limits, out) else { return };
         stream.begin(Kind::Request, || body);
         if wanted {
-            out.push(Event::RequestHead { at, first_byte_at, stream: stream.index, head: head.into() });
+            out(Event::RequestHead { at, first_byte_at, stream: stream.index, head: head.into() });
         }
     }
 
@@ -256,7 +253,7 @@ impl Http2 {
         end: bool,
         first_byte_at: u64,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) {
         if !end && matches!(fields.status(), Some(100..=199)) {
             return;
@@ -268,7 +265,7 @@ impl Http2 {
         stream.begin(Kind::Response, || body(fields.headers(), true, limits));
         if stream.wanted {
             let stream = stream.index;
-            out.push(match fields.into_response() {
+            out(match fields.into_response() {
                 Some(head) => Event::ResponseHead { at, stream, head, first_byte_at },
                 None => Event::Lost { at, stream, request: false, bytes: None },
             });
@@ -285,7 +282,7 @@ impl Http2 {
         begins: bool,
         end: bool,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) {
         let kind = self.kind(direction);
         if let Some(stream) = self.stream(at, id, kind, limits, out)
@@ -299,7 +296,7 @@ impl Http2 {
     }
 
     /// The stream, or a new one whose request's head was not seen.
-    fn stream(&mut self, at: u64, id: u32, kind: Kind, limits: &Limits, out: &mut Vec<Event>) -> Option<&mut Stream> {
+    fn stream(&mut self, at: u64, id: u32, kind: Kind, limits: &Limits, out: &mut Out<'_>) -> Option<&mut Stream> {
         if self.streams.contains_key(&id) {
             return self.streams.get_mut(&id);
         }
@@ -312,7 +309,7 @@ impl Http2 {
         Some(stream)
     }
 
-    fn open(&mut self, at: u64, id: u32, wanted: bool, limits: &Limits, out: &mut Vec<Event>) -> Option<&mut Stream> {
+    fn open(&mut self, at: u64, id: u32, wanted: bool, limits: &Limits, out: &mut Out<'_>) -> Option<&mut Stream> {
         if self.streams.len() >= limits.streams {
             // Those whose end may be lost would stay for ever.
             let lossy = |stream: &Stream| stream.request.lossy || stream.response.lossy;
@@ -331,7 +328,7 @@ impl Http2 {
         Some(self.streams.entry(id).or_insert_with(|| Stream::new(index, wanted)))
     }
 
-    fn end_half(&mut self, at: u64, id: u32, kind: Kind, limits: &Limits, out: &mut Vec<Event>) {
+    fn end_half(&mut self, at: u64, id: u32, kind: Kind, limits: &Limits, out: &mut Out<'_>) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.end(at, kind, End::Complete, limits, out);
         if stream.has_ended() {
@@ -339,7 +336,7 @@ impl Http2 {
         }
     }
 
-    fn end(&mut self, at: u64, id: u32, end: End, limits: &Limits, out: &mut Vec<Event>) {
+    fn end(&mut self, at: u64, id: u32, end: End, limits: &Limits, out: &mut Out<'_>) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.end_both(at, end, limits, out);
             self.forget(id);
@@ -360,7 +357,7 @@ impl Http2 {
 
     /// The frames of a direction are lost: every stream that is open in it may have lost bytes, and if it is one alone
     /// it is known how many.
-    fn lose(&mut self, at: u64, kind: Kind, lost: Option<u64>, out: &mut Vec<Event>) {
+    fn lose(&mut self, at: u64, kind: Kind, lost: Option<u64>, out: &mut Out<'_>) {
         self.requests_lost |= kind == Kind::Request;
         let open = self.streams.values().filter(|stream| stream.wanted && !stream.has_ended_half(kind)).count();
         let bytes = if open == 1 { lost } else { None };
@@ -370,7 +367,7 @@ impl Http2 {
     }
 
     /// Sources that do not know the role say client: the first block that tells decides.
-    fn learn_role(&mut self, at: u64, direction: Direction, fields: &Fields, limits: &Limits, out: &mut Vec<Event>) {
+    fn learn_role(&mut self, at: u64, direction: Direction, fields: &Fields, limits: &Limits, out: &mut Out<'_>) {
         let Some(request) = fields.are_request().filter(|_| !self.proven) else { return };
         self.proven = true;
         if request != (direction == self.requests) {
@@ -380,6 +377,7 @@ impl Http2 {
                 stream.end_both(at, End::Undecodable(Fault::Lost), limits, out);
             }
         }
+        out(Event::Role(Role::requesting(self.requests)));
     }
 
     fn kind(&self, direction: Direction) -> Kind {

@@ -1,7 +1,7 @@
 //! One stream: a request and its response, each up to its end.
 
 use super::super::{
-    End, Event, Fault, Limits, StreamIndex,
+    End, Event, Fault, Limits, Out, StreamIndex,
     body::Body,
     message::{Kind, emitter},
     sse::{self, Likeness},
@@ -62,7 +62,7 @@ impl Stream {
         half.body = body;
     }
 
-    pub fn data(&mut self, at: u64, kind: Kind, bytes: View<'_>, begins: bool, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn data(&mut self, at: u64, kind: Kind, bytes: View<'_>, begins: bool, limits: &Limits, out: &mut Out<'_>) {
         let (index, wanted) = (self.index, self.wanted);
         let half = self.half(kind);
         if half.ended || !wanted {
@@ -91,7 +91,7 @@ impl Stream {
     }
 
     /// Bytes are missing, or may be: `None` is an unknown number.
-    pub fn lose(&mut self, at: u64, kind: Kind, bytes: Option<u64>, out: &mut Vec<Event>) {
+    pub fn lose(&mut self, at: u64, kind: Kind, bytes: Option<u64>, out: &mut Out<'_>) {
         let (stream, wanted) = (self.index, self.wanted);
         let half = self.half(kind);
         if half.ended {
@@ -100,11 +100,11 @@ impl Stream {
         half.lossy = true;
         half.broken = true;
         if wanted {
-            out.push(Event::Lost { at, stream, request: kind == Kind::Request, bytes });
+            out(Event::Lost { at, stream, request: kind == Kind::Request, bytes });
         }
     }
 
-    pub fn end(&mut self, at: u64, kind: Kind, end: End, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn end(&mut self, at: u64, kind: Kind, end: End, limits: &Limits, out: &mut Out<'_>) {
         let (stream, wanted) = (self.index, self.wanted);
         let half = self.half(kind);
         if std::mem::replace(&mut half.ended, true) || !wanted {
@@ -121,7 +121,7 @@ impl Stream {
                 end = End::Undecodable(fault);
             }
         }
-        out.push(match kind {
+        out(match kind {
             Kind::Request => Event::RequestEnd { at, stream, end },
             Kind::Response => Event::ResponseEnd { at, stream, end },
         });
@@ -132,7 +132,7 @@ impl Stream {
     }
 
     /// Ends what has not ended, the request first.
-    pub fn end_both(&mut self, at: u64, end: End, limits: &Limits, out: &mut Vec<Event>) {
+    pub fn end_both(&mut self, at: u64, end: End, limits: &Limits, out: &mut Out<'_>) {
         self.end(at, Kind::Request, end, limits, out);
         self.end(at, Kind::Response, end, limits, out);
     }

@@ -309,7 +309,7 @@ fn joining_in_the_middle_reads_bodies_without_heads() {
 fn joining_in_the_middle_tells_the_role() {
     let answer = [head(1, HEAD, OK), data(1, END, b"{}")].concat();
     let talk = Talk::new().client(answer).server(head(3, HEAD | END, &post("/a")));
-    assert_eq!(talk.connection.role(), Role::Server);
+    assert_eq!(talk.role, Role::Server);
     assert_eq!(talk.told(), ["0< 200", "0< bytes {}", "0< end", "1> POST /a", "1> end"]);
 }
 
@@ -319,7 +319,7 @@ fn a_server_speaks_first() {
         .client(settings())
         .server([PREFACE, &settings(), &head(1, HEAD | END, &post("/a"))].concat())
         .client(head(1, HEAD | END, OK));
-    assert_eq!(talk.connection.role(), Role::Server);
+    assert_eq!(talk.role, Role::Server);
     assert_eq!(talk.told(), ["0> POST /a", "0> end", "0< 200", "0< end"]);
 }
 

@@ -130,13 +130,14 @@ fn told(records: &[(Direction, Vec<u8>)]) -> Vec<Vec<String>> {
     let talk = talk.close(ClosedBy::Local);
     super::super::fuzz::check_order(&talk.events);
     let stream = |index: usize| {
-        let events: Vec<_> = talk.events.iter().filter(|event| stream_of(event) == index as u32).cloned().collect();
+        let events: Vec<_> =
+            talk.events.iter().filter(|event| stream_of(event) == Some(index as u32)).cloned().collect();
         tell(&events)
     };
     (0..STREAMS).map(stream).collect()
 }
 
-fn stream_of(event: &Event) -> u32 {
+fn stream_of(event: &Event<'_>) -> Option<u32> {
     match event {
         Event::RequestHead { stream, .. }
         | Event::RequestBody { stream, .. }
@@ -144,7 +145,8 @@ fn stream_of(event: &Event) -> u32 {
         | Event::ResponseHead { stream, .. }
         | Event::ResponseBody { stream, .. }
         | Event::ResponseEnd { stream, .. }
-        | Event::Lost { stream, .. } => *stream,
+        | Event::Lost { stream, .. } => Some(*stream),
+        Event::Role(_) => None,
     }
 }
 

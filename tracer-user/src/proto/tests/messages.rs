@@ -266,5 +266,5 @@ fn other_protocols_are_given_up() {
 fn a_server_is_told_by_its_bytes() {
     let talk = Talk::new().server(GET).client(response("", b"yes"));
     assert_eq!(talk.told(), ["0> GET /v1/models", "0> end", "0< 200", "0< bytes yes", "0< end"]);
-    assert_eq!(talk.connection.role(), Role::Server);
+    assert_eq!(talk.role, Role::Server);
 }

@@ -22,7 +22,9 @@ pub(super) const SERVER: Direction = Direction::Receive;
 /// A connection under test; `at` of its n-th record is n.
 pub(super) struct Talk {
     pub(super) connection: Connection,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<Event<'static>>,
+    /// Which end the traced process is, as far as it is told.
+    pub(super) role: Role,
     at: u64,
 }
 
@@ -32,7 +34,7 @@ impl Talk {
     }
 
     pub(super) fn with(limits: Limits, wants: fn(&RequestHead) -> bool) -> Self {
-        Self { connection: Connection::new(limits, Role::Client, wants), events: Vec::new(), at: 0 }
+        Self { connection: Connection::new(limits, Role::Client, wants), events: Vec::new(), role: Role::Client, at: 0 }
     }
 
     pub(super) fn client(self, bytes: impl AsRef<[u8]>) -> Self {
@@ -45,20 +47,30 @@ impl Talk {
 
     pub(super) fn push(mut self, direction: Direction, bytes: &[u8]) -> Self {
         self.at += 1;
-        self.connection.push(self.at, direction, &Bytes::copy_from_slice(bytes), &mut self.events);
+        let Self { connection, events, role, at } = &mut self;
+        connection.push(*at, direction, &Bytes::copy_from_slice(bytes), &mut |event| Self::take(event, events, role));
         self
     }
 
     pub(super) fn gap(mut self, direction: Direction, lost: impl Into<Option<u64>>) -> Self {
         self.at += 1;
-        self.connection.gap(self.at, direction, lost.into(), &mut self.events);
+        let Self { connection, events, role, at } = &mut self;
+        connection.gap(*at, direction, lost.into(), &mut |event| Self::take(event, events, role));
         self
     }
 
     pub(super) fn close(mut self, by: ClosedBy) -> Self {
         self.at += 1;
-        self.connection.close(self.at, by, &mut self.events);
+        let Self { connection, events, role, at } = &mut self;
+        connection.close(*at, by, &mut |event| Self::take(event, events, role));
         self
+    }
+
+    fn take(event: Event<'_>, events: &mut Vec<Event<'static>>, role: &mut Role) {
+        match event {
+            Event::Role(proven) => *role = proven,
+            event => events.push(event.into_owned()),
+        }
     }
 
     pub(super) fn told(&self) -> Vec<String> {
@@ -88,6 +100,7 @@ pub(super) fn tell(events: &[Event]) -> Vec<String> {
             | Event::ResponseBody { stream, .. }
             | Event::ResponseEnd { stream, .. } => (*stream, false),
             Event::Lost { stream, request, .. } => (*stream, *request),
+            Event::Role(_) => continue,
         };
         let side = format!("{stream}{} ", if request { '>' } else { '<' });
         let text = match event {
@@ -100,6 +113,7 @@ pub(super) fn tell(events: &[Event]) -> Vec<String> {
                 End::Reset { .. } => "reset".to_owned(),
                 End::Undecodable(fault) => format!("undecodable {fault:?}"),
             },
+            Event::Role(_) => continue,
             Event::Lost { bytes, .. } => bytes.map_or("lost".to_owned(), |bytes| format!("lost {bytes}")),
             Event::RequestBody { piece, .. } | Event::ResponseBody { piece, .. } => match piece {
                 Piece::Bytes(bytes) => {

@@ -18,7 +18,7 @@ use self::{
     messages::Messages,
     responses::Responses,
 };
-use super::{Event, Limits, RequestHead, ResponseHead, StreamIndex, view::View};
+use super::{Limits, Out, RequestHead, ResponseHead, StreamIndex, view::View};
 
 pub(super) use self::responses::Subject;
 
@@ -68,32 +68,32 @@ impl WebSocket {
         self.responses.subject()
     }
 
-    pub(super) fn push_client(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_client(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Out<'_>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.client.push(at, bytes, limits, &mut |part| responses.client(at, part, limits, out));
         }
     }
 
-    pub(super) fn push_server(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn push_server(&mut self, at: u64, bytes: View<'_>, limits: &Limits, out: &mut Out<'_>) {
         if !self.is_over() {
             let responses = &mut self.responses;
             self.server.push(at, bytes, limits, &mut |part| responses.server(at, part, limits, out));
         }
     }
 
-    pub(super) fn gap_client(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn gap_client(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) {
         let responses = &mut self.responses;
         self.client.gap(lost, limits, &mut |part| responses.client(at, part, limits, out));
     }
 
-    pub(super) fn gap_server(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn gap_server(&mut self, at: u64, lost: Option<u64>, limits: &Limits, out: &mut Out<'_>) {
         let responses = &mut self.responses;
         self.server.gap(lost, limits, &mut |part| responses.server(at, part, limits, out));
     }
 
     /// The connection ended.
-    pub(super) fn close(&mut self, at: u64, out: &mut Vec<Event>) {
+    pub(super) fn close(&mut self, at: u64, out: &mut Out<'_>) {
         self.client.close();
         self.server.close();
         self.responses.close(at, out);

@@ -7,12 +7,12 @@
 //! events are those of an event stream, up to one that ends the response. Responses on different lanes (`stream_id`)
 //! overlap; those of one lane come one after the other.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    super::{End, Event, Fault, Limits, Piece, RequestHead, ResponseHead, StreamIndex},
+    super::{End, Event, Fault, Limits, Out, Piece, RequestHead, ResponseHead, StreamIndex},
     messages::Part,
 };
 use crate::json::{Scalar, Scanner, Shape, Sink};
@@ -252,7 +252,7 @@ impl Responses {
         self.subject
     }
 
-    pub(super) fn client(&mut self, at: u64, part: Part, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn client(&mut self, at: u64, part: Part, limits: &Limits, out: &mut Out<'_>) {
         if matches!(self.subject, Subject::Realtime | Subject::Other) {
             return;
         }
@@ -266,14 +266,14 @@ impl Responses {
             Part::End(fault) => self.client_end(at, fault, out),
             Part::NotText => self.doubt(at, out),
             Part::Lost(bytes) => match self.writing {
-                Writing::Request(stream) => out.push(Event::Lost { at, stream, request: true, bytes }),
+                Writing::Request(stream) => out(Event::Lost { at, stream, request: true, bytes }),
                 _ => self.requests_lost = true,
             },
             Part::Close => self.end_all(at, End::Reset { by_peer: false }, out),
         }
     }
 
-    pub(super) fn server(&mut self, at: u64, part: Part, limits: &Limits, out: &mut Vec<Event>) {
+    pub(super) fn server(&mut self, at: u64, part: Part, limits: &Limits, out: &mut Out<'_>) {
         if matches!(self.subject, Subject::Realtime | Subject::Other) || self.closed {
             return;
         }
@@ -307,17 +307,17 @@ impl Responses {
     }
 
     /// The connection ended.
-    pub(super) fn close(&mut self, at: u64, out: &mut Vec<Event>) {
+    pub(super) fn close(&mut self, at: u64, out: &mut Out<'_>) {
         self.end_all(at, End::Truncated, out);
     }
 
-    fn client_data(&mut self, at: u64, mut data: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    fn client_data(&mut self, at: u64, mut data: Bytes, limits: &Limits, out: &mut Out<'_>) {
         let (first_byte_at, held) = match &mut self.writing {
             Writing::Passed | Writing::Nothing => return,
             Writing::Request(stream) => {
                 let stream = *stream;
                 self.request_scanner.push(&data, &mut self.request_told);
-                return out.push(Event::RequestBody { at, stream, piece: Piece::Bytes(data) });
+                return out(Event::RequestBody { at, stream, piece: Piece::Bytes((&*data).into()) });
             }
             Writing::Undecided { first_byte_at, held } => (*first_byte_at, held),
         };
@@ -344,10 +344,12 @@ impl Responses {
         let stream = self.begin(at, first_byte_at, None, limits, out);
         self.writing = Writing::Request(stream);
         let pieces = [held, data, more].into_iter().filter(|piece| !piece.is_empty());
-        out.extend(pieces.map(|piece| Event::RequestBody { at, stream, piece: Piece::Bytes(piece) }));
+        for piece in pieces {
+            out(Event::RequestBody { at, stream, piece: Piece::Bytes((&*piece).into()) });
+        }
     }
 
-    fn client_end(&mut self, at: u64, fault: Option<Fault>, out: &mut Vec<Event>) {
+    fn client_end(&mut self, at: u64, fault: Option<Fault>, out: &mut Out<'_>) {
         match std::mem::replace(&mut self.writing, Writing::Nothing) {
             Writing::Request(stream) => {
                 let lane = self.request_told.lane.take();
@@ -355,7 +357,7 @@ impl Responses {
                 if let Some(open) = self.open.iter_mut().find(|open| open.stream == stream) {
                     open.lane = lane;
                 }
-                out.push(Event::RequestEnd { at, stream, end: fault.map_or(End::Complete, End::Undecodable) });
+                out(Event::RequestEnd { at, stream, end: fault.map_or(End::Complete, End::Undecodable) });
             }
             Writing::Undecided { .. } if fault.is_none() => self.doubt(at, out),
             Writing::Undecided { .. } => self.requests_lost = true,
@@ -364,13 +366,13 @@ impl Responses {
     }
 
     /// A message that is none of this API. Where nothing else speaks for it, the connection carries something else.
-    fn doubt(&mut self, at: u64, out: &mut Vec<Event>) {
+    fn doubt(&mut self, at: u64, out: &mut Out<'_>) {
         if self.subject == Subject::Unknown && !self.named {
             self.give_up(at, Subject::Other, out);
         }
     }
 
-    fn give_up(&mut self, at: u64, subject: Subject, out: &mut Vec<Event>) {
+    fn give_up(&mut self, at: u64, subject: Subject, out: &mut Out<'_>) {
         self.end_all(at, End::Undecodable(Fault::Unsupported), out);
         self.subject = subject;
     }
@@ -382,7 +384,7 @@ impl Responses {
         first_byte_at: u64,
         lane: Option<Box<str>>,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) -> StreamIndex {
         if self.open.len() >= limits.pending_requests
             && let Some(oldest) = self.open.pop_front()
@@ -391,13 +393,13 @@ impl Responses {
         }
         let stream = self.next;
         self.next = self.next.wrapping_add(1);
-        out.push(Event::RequestHead { at, stream, head: self.head.clone(), first_byte_at });
+        out(Event::RequestHead { at, stream, head: self.head.clone(), first_byte_at });
         self.open.push_back(Open { stream, lane, id: None, begun: false, lost: false });
         stream
     }
 
     /// One whole message of the server.
-    fn event(&mut self, at: u64, first_byte_at: u64, data: Bytes, limits: &Limits, out: &mut Vec<Event>) {
+    fn event(&mut self, at: u64, first_byte_at: u64, data: Bytes, limits: &Limits, out: &mut Out<'_>) {
         let told = match self.starts.kind(&data) {
             // While there is one lane only, nothing else of most events matters.
             Some(kind @ (Kind::Event | Kind::Aside)) if !self.lanes => Told { kind: Some(kind), ..Told::default() },
@@ -430,11 +432,11 @@ impl Responses {
         }
         let stream = open.stream;
         if !std::mem::replace(&mut open.begun, true) {
-            out.push(Event::ResponseHead { at, stream, head: self.response_head.clone(), first_byte_at });
+            out(Event::ResponseHead { at, stream, head: self.response_head.clone(), first_byte_at });
         }
-        out.push(Event::ResponseBody { at, stream, piece: Piece::Sse { event: Bytes::new(), data } });
+        out(Event::ResponseBody { at, stream, piece: Piece::Sse { event: Cow::default(), data: (&*data).into() } });
         if matches!(kind, Kind::Final | Kind::Error) {
-            out.push(Event::ResponseEnd { at, stream, end: End::Complete });
+            out(Event::ResponseEnd { at, stream, end: End::Complete });
             self.open.remove(position);
         }
     }
@@ -486,21 +488,21 @@ impl Responses {
         first_byte_at: u64,
         lane: Option<Box<str>>,
         limits: &Limits,
-        out: &mut Vec<Event>,
+        out: &mut Out<'_>,
     ) -> usize {
         self.subject = Subject::Responses;
         let stream = self.begin(at, first_byte_at, lane, limits, out);
         if std::mem::take(&mut self.requests_lost) {
-            out.push(Event::Lost { at, stream, request: true, bytes: None });
+            out(Event::Lost { at, stream, request: true, bytes: None });
         }
         // There is no request whose last byte could have a time.
-        out.push(Event::RequestEnd { at, stream, end: End::Truncated });
+        out(Event::RequestEnd { at, stream, end: End::Truncated });
         self.open.len() - 1
     }
 
     /// A lane's responses come one after the other: those before the one at `position`, which goes on, are over. Where
     /// bytes were lost their ends were among them. Gives the new position.
-    fn end_overtaken(&mut self, at: u64, position: usize, out: &mut Vec<Event>) -> usize {
+    fn end_overtaken(&mut self, at: u64, position: usize, out: &mut Out<'_>) -> usize {
         let Some(lane) = self.open.get(position).map(|open| open.lane.clone()) else { return position };
         let (mut index, mut ended) = (0, 0);
         self.open.retain(|open| {
@@ -515,18 +517,18 @@ impl Responses {
         position - ended
     }
 
-    fn lose_events(&mut self, at: u64, bytes: Option<u64>, out: &mut Vec<Event>) {
+    fn lose_events(&mut self, at: u64, bytes: Option<u64>, out: &mut Out<'_>) {
         for open in &mut self.open {
             open.lost = true;
-            out.push(Event::Lost { at, stream: open.stream, request: false, bytes });
+            out(Event::Lost { at, stream: open.stream, request: false, bytes });
         }
     }
 
-    fn end_all(&mut self, at: u64, end: End, out: &mut Vec<Event>) {
+    fn end_all(&mut self, at: u64, end: End, out: &mut Out<'_>) {
         self.closed |= matches!(end, End::Reset { .. } | End::Truncated);
         self.message = None;
         if let Writing::Request(stream) = std::mem::replace(&mut self.writing, Writing::Nothing) {
-            out.push(Event::RequestEnd { at, stream, end: End::Truncated });
+            out(Event::RequestEnd { at, stream, end: End::Truncated });
         }
         for open in self.open.drain(..) {
             if open.begun || end != End::Truncated {
@@ -537,7 +539,7 @@ impl Responses {
 }
 
 impl Open {
-    fn end(&self, at: u64, end: End, out: &mut Vec<Event>) {
-        out.push(Event::ResponseEnd { at, stream: self.stream, end });
+    fn end(&self, at: u64, end: End, out: &mut Out<'_>) {
+        out(Event::ResponseEnd { at, stream: self.stream, end });
     }
 }

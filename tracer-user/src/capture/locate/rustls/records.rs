@@ -9,7 +9,8 @@
 //!   only successfully opened records pass.
 //!
 //! The distance between the count and the object must be the same in both directions but for one word, as the two objects
-//! stand side by side, and so do the two counts. What remains is checked at run time: see the eBPF program.
+//! stand side by side, and so do the two counts. Where a build has no place of one direction, those of the other stand
+//! alone. What remains is checked at run time: see the eBPF program.
 
 use std::collections::BTreeMap;
 
@@ -88,9 +89,11 @@ pub(super) fn find(elf: &Elf<'_>) -> Sites {
         }
     }
     let pairs = |sealed: &Found, opened: &Found| sealed.distance == opened.distance + COUNT;
-    // One direction alone proves nothing, and would tell nothing.
-    sealed.retain(|one| opened.iter().any(|other| pairs(one, other)));
-    opened.retain(|other| sealed.iter().any(|one| pairs(one, other)));
+    // Where only one direction has places, the other one is missed; places of any other kind were not seen in any build.
+    if !sealed.is_empty() && !opened.is_empty() {
+        sealed.retain(|one| opened.iter().any(|other| pairs(one, other)));
+        opened.retain(|other| sealed.iter().any(|one| pairs(one, other)));
+    }
     Sites { sealed: agreeing(elf, frames, sealed), opened: agreeing(elf, frames, opened) }
 }
 

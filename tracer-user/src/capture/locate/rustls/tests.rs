@@ -41,6 +41,27 @@ fn records_are_found_in_a_program_with_rustls() {
     assert!(sealed > 0 && opened > 0, "{hooks:x?}");
 }
 
+/// What the compiler has made of one direction may be unknown: the other one is hooked all the same.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_direction_that_is_missed_leaves_the_other() {
+    const ONE_BYTE_NOP: u8 = 0x90;
+    const AROUND: usize = 256;
+    let sound = own_executable();
+    let probes = locate::locate(&sound).unwrap().probes;
+    let is_sealed = |probe: &&Probe| matches!(probe.program, Program::RecordSealed(_));
+    for missed in [true, false] {
+        let mut bytes = sound.clone();
+        for probe in probes.iter().filter(|probe| is_sealed(probe) == missed) {
+            let at = usize::try_from(probe.offset).unwrap();
+            let around = if missed { at..at + AROUND } else { at - AROUND..at };
+            bytes[around].fill(ONE_BYTE_NOP);
+        }
+        let Ok(hooks) = Rustls.hooks(&Elf::parse(&bytes).unwrap()).unwrap() else { panic!("nothing is left") };
+        assert!(!hooks.probes.is_empty() && hooks.probes.iter().all(|probe| is_sealed(&probe) != missed), "{missed}");
+    }
+}
+
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_program_with_an_older_rustls_alone_is_told_so() {

@@ -5,7 +5,9 @@
    NO_COUNT   releases before 1.1.1 passed no count
    PEEK       the flag that ssl_peek passes: 1 in the real one
    GLOBAL     TLS_method gets at the table through the global offset table
-   MAIN       an executable */
+   MAIN       an executable
+   NAMED      it names the source file of its error reports
+   SECOND     a second table with another function that writes: the file holds two libraries */
 
 #include <stddef.h>
 
@@ -23,6 +25,12 @@
 #define READ_BYTES(s, ...) (s)->method->read_bytes(s, __VA_ARGS__)
 #endif
 
+#if SLOTS == 7
+#define FIRST { nothing, slot_clear, slot_free, nothing, nothing }
+#else
+#define FIRST { nothing, slot_free, nothing, nothing, slot_clear, nothing, nothing, nothing }
+#endif
+
 struct ssl;
 
 struct method {
@@ -36,6 +44,8 @@ struct method {
     int (*renegotiate_check)(struct ssl *, int);
     int (*read_bytes)(struct ssl *, int, int *, unsigned char *, size_t, int, size_t *);
     int (*write_bytes)(struct ssl *, int, const void *, size_t, size_t *);
+    int (*dispatch)(struct ssl *);
+    long (*ctrl)(struct ssl *, int, long, void *);
 };
 
 struct ssl {
@@ -49,7 +59,10 @@ extern int *error_number(void);
 extern void in_handshake(struct ssl *, int);
 
 static void nothing(struct ssl *s) { s->version++; }
-static int close_it(struct ssl *s) { return (int)s->version; }
+static void slot_clear(struct ssl *s) { s->version = 0; }
+static void slot_free(struct ssl *s) { s->version--; }
+static long slot_ctrl(struct ssl *s, int command, long number, void *at) { return at ? command + number : s->version; }
+static int slot_shutdown(struct ssl *s) { return (int)s->version; }
 static int again(struct ssl *s) { return s->renegotiate = 1; }
 static int check(struct ssl *s, int initial) { return s->renegotiate && initial; }
 
@@ -108,8 +121,22 @@ __attribute__((visibility("default")))
 static
 #endif
 const struct method table = {
-    0x10000, 0, { nothing, nothing, nothing }, slot_read, slot_peek, slot_write, close_it, again, check, read_bytes, write_bytes,
+    0x10000, 0, FIRST, slot_read, slot_peek, slot_write, slot_shutdown, again, check, read_bytes, write_bytes, again, slot_ctrl,
 };
+
+#ifdef SECOND
+__attribute__((noinline)) static int other_write(struct ssl *s, const void *buf, size_t len, size_t *done)
+{
+    return s->method->write_bytes(s, 23, buf, len, done);
+}
+const struct method second = {
+    0x10000, 0, FIRST, slot_read, slot_peek, other_write, slot_shutdown, again, check, read_bytes, write_bytes, again, slot_ctrl,
+};
+#endif
+
+#ifdef NAMED
+__attribute__((used)) const char name[] = "../ssl/ssl_lib.c";
+#endif
 
 const struct method *TLS_method(void) { return &table; }
 
