@@ -1,21 +1,19 @@
 //! The whole line, top down: capture → flow → proto → exchange → llm, mcp, retrieval → agent → span → output.
 
+mod processes;
 mod unread;
 
-use std::{
-    collections::{HashMap, HashSet},
-    io::{self, Write},
-    sync::Arc,
-};
+use std::io::{self, Write};
 
 use serde::Deserialize;
 
+use self::processes::{Awaited, Processes};
 pub use self::unread::Unread;
 use crate::{
     agent::{self, Concluded, Deed, Turns},
     attempts::{self, Attempts},
     attribution::Attribution,
-    capture::{self, ByConnection, Process, record::Recorder},
+    capture::{self, ByConnection, record::Recorder},
     content::Teller,
     exchange::{self, Exchanges},
     export::{ExportStats, Progress},
@@ -284,7 +282,7 @@ impl Pipeline {
         let unpriced = self.prices.unpriced();
         let Some(metrics) = &mut self.metrics else { return };
         // Those of whom more is known soon would count for a service that is none.
-        let known = |call: &llm::Active<'_>| call.connection.pid.is_none_or(|pid| !self.awaited.0.contains(&pid));
+        let known = |call: &llm::Active<'_>| call.connection.pid.is_none_or(|pid| !self.awaited.awaits(pid));
         metrics.active(self.decoding.hops.active().filter(known), |call| self.synth.resource(call.connection));
         metrics.own(&Own {
             events: self.decoding.seen.events,
@@ -352,8 +350,7 @@ impl Pipeline {
         let decoding = &mut self.decoding;
         self.flows.finish(&mut |event| decoding.take(event));
         self.emit()?;
-        // What is not known by now will not be.
-        self.awaited.0.clear();
+        self.awaited.give_up();
         let Decoding { hops, ended, .. } = &mut self.decoding;
         hops.finish(ended);
         self.emit()?;
@@ -385,7 +382,7 @@ impl Pipeline {
 
     /// Whether plaintext of this process was seen.
     pub fn has_seen(&self, pid: u32) -> bool {
-        self.processes.0.get(&pid).is_some_and(|known| known.speaks_tls)
+        self.processes.has_spoken(pid)
     }
 
     pub fn output(&mut self) -> &mut Output {
@@ -408,8 +405,7 @@ impl Pipeline {
             match hop {
                 Hop::Model(mut call) => {
                     seen.calls += 1;
-                    let known = call.connection.pid.and_then(|pid| self.processes.0.get(&pid));
-                    if let Some(process) = known.and_then(|known| known.process.as_deref()) {
+                    if let Some(process) = call.connection.pid.and_then(|pid| self.processes.of(pid)) {
                         self.attribution.complete(&mut call.request.attributed, &process.environment);
                     }
                     self.guard.attributed(&mut call.request.attributed);
@@ -533,85 +529,6 @@ impl Decoding {
                 seen.not_http += u64::from(decoder.protocol() == Protocol::Other);
                 seen.untold(&decoder);
             }
-        }
-    }
-}
-
-/// Calls that wait until more is known of the process that made them. Beyond it nothing waits.
-const MAX_HELD: usize = 1024;
-
-/// Processes whose pod is not known yet. What they did is told when it is, or when it is known that it will not be,
-/// which the half that sees processes promises to tell; what others did meanwhile is told after it, so that the order
-/// stays.
-#[derive(Default)]
-struct Awaited(HashSet<u32>);
-
-impl Awaited {
-    fn process(&mut self, process: &Process) {
-        // The kernel's own notice says nothing of pods.
-        if process.awaits_pod && self.0.len() < MAX_PROCESSES {
-            self.0.insert(process.pid);
-        } else if process.service.is_some() {
-            self.0.remove(&process.pid);
-        }
-    }
-
-    fn holds(&self, ended: &[Hop]) -> bool {
-        !self.0.is_empty()
-            && ended.len() < MAX_HELD
-            && ended.iter().filter_map(|hop| hop.connection().pid).any(|pid| self.0.contains(&pid))
-    }
-}
-
-/// Processes that are remembered. Past it all are forgotten: news is then told twice, which does no harm.
-const MAX_PROCESSES: usize = 64 << 10;
-
-/// What was told of processes, by PID.
-#[derive(Default)]
-struct Processes(HashMap<u32, Known>);
-
-#[derive(Default, Clone)]
-struct Known {
-    at: u64,
-    speaks_tls: bool,
-    /// As it was told last with all that /proc has.
-    process: Option<Arc<Process>>,
-}
-
-impl Processes {
-    /// Two sources tell of a process: the kernel at its exec, with little, and soon after whoever read /proc, with all.
-    /// They come in any order: the poorer must not replace the richer of the same image.
-    fn is_news(&mut self, at: u64, process: &Arc<Process>) -> bool {
-        if self.0.len() >= MAX_PROCESSES {
-            self.0.clear();
-        }
-        let known = self.0.entry(process.pid).or_default();
-        if process.service.is_none() && at <= known.at {
-            return false;
-        }
-        known.at = known.at.max(at);
-        known.process = process.service.is_some().then(|| Arc::clone(process));
-        true
-    }
-
-    /// Whether only its pod is better known than before.
-    fn is_told_again(&self, process: &Process) -> bool {
-        let without_pod =
-            |process: &Process| Process { container: None, pod: None, awaits_pod: false, ..process.clone() };
-        let before = self.0.get(&process.pid).and_then(|known| known.process.as_ref());
-        process.service.is_some() && before.is_some_and(|before| without_pod(before) == without_pod(process))
-    }
-
-    /// Whether the process exports telemetry of its model calls itself, by its environment or as it was seen to do.
-    fn tells_of_models(&self, pid: Option<u32>, hops: &Hops) -> bool {
-        let Some(pid) = pid else { return false };
-        let process = self.0.get(&pid).and_then(|known| known.process.as_ref());
-        process.is_some_and(|process| process.tells_of_models) || hops.tells_of_itself(pid)
-    }
-
-    fn speaks_tls(&mut self, pid: Option<u32>) {
-        if let Some(pid) = pid {
-            self.0.entry(pid).or_default().speaks_tls = true;
         }
     }
 }

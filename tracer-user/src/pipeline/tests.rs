@@ -1,12 +1,12 @@
 //! What the line concludes from several exchanges and from facts of processes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{processes::MAX_HELD, *};
 use crate::{
-    capture::{ClosedBy, Connection, ConnectionKey, Direction, Event},
+    capture::{ClosedBy, Connection, ConnectionKey, Direction, Event, Process},
     content,
     export::Jsonl,
     metrics::{Clock, Exemplars, store::Point},
