@@ -19,6 +19,11 @@ use super::{
 
 /// Directories that the dynamic linker searches although no configuration names them (ld.so(8)), and musl's.
 const DEFAULT: [&str; 5] = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib"];
+/// Below the first two, where Debian's linker looks also in a root without configuration, such as a minimal container's.
+#[cfg(target_arch = "x86_64")]
+const MULTIARCH: &str = "x86_64-linux-gnu";
+#[cfg(not(target_arch = "x86_64"))]
+const MULTIARCH: &str = "aarch64-linux-gnu";
 
 /// Files of configuration that are read at most.
 const MAX_FILES: usize = 64;
@@ -185,6 +190,7 @@ fn search_path(
     folders.extend(program.parent().and_then(Path::parent).map(|folder| folder.join("lib")));
     let mut files = 0;
     read_configuration(root, Path::new("/etc/ld.so.conf"), &mut folders, &mut files);
+    folders.extend(DEFAULT.iter().take(2).map(|folder| Path::new(folder).join(MULTIARCH)));
     folders.extend(DEFAULT.map(PathBuf::from));
     let mut seen = BTreeSet::new();
     folders.retain(|folder| folder.is_absolute() && seen.insert(folder.clone()));
