@@ -82,10 +82,12 @@ fn each_planted_process_gets_its_reason() -> anyhow::Result<()> {
     };
     let text = |path: &Path| path.display().to_string();
 
-    let stripped = nursery.holder("stripped", &["-s", "-DSOURCE=\"../ssl/ssl_lib.c\""])?;
+    let stripped = nursery.holder("stripped", &["-s", "-DREPORTED=20", "-DSOURCE=\"../ssl/ssl_lib.c\""])?;
     let linked =
         nursery.holder("linked", &["-w", "-s", "-DLINKED", "-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"])?;
-    let boring = nursery.holder("boring", &["-s", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
+    let boring = nursery.holder("boring", &["-s", "-DREPORTED=16", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
+    // What it looks for or prints is in no report of its own.
+    let searching = nursery.holder("searching", &["-s", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
     let old = nursery.library("libssl.so.1.0.0", &["SSL_read", "SSL_write", "SSL_free"])?;
     let libre =
         nursery.library("libssl.so.56", &["SSL_read", "SSL_write", "SSL_read_ex", "SSL_CTX_load_verify_mem"])?;
@@ -118,6 +120,9 @@ fn each_planted_process_gets_its_reason() -> anyhow::Result<()> {
     let found: Vec<_> = plants.iter().map(|plant| reasons(&report_all, plant.program.id())).collect();
     let wanted: Vec<_> = plants.iter().map(|plant| vec![plant.wanted.to_owned()]).collect();
     ensure!(found == wanted, "found {found:?}, not {wanted:?}");
+    let searching = plant("nothing", &searching, &[])?;
+    let found = reasons(&report(&mut Command::new(llmtap()?), &[])?, searching.program.id());
+    ensure!(found.is_empty(), "of a program that only names a library: {found:?}");
 
     // Nobody in particular may not read what belongs to root.
     let own = plants[2].program.id();

@@ -16,13 +16,13 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::direction,
+    event::{self, direction},
     limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Address, Function, Hooks, Reason, RecordPlace},
+    locate::{self, Address, Function, Hooks, MessageForm, Reason, RecordPlace},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
     plan::Plan,
@@ -144,7 +144,7 @@ pub struct Attachments {
     hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
-    records: Array<MapData, [u64; 6]>,
+    records: Array<MapData, [u64; 7]>,
     record_places: Vec<RecordPlace>,
     cache: Cache,
 }
@@ -155,7 +155,7 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
-        records: Array<MapData, [u64; 6]>,
+        records: Array<MapData, [u64; 7]>,
         speaking: Array<MapData, u32>,
     ) -> Result<Self, ProgramError> {
         Ok(Self {
@@ -460,7 +460,12 @@ impl Attachments {
                 let distance = i64::from(place.count_distance).cast_unsigned();
                 let full =
                     || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
-                self.records.set(index, &[a, b, c, d, distance, u64::from(place.raised)], 0).map_err(|_| full())?;
+                let form = match place.form {
+                    MessageForm::Slices => event::RecordPlace::SLICES,
+                    MessageForm::Buffer => event::RecordPlace::BUFFER,
+                };
+                let words = [a, b, c, d, distance, u64::from(place.raised), form];
+                self.records.set(index, &words, 0).map_err(|_| full())?;
                 self.record_places.push(place);
             }
             probe.place = index;

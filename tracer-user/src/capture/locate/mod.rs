@@ -14,11 +14,13 @@ mod boringssl;
 mod disasm;
 mod elf;
 mod frames;
+mod functions;
 mod gnutls;
 mod go;
 mod method;
 mod openssl;
 mod rustls;
+mod sources;
 mod tables;
 mod unhooked;
 
@@ -121,6 +123,16 @@ pub struct RecordPlace {
     pub count_distance: i32,
     /// Whether the count is raised when the probe is passed.
     pub raised: bool,
+    pub form: MessageForm,
+}
+
+/// How a release of rustls keeps a message in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MessageForm {
+    /// From 0.23 on: one that is sent is in slices, one that was opened lies in the connection's buffer.
+    Slices,
+    /// 0.20 to 0.22: one that is sent is one slice, one that was opened a vector.
+    Buffer,
 }
 
 /// A distance from what a register holds.
@@ -152,8 +164,8 @@ static STACKS: [&dyn Stack; 7] = [
 /// What symbols tell elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stripped {
-    /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
-    /// otherwise.
+    /// Offsets in the file of all return instructions of the `exported` functions, or of what writes by the method
+    /// table end in; `None` if one of them may end otherwise.
     pub returns: Option<Vec<u64>>,
     /// Why another TLS library in the same file gets no hooks: the program may use that one.
     pub beside: Option<Reason>,
@@ -351,7 +363,7 @@ pub enum Reason {
     OldGo,
     #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
-    #[error("holds a rustls other than 0.23")]
+    #[error("holds a rustls other than 0.20 to 0.23")]
     OldRustls,
 }
 
@@ -392,7 +404,7 @@ impl Reason {
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::OldRustls => Some("Use a build with rustls 0.23."),
+            Self::OldRustls => Some("Use a build with a rustls of 0.20 to 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }

@@ -19,7 +19,7 @@ use memchr::{memchr_iter, memchr2_iter};
 
 use super::super::elf::Elf;
 use super::super::frames::Frames;
-use super::super::{Address, RecordPlace};
+use super::super::{Address, MessageForm, RecordPlace};
 use super::values::{Origin, Place, State, Value, Values};
 
 /// Where a trait's first method stands in the table of a trait object: after the destructor, the size and the alignment.
@@ -69,7 +69,8 @@ struct Found {
     distance: i64,
 }
 
-pub(super) fn find(elf: &Elf<'_>) -> Sites {
+/// `form` is that of the messages.
+pub(super) fn find(elf: &Elf<'_>, form: MessageForm) -> Sites {
     let frames = Frames::of(elf);
     let (mut sealed, mut opened): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut looked_at = 0;
@@ -79,7 +80,7 @@ pub(super) fn find(elf: &Elf<'_>) -> Sites {
             if looked_at > MAX_CALLS {
                 return Sites::default();
             }
-            let call = |tries| Call::of(&before(start, text, at, tries)?, start + at as u64, &text[at..]);
+            let call = |tries| Call::of(&before(start, text, at, tries)?, start + at as u64, &text[at..], form);
             let Some(call) = call(1).and_then(|_| call(TRIES)) else { continue };
             if let Some(found) = call.sealed() {
                 sealed.push(found);
@@ -216,10 +217,11 @@ struct Call {
     address: u64,
     object: Place,
     count: Value,
+    form: MessageForm,
 }
 
 impl Call {
-    fn of(before: &[Instruction], address: u64, code: &[u8]) -> Option<Self> {
+    fn of(before: &[Instruction], address: u64, code: &[u8], form: MessageForm) -> Option<Self> {
         let mut values = Values::new();
         let mut state = values.state();
         let mut steps = Vec::with_capacity(before.len());
@@ -241,7 +243,7 @@ impl Call {
         let is_object = method.offset == i64::from(METHOD)
             && matches!(values.origin(method.base), Origin::Word(table) if table == object.plus(8));
         let count = state.register(R::RCX);
-        is_object.then_some(Self { values, before: steps, state, next: call.next_ip(), address, object, count })
+        is_object.then_some(Self { values, before: steps, state, next: call.next_ip(), address, object, count, form })
     }
 
     /// The count was raised before.
@@ -260,7 +262,7 @@ impl Call {
             };
             let object = self::address(&self.values, state, self.object)?;
             let count_distance = i32::try_from(distance).ok()?;
-            let place = RecordPlace { object, message, count_distance, raised };
+            let place = RecordPlace { object, message, count_distance, raised, form: self.form };
             Some(Found { site: Site { address, place }, distance })
         };
         if !is_near(distance) {
@@ -349,6 +351,7 @@ impl Call {
             message: address(&self.values, state, result)?,
             count_distance: i32::try_from(OBJECT + distance).ok()?,
             raised: false,
+            form: self.form,
         };
         Some(Found { site: Site { address: instruction.ip(), place }, distance })
     }
