@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use tests::harness::{Bench, Running, finish, llmtap};
+use tests::harness::{Bench, Running, finish, llmtap, workspace};
 
 use crate::{bench, robustness::wait_for_probes};
 
@@ -149,6 +149,37 @@ fn machine(prepare: &str, namespaces: &[&str]) -> anyhow::Result<(bool, BTreeSet
     let checks = report["machine"]["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let reasons = checks.iter().filter_map(|check| Some(check["reason"].as_str()?.to_owned())).collect();
     Ok((report["machine"]["ready"] == true, reasons))
+}
+
+/// A stripped library whose calls are seen at their ends by a kernel with uprobe sessions alone.
+#[test]
+fn what_an_older_kernel_cannot_hook_is_refused_there() -> anyhow::Result<()> {
+    let bench = bench!();
+    let nursery = Nursery(&bench);
+    let table = workspace().join("tracer-user/src/capture/locate/tests/table.c").display().to_string();
+    let glue = bench.path("glue.c");
+    fs::write(
+        &glue,
+        "int number;\nint *error_number(void) { return &number; }\nvoid in_handshake(void *s, int on) {}\n",
+    )?;
+    let glue = glue.display().to_string();
+    let endless = nursery.holder("endless", &["-w", "-O1", "-s", "-DNAMED", &table, &glue])?;
+    let linked =
+        nursery.holder("linked", &["-w", "-s", "-DLINKED", "-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"])?;
+    let (endless, linked) = (plant("", &endless, &[])?, plant("", &linked, &[])?);
+    for (release, wanted) in [("6.1.0-1", "attach_refused"), ("6.13.0-1", "ok_found")] {
+        let mut command = Command::new("unshare");
+        let prepare = "mount -t tmpfs none /tmp && echo $RELEASE > /tmp/release &&
+            mount --bind /tmp/release /proc/sys/kernel/osrelease";
+        command.args(["--mount", "sh", "-c", &format!("{prepare}\nexec \"$0\" \"$@\"")]).arg(llmtap()?);
+        let told = report(command.env("RELEASE", release), &[])?;
+        let found = reasons(&told, endless.program.id());
+        ensure!(found == [wanted], "{release}: {found:?}");
+        // Real builds have ends that are found.
+        let found = reasons(&told, linked.program.id());
+        ensure!(found == ["ok_found"], "{release}: {found:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
 use crate::capture::{
     locate::Reason,
     process,
-    survey::{Placement, Survey, TlsFile},
+    survey::{Placement, Survey, TlsFile, TlsLibrary},
 };
 
 /// One TLS library of a process, or what keeps the process from being traced.
@@ -112,6 +112,9 @@ impl Obstacle {
     }
 }
 
+/// Kernels from this one on tell which returns are safe to probe.
+const SESSIONS: (u32, u32) = (6, 13);
+
 /// Verdicts on process `pid`: on each of its TLS libraries, and on what stands in the way. Empty where there is nothing
 /// to say. `None`: its mappings cannot be read.
 pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<ProcessVerdict>> {
@@ -139,7 +142,13 @@ pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<
     let name = name(pid);
     let of_file = |file: TlsFile| {
         let beside = beside.get(&file.path).copied();
-        of_file(pid, &name, connections, file, beside)
+        let lacking = file.verdict.as_ref().ok().and_then(|library| library.needs_sessions.clone());
+        let mut verdict = of_file(pid, &name, connections, file, beside);
+        if let Some(why) = lacking.filter(|_| kernel < SESSIONS) {
+            verdict.refuse("attach_refused", why);
+            verdict.fix = Some("Update to Linux 6.13, or use a build with other compiler settings.");
+        }
+        verdict
     };
     let verdicts = files.into_iter().map(of_file);
     Some(verdicts.chain(obstacles.iter().map(|one| of_obstacle(pid, &name, connections, *one))).collect())
@@ -174,7 +183,7 @@ fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacl
 fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside: Option<Reason>) -> ProcessVerdict {
     let name = name.to_owned();
     match file.verdict {
-        Ok((library, placement)) => ProcessVerdict {
+        Ok(TlsLibrary { name: library, placement, .. }) => ProcessVerdict {
             pid,
             name,
             file: Some(file.path),
@@ -244,7 +253,8 @@ mod tests {
     #[test]
     fn of_two_libraries_in_a_file_the_one_that_is_used_shows() {
         let verdict = |tls| {
-            let file = TlsFile { path: "/opt/agent".into(), verdict: Ok(("rustls".into(), Placement::Found)) };
+            let library = TlsLibrary { name: "rustls".into(), placement: Placement::Found, needs_sessions: None };
+            let file = TlsFile { path: "/opt/agent".into(), verdict: Ok(library) };
             let connections = Connections { tls, ..Connections::default() };
             of_file(1, "agent", connections, file, Some(Reason::StrippedOpenSsl))
         };

@@ -359,7 +359,7 @@ impl Attachments {
     /// Where the file's hooks go, from memory or from the file itself. `None`: it cannot be read.
     fn search(&self, file: &File, metadata: &Metadata) -> Option<Result<Found, Reason>> {
         if let Some(mut hooks) = self.cache.find(metadata) {
-            let exits = self.exits(&mut hooks, &[]);
+            let exits = exits(self.mode(), &mut hooks, &[]);
             return Some(Ok((hooks, exits)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
@@ -372,39 +372,9 @@ impl Attachments {
             if hooks.stripped.is_some() {
                 self.cache.keep(metadata, &hooks);
             }
-            let exits = self.exits(&mut hooks, &bytes);
+            let exits = exits(self.mode(), &mut hooks, &bytes);
             (hooks, exits)
         }))
-    }
-
-    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
-    /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
-    /// if they are not seen whole anyway.
-    fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
-        let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
-        if self.mode() == AttachMode::Session || !has_calls {
-            return Ok(Vec::new());
-        }
-        if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
-            hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
-        } else {
-            hooks.method = None;
-        }
-        let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
-        if let Some(stripped) = &mut hooks.stripped {
-            if stripped.returns.is_none() && !hooks.probes.is_empty() {
-                // Another library of the file needs no returns: it is hooked all the same.
-                let is_openssl = hooks.library.starts_with("openssl");
-                let reason = if is_openssl { Reason::StrippedOpenSsl } else { Reason::StrippedBoringSsl };
-                stripped.beside = stripped.beside.or(Some(reason));
-                hooks.method = None;
-                hooks.exported.clear();
-                return Ok(Vec::new());
-            }
-            return stripped.returns.clone().ok_or_else(unsafe_end);
-        }
-        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
-        returns::of(file, &functions).ok_or_else(unsafe_end)
     }
 
     fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, name: String, file: &File) -> Result<Hook, ProgramError> {
@@ -472,6 +442,36 @@ impl Attachments {
         }
         Ok(hooks)
     }
+}
+
+/// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+/// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
+/// if they are not seen whole anyway.
+pub(super) fn exits(mode: AttachMode, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
+    let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
+    if mode == AttachMode::Session || !has_calls {
+        return Ok(Vec::new());
+    }
+    if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
+        hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
+    } else {
+        hooks.method = None;
+    }
+    let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
+    if let Some(stripped) = &mut hooks.stripped {
+        if stripped.returns.is_none() && !hooks.probes.is_empty() {
+            // Another library of the file needs no returns: it is hooked all the same.
+            let is_openssl = hooks.library.starts_with("openssl");
+            let reason = if is_openssl { Reason::StrippedOpenSsl } else { Reason::StrippedBoringSsl };
+            stripped.beside = stripped.beside.or(Some(reason));
+            hooks.method = None;
+            hooks.exported.clear();
+            return Ok(Vec::new());
+        }
+        return stripped.returns.clone().ok_or_else(unsafe_end);
+    }
+    let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+    returns::of(file, &functions).ok_or_else(unsafe_end)
 }
 
 /// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.

@@ -199,6 +199,45 @@ fn the_table_is_found_without_symbols() {
     println!("{compiled} builds, {seen} with the ends of writes");
 }
 
+/// Real builds, of which nothing but the table is looked at: `cargo xtask fixture` fetches them. Node.js names its inner
+/// functions.
+#[test]
+fn writes_end_where_the_inner_function_returns() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fixtures");
+    let suites = ["bullseye", "bookworm", "trixie", "sid"];
+    let library = |suite: &str, number: &str| format!("libssl-{suite}/usr/lib/x86_64-linux-gnu/libssl.so.{number}");
+    let libraries = suites.iter().flat_map(|suite| ["1.1", "3"].map(|number| library(suite, number)));
+    let nodes = [20, 22, 24, 26].map(|release| format!("node-{release}/bin/node"));
+    let mut read = 0;
+    for name in libraries.chain(nodes) {
+        let Ok(bytes) = std::fs::read(fixtures.join(&name)) else { continue };
+        let hooks = tables::StrippedOpenSsl.hooks(&elf::Elf::parse(&bytes).unwrap()).unwrap().unwrap();
+        let returns = hooks.stripped.unwrap().returns.unwrap_or_else(|| panic!("{name}: no returns"));
+        let build = Library { full: bytes, stripped: Vec::new() };
+        let inside = ["ssl3_write", "ssl3_write_bytes"].map(|name| build.range(name));
+        for offset in &returns {
+            assert!(matches!(build.bytes(*offset), [0xc3, ..] | [0xf3, 0xc3, ..]), "{name}: {offset:x}");
+        }
+        if let [Some(outer), Some(inner)] = inside {
+            let all = [outer, inner].into_iter().flat_map(|range| {
+                let code = build.bytes(range.start)[..usize::try_from(range.end - range.start).unwrap()].to_vec();
+                let instructions: Vec<_> =
+                    iced_x86::Decoder::with_ip(64, &code, range.start, iced_x86::DecoderOptions::NONE).iter().collect();
+                let is_return = |one: &iced_x86::Instruction| one.flow_control() == iced_x86::FlowControl::Return;
+                instructions.into_iter().filter(is_return).map(|one| one.ip())
+            });
+            let mut all: Vec<u64> = all.collect();
+            all.sort_unstable();
+            assert_eq!(returns, all, "{name}");
+        }
+        println!("{name}: {} returns", returns.len());
+        read += 1;
+    }
+    if read == 0 {
+        println!("skipped: no target/fixtures; `cargo xtask fixture` fetches them");
+    }
+}
+
 #[test]
 fn a_table_is_none_without_the_librarys_name_or_beside_another() {
     for kind in UNNAMED {
