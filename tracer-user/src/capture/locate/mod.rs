@@ -11,6 +11,7 @@
 //! cheap kind where the return address is still on top of the stack, as a return probe demands.
 
 mod boringssl;
+mod crates;
 mod disasm;
 mod elf;
 mod frames;
@@ -363,6 +364,8 @@ pub enum Reason {
     OldGo,
     #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
+    #[error("speaks WebRTC, whose media and messages travel by UDP and are not read")]
+    WebRtc,
     #[error("holds a rustls other than 0.20 to 0.23")]
     OldRustls,
 }
@@ -389,6 +392,7 @@ impl Reason {
             Self::OldGo => "go_old",
             Self::Rustls => "rustls",
             Self::OldRustls => "rustls_other",
+            Self::WebRtc => "webrtc",
         }
     }
 
@@ -408,6 +412,7 @@ impl Reason {
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
+            Self::WebRtc => Some("Let the program use the service's API over HTTP or a WebSocket."),
             Self::LibreSsl => Some("Use a build of the program that is linked with OpenSSL 1.1.1 or later."),
             Self::Nss => Some("Use a build of the program that is linked with OpenSSL or GnuTLS."),
             Self::Java | Self::Otp => Some(
@@ -439,6 +444,8 @@ pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
             // Of two that are told by what they do, the second is as if it had not been found.
             (Ok(hooks), Some(_)) if hooks.stripped.is_some() => refused = refused.or(Some(Reason::StrippedOpenSsl)),
             (Ok(_), Some(_)) => {}
+            // It goes by another way than what is hooked.
+            (Err(Reason::WebRtc), Some(_)) => {}
             (Err(reason), _) => refused = refused.or(Some(reason)),
         }
     }

@@ -313,6 +313,7 @@ fn what_cannot_be_hooked_has_a_reason() {
         ("/registry/src/rustls-0.23.1/src/conn.rs", "-DPANICS", Reason::Rustls),
         ("/registry/src/rustls-0.21.12/src/conn.rs", "-DPANICS", Reason::Rustls),
         ("/registry/src/rustls-0.19.1/src/session.rs", "-DPANICS", Reason::OldRustls),
+        ("external/crates__rtc-dtls-0.20.3/src/conn/mod.rs", "-DPANICS", Reason::WebRtc),
     ] {
         let text = format!("-DTEXT=\"{text}\"");
         for level in ["-O0", "-O2", "-Os"] {
@@ -335,6 +336,12 @@ fn a_text_alone_is_no_library() {
     ] {
         let text = format!("-DTEXT=\"{text}\"");
         let library = library!("text.c", [PIC, &[&text]].concat());
+        assert_eq!(locate(&library.stripped), Err(Reason::NotTls), "{text}");
+    }
+    // A program that only checks certificates with it.
+    for file in ["lib.rs", "webpki/verify.rs", "crypto/ring/sign.rs"] {
+        let text = format!("-DTEXT=\"/registry/src/rustls-0.23.1/src/{file}\"");
+        let library = library!("text.c", [PIC, &[&text, "-DPANICS"]].concat());
         assert_eq!(locate(&library.stripped), Err(Reason::NotTls), "{text}");
     }
 }
