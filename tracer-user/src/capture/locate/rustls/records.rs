@@ -12,7 +12,7 @@
 //! stand side by side, and so do the two counts. Where a build has no place of one direction, those of the other stand
 //! alone. What remains is checked at run time: see the eBPF program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register as R};
 use memchr::{memchr_iter, memchr2_iter};
@@ -37,7 +37,7 @@ const TRIES: usize = 16;
 /// Of which so many must meet the call, and agree.
 const AGREEING: usize = 4;
 /// Instructions read after a call, on all paths together.
-const AFTER: usize = 160;
+const AFTER: usize = 320;
 /// Paths that wait to be read.
 const PATHS: usize = 16;
 /// Calls in one file that are looked at. Codex, of 294 MB, has 6,300.
@@ -291,9 +291,10 @@ impl Call {
     fn opened(mut self, elf: &Elf<'_>) -> Vec<Found> {
         let result = self.values.place(self.state.register(R::RDI));
         self.state.call(&mut self.values);
-        let mut paths = vec![(self.next, self.state.clone())];
+        let mut paths = VecDeque::from([(self.next, self.state.clone())]);
         let (mut found, mut left) = (Vec::new(), AFTER);
-        while let Some((address, mut state)) = paths.pop() {
+        // The nearest branches first: what the call has come to is looked at soon, and errors are handled at length.
+        while let Some((address, mut state)) = paths.pop_front() {
             let Some(code) = elf.code(address) else { continue };
             for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
                 left = left.saturating_sub(1);
@@ -307,10 +308,10 @@ impl Call {
                 match instruction.flow_control() {
                     FlowControl::Next => state.step(&mut self.values, &instruction),
                     FlowControl::ConditionalBranch if paths.len() < PATHS => {
-                        paths.push((instruction.near_branch_target(), state.clone()));
+                        paths.push_back((instruction.near_branch_target(), state.clone()));
                     }
                     FlowControl::UnconditionalBranch if instruction.op0_kind() == OpKind::NearBranch64 => {
-                        paths.push((instruction.near_branch_target(), state));
+                        paths.push_back((instruction.near_branch_target(), state));
                         break;
                     }
                     _ => break,
