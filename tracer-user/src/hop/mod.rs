@@ -48,7 +48,7 @@ pub struct Hops {
     queries: Queries,
     exports: Exports,
     // Kept so that their memory is used again.
-    called: Vec<LlmCall>,
+    called: Vec<Box<LlmCall>>,
     requested: Vec<mcp::Request>,
     queried: Vec<Retrieval>,
 }
@@ -123,7 +123,7 @@ impl Hops {
     }
 
     fn hand_over(&mut self, out: &mut Vec<Hop>) {
-        out.extend(self.called.drain(..).map(|call| Hop::Model(Box::new(call))));
+        out.extend(self.called.drain(..).map(Hop::Model));
         out.extend(self.requested.drain(..).map(Hop::Mcp));
         out.extend(self.queried.drain(..).map(Hop::Retrieval));
     }
