@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
 use super::{
-    ALL, Claim, Dialect, LlmCall,
+    ALL, Claim, Dialect, EndedCall, LlmCall,
     background::{Background, retrieved},
     call::{Billing, CallError, Completeness, Fingerprint, Operation, Request, Response, Times, Usage},
     could_be_model_call,
@@ -129,7 +129,7 @@ impl Calls {
     }
 
     /// Takes the next event. Returns whether it begins what its head does not refuse as a model call.
-    pub fn push(&mut self, event: &Event, calls: &mut Vec<Box<LlmCall>>) -> bool {
+    pub fn push(&mut self, event: &Event, calls: &mut Vec<EndedCall>) -> bool {
         match event {
             Event::Request { id, at, connection, head } => {
                 self.background.expire(*at, calls);
@@ -163,7 +163,7 @@ impl Calls {
     }
 
     /// Ends what is still open, in the order of the exchanges.
-    pub fn finish(&mut self, calls: &mut Vec<Box<LlmCall>>) {
+    pub fn finish(&mut self, calls: &mut Vec<EndedCall>) {
         let mut open: Vec<_> = self.open.drain().collect();
         open.sort_unstable_by_key(|(id, _)| *id);
         for (id, open) in open {
@@ -255,7 +255,7 @@ impl Calls {
         }
     }
 
-    fn end(&mut self, id: ExchangeId, open: Box<Open>, at: u64, outcome: Outcome, calls: &mut Vec<Box<LlmCall>>) {
+    fn end(&mut self, id: ExchangeId, open: Box<Open>, at: u64, outcome: Outcome, calls: &mut Vec<EndedCall>) {
         let retrieves = open.retrieves;
         let Some((call, dropped)) = open.end(id, at, outcome) else { return };
         self.counts.dropped_values += dropped;
@@ -458,7 +458,7 @@ impl Open {
         }
     }
 
-    fn end(mut self: Box<Self>, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(Box<LlmCall>, u64)> {
+    fn end(mut self: Box<Self>, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(EndedCall, u64)> {
         let fitting: Vec<_> = (0..self.candidates.len()).filter(|index| self.is_model_call(*index)).collect();
         let index = *fitting.first()?;
         let operation = |index: &usize| self.candidates[*index].dialect.operation();
