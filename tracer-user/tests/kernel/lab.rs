@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Of the programs.
-pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/");
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/");
 
 static PROGRAM: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
 
@@ -69,17 +69,17 @@ pub fn lab() -> Option<Lab> {
 fn prepare() -> Result<tempfile::TempDir, String> {
     Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let compiled = Command::new("cc")
-        .args(["-O1", "-o"])
-        .arg(directory.path().join("target"))
-        .arg(SOURCES.to_owned() + "target.c")
-        .args(["-lssl", "-lcrypto", "-lpthread"])
-        .output()
-        .map_err(|error| format!("cc: {error}"))?;
-    if !compiled.status.success() {
-        return Err("no C compiler or no OpenSSL headers (libssl-dev)".into());
-    }
+    compile("target.c", ["-lssl", "-lcrypto", "-lpthread"], &directory.path().join("target"))
+        .map_err(|error| format!("no C compiler or no OpenSSL headers (libssl-dev): {error}"))?;
     Ok(directory)
+}
+
+/// Compiles a program or library of this folder, or what the compiler says.
+pub fn compile(source: &str, options: impl IntoIterator<Item: AsRef<OsStr>>, path: &Path) -> Result<(), String> {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-o"]).arg(path).arg(format!("{SOURCES}{source}")).args(options);
+    let output = compiler.output().map_err(|error| format!("cc: {error}"))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 impl Lab {
