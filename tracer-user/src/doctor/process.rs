@@ -187,11 +187,8 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside
             pid,
             name,
             file: Some(file.path),
+            recognised: Some(recognised(&library, placement)),
             library: Some(library),
-            recognised: Some(match placement {
-                Placement::Method | Placement::Exported => "exported symbols",
-                Placement::Found => "its error reports",
-            }),
             beside,
             traced: true,
             connections,
@@ -225,6 +222,17 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside
             reason: reason.code(),
             fix: reason.fix(),
         },
+    }
+}
+
+/// As docs/runtimes.md has it for each library; of two in one file, for the first.
+fn recognised(library: &str, placement: Placement) -> &'static str {
+    match (library.split([' ', ',']).next(), placement) {
+        (Some("go"), _) => "its table of functions",
+        (Some("rustls"), _) => "paths in panic messages",
+        (_, Placement::Method | Placement::Exported) => "exported symbols",
+        (Some("openssl"), Placement::Found) => "its method tables",
+        (_, Placement::Found) => "its error reports",
     }
 }
 
@@ -269,6 +277,21 @@ mod tests {
         elsewhere.seen(silent);
         assert!(!elsewhere.traced && elsewhere.reason == "openssl_stripped" && elsewhere.fix.is_some());
         assert!(elsewhere.explanation.contains("OpenSSL without its symbols"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn each_library_says_by_what_it_was_recognised() {
+        for (library, placement, by) in [
+            ("openssl 3.0.15", Placement::Method, "exported symbols"),
+            ("gnutls 3.7.9", Placement::Method, "exported symbols"),
+            ("boringssl", Placement::Exported, "exported symbols"),
+            ("boringssl", Placement::Found, "its error reports"),
+            ("openssl 3.5.5, rustls 0.23.36", Placement::Found, "its method tables"),
+            ("rustls 0.21.12", Placement::Found, "paths in panic messages"),
+            ("go 1.27.3", Placement::Method, "its table of functions"),
+        ] {
+            assert_eq!(recognised(library, placement), by, "{library}");
+        }
     }
 
     #[test]

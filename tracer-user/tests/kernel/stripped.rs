@@ -1,11 +1,11 @@
 //! OpenSSL inside the program, without symbols, in every way of attaching: also on kernels that have no uprobe sessions,
 //! where the end of a write is the end of the function that it leaves by a call of.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use llmtap::capture::{Options, Refusal, Tracer, attach::Refused, program::AttachMode};
 
-use super::lab::{Lab, SOURCES, lab};
+use super::lab::{Lab, compile, lab};
 
 /// With sessions, if there are any, and in both ways without.
 const MODES: [Option<AttachMode>; 3] = [None, Some(AttachMode::Multi), Some(AttachMode::PerfConstant)];
@@ -13,11 +13,9 @@ const MODES: [Option<AttachMode>; 3] = [None, Some(AttachMode::Multi), Some(Atta
 /// The program with libssl linked in.
 fn program(lab: &Lab) -> Option<PathBuf> {
     let program = lab.program().with_file_name("stripped");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-w", "-O1", "-s", "-o"]).arg(&program).arg(SOURCES.to_owned() + "target.c");
-    let compiled = compiler.args(["-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"]).output().ok()?;
-    if !compiled.status.success() {
-        println!("skipped: no libssl.a (libssl-dev): {}", String::from_utf8_lossy(&compiled.stderr));
+    let options = ["-w", "-s", "-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"];
+    if let Err(why) = compile("target.c", options, &program) {
+        println!("skipped: no libssl.a (libssl-dev): {why}");
         return None;
     }
     Some(program)
@@ -66,11 +64,9 @@ fn programs_without_symbols_survive() {
 fn a_build_whose_ends_are_not_found_needs_sessions() {
     let Some(lab) = lab() else { return };
     let program = lab.program().with_file_name("endless");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/capture/locate/tests/table.c");
     // Its functions compare the result of the inner call in no place that could be seen.
-    let mut compiler = Command::new("cc");
-    compiler.args(["-w", "-O1", "-s", "-DNAMED", "-DMAIN", "-o"]).arg(&program).arg(source);
-    assert!(compiler.status().unwrap().success());
+    let options = ["-w", "-s", "-DNAMED", "-DMAIN"];
+    compile("../../src/capture/locate/tests/table.c", options, &program).unwrap();
     for mode in [AttachMode::Session, AttachMode::Multi, AttachMode::Perf] {
         let Ok(mut tracer) = Tracer::load(&Options { mode: Some(mode), ..Options::default() }) else { continue };
         let verdict = tracer.attach_file(&program);

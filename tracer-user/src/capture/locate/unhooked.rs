@@ -3,8 +3,9 @@
 use super::elf::Elf;
 use super::{Hooks, Reason, Stack, crates};
 
-/// WebRTC in Rust, which seals what it sends by UDP with DTLS; Mozilla's NSS, and language runtimes whose TLS is code of their own language. The latter are known by a function that all of
-/// their builds export: to programs, to native modules and to embedding programs.
+/// Mozilla's NSS, and language runtimes whose TLS is code of their own language, each known by a function that all of its
+/// builds export: to programs, to native modules and to embedding programs. WebRTC in Rust, which seals what it sends by
+/// UDP with DTLS.
 pub(super) struct Unhooked;
 
 impl Stack for Unhooked {
