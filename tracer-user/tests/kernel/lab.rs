@@ -425,12 +425,14 @@ impl Run {
                 .iter()
                 .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
                 .count();
-            let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
+            let of_process = streams.iter().filter(|((key, _), _)| owners[key] == pid);
+            let lengths: Vec<_> = of_process.map(|(key, stream)| (key, stream.len())).collect();
             assert!(
                 found == 1 || told.is_empty(),
-                "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}",
+                "{}: {end} {way} of image {image} of {pid}: {} bytes told, captured {lengths:?}; counted {:?}",
                 self.title,
-                told.len()
+                told.len(),
+                self.counters.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
             );
         }
     }
