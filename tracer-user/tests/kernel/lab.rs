@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -210,10 +211,17 @@ impl Lab {
         run
     }
 
+    /// Traces all processes but those that run already, with their descendants: nobody else's traffic is looked at.
     pub fn run_all(&self, scenario: &str, exclude: bool) -> Run {
         let mut tracer = Tracer::load(&Options { targets: TargetMode::All, ..Options::default() }).unwrap();
-        tracer.attach_file(&self.library());
-        self.started(&mut tracer, scenario, |tracer, pid| {
+        let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.for_each(|pid| tracer.exclude(pid));
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join(self.library().file_name().unwrap());
+        fs::copy(self.library(), &library).unwrap();
+        tracer.attach_file(&library);
+        let command = [self.program.as_os_str(), scenario.as_ref()];
+        started(&mut tracer, &command, Some(folder.path()), |tracer, pid| {
             tracer.remove_target(pid);
             if exclude {
                 tracer.exclude(pid);
@@ -417,12 +425,14 @@ impl Run {
                 .iter()
                 .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
                 .count();
-            let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
+            let of_process = streams.iter().filter(|((key, _), _)| owners[key] == pid);
+            let lengths: Vec<_> = of_process.map(|(key, stream)| (key, stream.len())).collect();
             assert!(
                 found == 1 || told.is_empty(),
-                "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}",
+                "{}: {end} {way} of image {image} of {pid}: {} bytes told, captured {lengths:?}; counted {:?}",
                 self.title,
-                told.len()
+                told.len(),
+                self.counters.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
             );
         }
     }
