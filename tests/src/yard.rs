@@ -64,7 +64,11 @@ impl Yard {
 
     /// The same with another root than the yard's directory.
     pub fn container_of(&self, root: &[&str], options: &[&str], scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
-        let script = self.bench.script("openai_sync.py", scenarios)?;
+        self.container_with(root, options, &self.bench.script("openai_sync.py", scenarios)?)
+    }
+
+    /// The same with another client's command line.
+    pub fn container_with(&self, root: &[&str], options: &[&str], client: &[String]) -> anyhow::Result<Vec<String>> {
         let folder = self.bench.path("");
         let python = Python::Clients.prepared()?;
         let venv = python.parent().and_then(Path::parent).context("no virtual environment")?;
@@ -81,7 +85,7 @@ impl Yard {
         }
         line.extend(options.iter().map(|option| (*option).to_owned()));
         line.extend(root.iter().map(|word| (*word).to_owned()));
-        line.extend(script);
+        line.extend(client.iter().cloned());
         Ok(line)
     }
 }
