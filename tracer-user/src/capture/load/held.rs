@@ -6,7 +6,8 @@ use super::Tracer;
 use crate::capture::{TargetMode, Verdict, gate::HeldProgram};
 
 impl Tracer {
-    /// Hooks what held programs will run, and lets them go. Those of which it is open whether they are traced wait on.
+    /// Hooks what held programs will run, and lets them go, or hooks one module that waits. Programs of which it is open
+    /// whether they are traced wait on.
     pub(super) fn hook_held(&mut self, verdicts: &mut VecDeque<(u32, Verdict)>) {
         while let Some(gate) = &mut self.gate {
             let program = match gate.held() {
@@ -30,10 +31,10 @@ impl Tracer {
                     }
                 }
                 gate.release(program);
+                // Its process has begun, and others must hear of it before it ends: the next one waits for that.
+                return;
             } else {
-                for verdict in self.begin(program) {
-                    verdicts.push_back(verdict);
-                }
+                verdicts.extend(self.begin(program));
             }
         }
     }

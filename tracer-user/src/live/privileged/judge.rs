@@ -127,13 +127,17 @@ impl Half<'_> {
     }
 
     pub(super) fn executed(&mut self, notice: &ProcessNotice) {
-        if self.excludes(notice.pid) {
-            self.leave_out(notice.pid);
+        let pid = notice.pid;
+        // Read first, and once: a process that has ended meanwhile is in no container any more.
+        let place = self.place(pid);
+        if self.selection.excludes(pid, &place) {
+            self.leave_out(pid);
         } else if notice.target || self.selection.all {
-            self.introduce(notice.pid);
-        } else if self.selects(notice.pid) {
-            self.add_with_descendants(notice.pid);
-            self.adopt(notice.pid);
+            let container = place.container.or_else(|| self.containers.of(pid));
+            self.introduce_in(pid, container);
+        } else if self.selection.selects(pid, &place) {
+            self.add_with_descendants(pid);
+            self.adopt(pid);
         }
     }
 }

@@ -24,7 +24,7 @@ use super::{Plan, cluster::Cluster, select::Selection, service::Service, watch::
 use crate::{
     capture::{
         Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
-        container::Containers,
+        container::{Container, Containers},
         process,
         seam::{
             Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
@@ -384,12 +384,17 @@ impl Half<'_> {
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
     fn introduce(&mut self, pid: u32) {
+        let container = self.containers.of(pid);
+        self.introduce_in(pid, container);
+    }
+
+    fn introduce_in(&mut self, pid: u32, container: Option<Arc<Container>>) {
         let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
         }
-        let process = match self.containers.of(pid) {
+        let process = match container {
             Some(container) => {
                 let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
                 let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
