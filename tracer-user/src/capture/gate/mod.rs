@@ -25,7 +25,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{called, command_line, search_variables};
+pub use exec::{called, command_line, environment, search_variables};
 pub use keeper::{Who, check};
 
 use super::{

@@ -391,24 +391,29 @@ impl Half<'_> {
     fn introduce_in(&mut self, pid: u32, container: Option<Arc<Container>>) {
         let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
+        if facts.service.is_none() {
+            // It has ended: nothing of what was told of it before would be left.
+            return;
+        }
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
         }
-        let process = match container {
-            Some(container) => {
-                let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
-                let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
-                if let (Some(cluster), true) = (&self.cluster, unknown) {
-                    cluster.wanted();
-                }
-                process
-            }
-            None => {
-                self.pods.forget(pid);
-                Arc::new(facts)
-            }
-        };
+        let process = self.located(facts, container);
         self.describe(process);
+    }
+
+    /// With what is known of its container and pod.
+    fn located(&mut self, facts: Process, container: Option<Arc<Container>>) -> Arc<Process> {
+        let Some(container) = container else {
+            self.pods.forget(facts.pid);
+            return Arc::new(facts);
+        };
+        let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
+        let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
+        if let (Some(cluster), true) = (&self.cluster, unknown) {
+            cluster.wanted();
+        }
+        process
     }
 
     fn describe(&self, process: Arc<Process>) {

@@ -13,6 +13,8 @@ use super::Half;
 use crate::{
     capture::{
         gate::{HeldProgram, called},
+        process,
+        seam::ToParser,
         target::Start,
     },
     config::file::select::Awaited,
@@ -96,6 +98,10 @@ impl Half<'_> {
             chosen = self.selection.judge(start, &InContainer { awaited: Awaited::default(), ..place.clone() });
         }
         if chosen == Some(true) {
+            if let Ok(facts) = process::facts_of_held(pid, &file, &self.variables) {
+                let process = self.located(facts, place.container);
+                let _ = self.channel.send(&ToParser::Begins(process));
+            }
             for (pid, verdict) in self.tracer.begin(program) {
                 self.note(Some(pid), &verdict);
             }
