@@ -175,16 +175,9 @@ fn a_short_program_of_a_chosen_image_is_traced_from_its_first_call() -> anyhow::
     let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
     ensure!(calls.len() == 2, "{} calls, not 2: {stderr}", calls.len());
     for call in calls {
-        ensure!(
-            call.resource
-                .get("container.image.name")
-                .is_some_and(|name| image.0.starts_with(name.as_str().unwrap_or("?")))
-        );
-        ensure!(
-            call.attributes.get("llmtap.completeness").is_none_or(|value| value == "full"),
-            "{:?}",
-            call.attributes
-        );
+        let named = call.resource.get("container.image.name").and_then(|name| name.as_str());
+        ensure!(named.is_some_and(|name| image.0.starts_with(name)), "{:?}: {stderr}", call.resource);
+        ensure!(call.text("llmtap.completeness") == Some("full"), "{:?}", call.attributes);
     }
     ensure!(bench.truth().len() == 4);
     Ok(())

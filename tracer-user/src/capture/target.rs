@@ -32,10 +32,12 @@ pub enum CgroupError {
 pub enum Choice {
     No,
     Yes,
-    /// Who knows more of this container must say.
+    /// Who knows more of this container must say, unless nobody in it is chosen.
     Open {
         container: Arc<str>,
     },
+    /// Who knows more must say.
+    Ask,
 }
 
 /// What is about to be executed.

@@ -50,7 +50,10 @@ pub fn run(
         let wait = if last { Duration::ZERO } else { reader.look_again().unwrap_or(TICK) };
         let ready = poll(&[reader.as_fd(), channel.as_fd()], Some(wait))?;
         let [ring, message] = ready[..] else { continue };
-        if message && !last {
+        // Before the messages: what is told of a program before it begins has then come, if its beginning has.
+        let mut more = reader.drain(&mut events);
+        let begun = || events.iter().any(|event| matches!(event, Event::Process { .. }));
+        if !last && (message || begun()) {
             last = loop {
                 let (message, descriptors) = match channel.receive_with() {
                     Ok(Some((message, descriptors))) => (Ok(Some(message)), descriptors),
@@ -106,8 +109,10 @@ pub fn run(
                     Err(_) => break true,
                 }
             };
+            if last {
+                more = reader.drain(&mut events);
+            }
         }
-        let more = reader.drain(&mut events);
         if last && !more {
             reader.finish(&mut events);
         }

@@ -202,17 +202,17 @@ fn needs_container(selectors: &[file::Selector]) -> bool {
 
 /// In the keeper, which waits for nobody: of containers it knows who is in one.
 fn choose(rules: &file::Select, start: Start<'_>) -> Choice {
-    // What is a target stays one, unless it is excluded. That is decided when it has begun, where it can be now.
-    if start.is_target && !needs_container(&rules.exclude) {
-        return Choice::Yes;
-    }
     let by_container = needs_container(&rules.include) || needs_container(&rules.exclude);
     let container = by_container.then(|| container::identity(start.pid)).flatten();
+    if start.is_target {
+        // It stays one, unless it is excluded. In a container it is asked about all the same, so that it is known whose it
+        // is before it begins: the runtime itself becomes a target while it makes a container that is chosen.
+        return if container.is_some() { Choice::Ask } else { Choice::Yes };
+    }
     let awaited = Awaited { container: container.is_some(), pod: container.is_some() };
     match (judge(rules, start, &InContainer { awaited, ..InContainer::default() }), container) {
-        (None, Some(identity)) => Choice::Open { container: identity.container },
         (Some(true), _) => Choice::Yes,
-        _ if start.is_target => Choice::Yes,
+        (None, Some(identity)) => Choice::Open { container: identity.container },
         _ => Choice::No,
     }
 }

@@ -225,6 +225,7 @@ impl State<'_> {
                 match self.choice(pid, fd) {
                     Choice::No => None,
                     Choice::Yes => Some(ToTracer::Held { pid, fd, open: false }),
+                    Choice::Ask => Some(ToTracer::Held { pid, fd, open: true }),
                     Choice::Open { container } => {
                         (!self.refused.contains(&container)).then_some(ToTracer::Held { pid, fd, open: true })
                     }
