@@ -25,7 +25,7 @@ for name in usr etc var; do
     mount -t overlay overlay -o "lowerdir=/$name,upperdir=$over/$name.upper,workdir=$over/$name.work" "/$name" || exit 3
 done
 mount -t tmpfs tmpfs /run && mkdir -p /run/lock /run/systemd/system /run/units || exit 3
-SYSTEMD_OFFLINE=1 dpkg --install "$package" >/dev/null || exit 1
+dpkg --install "$package" >/dev/null 2>&1 || exit 1
 cp "$config" /etc/llmtap/config.yaml
 cp /usr/lib/systemd/system/llmtap.service /run/units/
 for name in basic sysinit shutdown; do printf '[Unit]\nDefaultDependencies=no\n' >"/run/units/$name.target"; done

@@ -18,7 +18,7 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -119,6 +119,8 @@ impl Gate {
     /// # Errors
     /// Where the kernel or our privileges do not allow it (`CAP_SYS_ADMIN`, `CONFIG_FANOTIFY_ACCESS_PERMISSIONS`).
     pub fn new(who: Who<'_>) -> io::Result<Self> {
+        // Nothing could be watched where openat2(2) is refused, as by systemd's RestrictSUIDSGID.
+        Root::own().and_then(|root| root.handle(Path::new("/")))?;
         let (channel, theirs) = Channel::pair()?;
         let keeper = keeper::start(theirs, who)?;
         channel.set_nonblocking()?;
