@@ -429,6 +429,15 @@ pub struct RecordPlace {
     pub count_distance: i64,
     /// What the count is there when the first record under a key passes.
     pub first: u64,
+    /// How messages lie in memory: one of the constants below.
+    pub form: u64,
+}
+
+impl RecordPlace {
+    /// rustls 0.23.
+    pub const SLICES: u64 = 0;
+    /// rustls 0.20 to 0.22.
+    pub const BUFFER: u64 = 1;
 }
 
 /// What a call returns.
@@ -533,7 +542,7 @@ const _: () = {
     assert!(size_of::<Connection>() == 56);
     assert!(size_of::<Calls>() == 56 + NESTED_CALLS * 72);
     assert!(size_of::<CgroupId>() == 16);
-    assert!(size_of::<RecordPlace>() == 48);
+    assert!(size_of::<RecordPlace>() == 56);
 };
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 #![feature(asm_experimental_arch)]
 
 mod emit;
+mod facts;
 mod go;
 mod maps;
 mod process;
@@ -58,7 +59,7 @@ pub fn read_return(ctx: ProbeContext) -> u32 {
 /// Entry of a function that ends or names a connection.
 #[uprobe]
 pub fn connection_fact(ctx: ProbeContext) -> u32 {
-    tls::fact(&ctx);
+    facts::entered(&ctx);
     0
 }
 

@@ -1,7 +1,8 @@
 //! Hooks where rustls seals and opens records. Plaintext stands in memory there, with the type of its record.
 //!
-//! A message is what rustls 0.23 calls `OutboundPlainMessage` and `InboundPlainMessage`: the payload, then the type and the
-//! version of the protocol. What does not read like one is left alone.
+//! A message is what rustls 0.23 calls `OutboundPlainMessage` and `InboundPlainMessage`, and 0.20 to 0.22
+//! `BorrowedPlainMessage` and `PlainMessage`: the payload, then the type and the version of the protocol. What does not
+//! read like one is left alone.
 
 use aya_ebpf::{
     EbpfContext as _, bindings::pt_regs, helpers::bpf_get_current_pid_tgid, helpers::bpf_probe_read_user,
@@ -10,7 +11,7 @@ use aya_ebpf::{
 use tracer_common::{
     counter::Counter,
     decide::{self, record},
-    event::{Connection, ConnectionId, Data, PLACE_BITS, Target, direction, end, kind},
+    event::{Connection, ConnectionId, Data, PLACE_BITS, RecordPlace, Target, direction, end, kind},
     limits::{PIECE, RECORD_SLICES},
 };
 
@@ -31,6 +32,8 @@ struct Record {
     message: u64,
     /// This is the first record under its key.
     first: bool,
+    /// [`RecordPlace::form`].
+    form: u64,
 }
 
 impl Record {
@@ -53,6 +56,7 @@ impl Record {
             object,
             message: at(place.message_register, place.message_offset),
             first: count == place.first,
+            form: place.form,
         })
     }
 
@@ -88,8 +92,13 @@ impl Record {
 #[inline(always)]
 pub fn sealed(ctx: &ProbeContext) {
     let Some(seen) = Record::of(ctx) else { return };
-    // Four words of payload: 0, a slice and nothing; or slices and the range of their bytes that counts.
-    let Some([slices, second, third, fourth, what]) = read::<5>(seen.message) else { return };
+    // Four words of payload: 0, a slice and nothing; or slices and the range of their bytes that counts. Or a slice alone.
+    let words = if seen.form == RecordPlace::BUFFER {
+        read::<3>(seen.message).map(|[address, length, what]| [0, address, length, 0, what])
+    } else {
+        read::<5>(seen.message)
+    };
+    let Some([slices, second, third, fourth, what]) = words else { return };
     let now = task::now();
     let what = decide::record_type(what);
     if what.is_some() {
@@ -143,8 +152,15 @@ pub fn sealed(ctx: &ProbeContext) {
 #[inline(always)]
 pub fn opened(ctx: &ProbeContext) {
     let Some(seen) = Record::of(ctx) else { return };
-    // That it went well, and the message.
-    let Some([_, address, length, what]) = read::<4>(seen.message) else { return };
+    // That it went well, and the message: its payload by address and length, or a vector, which has its room before or
+    // behind the address.
+    let words = if seen.form == RecordPlace::BUFFER {
+        read::<5>(seen.message)
+            .map(|[_, first, second, length, what]| [if first > second { first } else { second }, length, what])
+    } else {
+        read::<4>(seen.message).map(|[_, address, length, what]| [address, length, what])
+    };
+    let Some([address, length, what]) = words else { return };
     let now = task::now();
     let what = decide::record_type(what);
     if what.is_some() {

@@ -49,8 +49,11 @@ enum Task {
         /// folder to build it from), deb (by dpkg-deb)
         parts: Vec<String>,
     },
-    /// Download real libssl and Node.js builds for the tests that take them (target/fixtures)
-    Fixture,
+    /// Download what tests take: real libssl and Node.js builds (target/fixtures)
+    Fixture {
+        /// libssl, and runtimes: the programs of `test runtimes` (target/runtimes), some 1.5 GB; without a name libssl
+        sets: Vec<String>,
+    },
     /// Fuzz the decoders
     Fuzz {
         /// Only these targets
@@ -78,7 +81,7 @@ fn main() -> ExitCode {
         Task::Bench { parts } => setup::run().and_then(|()| bench::run(&parts)),
         Task::Corpus(arguments) => setup::run().and_then(|()| corpus::run(arguments)),
         Task::Dist { parts } => setup::run().and_then(|()| dist::run(&parts)),
-        Task::Fixture => fixture::run(),
+        Task::Fixture { sets } => fixture::named(&sets),
         Task::Test { tiers } => setup::run().and_then(|()| test::run(&tiers)),
         Task::Fuzz { targets, seconds } => setup::run().and_then(|()| fuzz::run(&targets, seconds)),
         Task::Registry => registry::run(),

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use tests::harness::{Bench, Running, finish, llmtap};
+use tests::harness::{Bench, Running, finish, llmtap, workspace};
 
 use crate::{bench, robustness::wait_for_probes};
 
@@ -82,10 +82,12 @@ fn each_planted_process_gets_its_reason() -> anyhow::Result<()> {
     };
     let text = |path: &Path| path.display().to_string();
 
-    let stripped = nursery.holder("stripped", &["-s", "-DSOURCE=\"../ssl/ssl_lib.c\""])?;
+    let stripped = nursery.holder("stripped", &["-s", "-DREPORTED=20", "-DSOURCE=\"../ssl/ssl_lib.c\""])?;
     let linked =
         nursery.holder("linked", &["-w", "-s", "-DLINKED", "-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"])?;
-    let boring = nursery.holder("boring", &["-s", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
+    let boring = nursery.holder("boring", &["-s", "-DREPORTED=16", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
+    // What it looks for or prints is in no report of its own.
+    let searching = nursery.holder("searching", &["-s", "-DSOURCE=\"/src/boringssl/ssl/ssl_lib.cc\""])?;
     let old = nursery.library("libssl.so.1.0.0", &["SSL_read", "SSL_write", "SSL_free"])?;
     let libre =
         nursery.library("libssl.so.56", &["SSL_read", "SSL_write", "SSL_read_ex", "SSL_CTX_load_verify_mem"])?;
@@ -118,6 +120,9 @@ fn each_planted_process_gets_its_reason() -> anyhow::Result<()> {
     let found: Vec<_> = plants.iter().map(|plant| reasons(&report_all, plant.program.id())).collect();
     let wanted: Vec<_> = plants.iter().map(|plant| vec![plant.wanted.to_owned()]).collect();
     ensure!(found == wanted, "found {found:?}, not {wanted:?}");
+    let searching = plant("nothing", &searching, &[])?;
+    let found = reasons(&report(&mut Command::new(llmtap()?), &[])?, searching.program.id());
+    ensure!(found.is_empty(), "of a program that only names a library: {found:?}");
 
     // Nobody in particular may not read what belongs to root.
     let own = plants[2].program.id();
@@ -144,6 +149,37 @@ fn machine(prepare: &str, namespaces: &[&str]) -> anyhow::Result<(bool, BTreeSet
     let checks = report["machine"]["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let reasons = checks.iter().filter_map(|check| Some(check["reason"].as_str()?.to_owned())).collect();
     Ok((report["machine"]["ready"] == true, reasons))
+}
+
+/// A stripped library whose calls are seen at their ends by a kernel with uprobe sessions alone.
+#[test]
+fn what_an_older_kernel_cannot_hook_is_refused_there() -> anyhow::Result<()> {
+    let bench = bench!();
+    let nursery = Nursery(&bench);
+    let table = workspace().join("tracer-user/src/capture/locate/tests/table.c").display().to_string();
+    let glue = bench.path("glue.c");
+    fs::write(
+        &glue,
+        "int number;\nint *error_number(void) { return &number; }\nvoid in_handshake(void *s, int on) {}\n",
+    )?;
+    let glue = glue.display().to_string();
+    let endless = nursery.holder("endless", &["-w", "-O1", "-s", "-DNAMED", &table, &glue])?;
+    let linked =
+        nursery.holder("linked", &["-w", "-s", "-DLINKED", "-l:libssl.a", "-l:libcrypto.a", "-ldl", "-lpthread"])?;
+    let (endless, linked) = (plant("", &endless, &[])?, plant("", &linked, &[])?);
+    for (release, wanted) in [("6.1.0-1", "attach_refused"), ("6.13.0-1", "ok_found")] {
+        let mut command = Command::new("unshare");
+        let prepare = "mount -t tmpfs none /tmp && echo $RELEASE > /tmp/release &&
+            mount --bind /tmp/release /proc/sys/kernel/osrelease";
+        command.args(["--mount", "sh", "-c", &format!("{prepare}\nexec \"$0\" \"$@\"")]).arg(llmtap()?);
+        let told = report(command.env("RELEASE", release), &[])?;
+        let found = reasons(&told, endless.program.id());
+        ensure!(found == [wanted], "{release}: {found:?}");
+        // Real builds have ends that are found.
+        let found = reasons(&told, linked.program.id());
+        ensure!(found == ["ok_found"], "{release}: {found:?}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -13,8 +13,17 @@
 #include <openssl/ssl.h>
 #endif
 
-// A name that an error report would carry, in a program that has no such library.
+// A name that error reports would carry, in a program that has no such library.
 const char *const source = SOURCE;
+
+#ifdef REPORTED
+// The reports, of the library with this number.
+__attribute__((noipa)) void report(int library, int unused, int reason, const char *file) {
+    if (reason) printf("%d %d %d %s\n", library, unused, reason, file);
+}
+#define FAIL(reason) __attribute__((used)) void fail_##reason(void) { report(REPORTED, 0, reason, SOURCE); }
+FAIL(301) FAIL(302) FAIL(303) FAIL(304) FAIL(305) FAIL(306) FAIL(307) FAIL(308) FAIL(309)
+#endif
 
 int main(int count, char **arguments) {
     const char *kind = count > 1 ? arguments[1] : "nothing", *file = count > 2 ? arguments[2] : "";

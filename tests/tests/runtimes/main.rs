@@ -200,6 +200,17 @@ fn rust_with_aws_lc() -> anyhow::Result<()> {
     rust_client("rustls-aws-lc-rs/client")
 }
 
+/// Over many connections, with either version of TLS.
+#[test]
+fn rust_with_older_rustls() -> anyhow::Result<()> {
+    for executable in ["rustls-0.20/client", "rustls-0.21/client", "rustls-0.22/client"] {
+        for arguments in [&[][..], &["tls12"]] {
+            run(&Program { executable, cold: false, arguments, calls: 28, settle: nothing })?;
+        }
+    }
+    Ok(())
+}
+
 /// Rust with the machine's libssl.
 #[test]
 fn native_tls() -> anyhow::Result<()> {

@@ -98,8 +98,9 @@ fn row(hooks: &Hooks, bytes: &[u8], full: Option<&[u8]>, wrong: &mut u32) -> Str
     let stripped = hooks.stripped.as_ref().map(|stripped| stripped.returns.clone());
     let is_record = hooks.exported.iter().any(|one| one.function == Function::SendRecord);
     let returns = stripped.or_else(|| is_record.then(|| locate::record_returns(bytes)));
-    let returns = returns.map(|returns| returns.map_or(reads.len(), |returns| returns.len()));
-    cells.push(returns.map_or_else(|| "–".to_owned(), |returns| returns.to_string()));
+    // Without them, programs without uprobe sessions cannot see where calls end.
+    let returns = returns.map(|returns| returns.map_or_else(|| "missed".to_owned(), |found| found.len().to_string()));
+    cells.push(returns.unwrap_or_else(|| "–".to_owned()));
     let is_rustls = |program: Program| program.record().is_some();
     if let Some(full) = full
         && hooks.probes.iter().any(|probe| is_rustls(probe.program))

@@ -10,7 +10,7 @@ use object::{Object as _, ObjectSection as _, ObjectSegment as _, SectionKind};
 const SEALS: &str = "rustls::record_layer::RecordLayer::encrypt_outgoing";
 const OPENS: &str = "rustls::record_layer::RecordLayer::decrypt_incoming";
 /// How far a probe may stand from its call, bytes: before a record is sealed, after it was opened.
-const NEAR: u64 = 256;
+const NEAR: u64 = 512;
 
 #[derive(Default)]
 pub struct Judged {

@@ -55,6 +55,7 @@ impl Shapes {
         known.downcast_ref().unwrap_or_else(|| unreachable!("the key has the type"))
     }
 }
+
 /// The members on the way to these paths. Where two rules look at one place, the first has it.
 fn members(paths: &[(Place, &[String])]) -> &'static [(&'static str, Shape<Place>)] {
     let mut names: Vec<&str> = paths.iter().filter_map(|(_, path)| path.first()).map(String::as_str).collect();

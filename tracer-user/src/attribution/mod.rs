@@ -65,33 +65,26 @@ struct Ready {
 
 impl Attribution {
     pub fn new(options: &Options) -> Self {
-        let mut inner = Inner {
-            rules: Vec::new(),
-            headers: Vec::new(),
-            baggage: Vec::new(),
-            variables: Vec::new(),
-            members: Vec::new(),
-            body: Shapes::new(&[]),
-        };
-        let mut paths = Vec::new();
+        let [mut headers, mut baggage, mut variables, mut members] = [const { Vec::new() }; 4];
+        let (mut rules, mut paths) = (Vec::new(), Vec::new());
         for (rule, stated) in options.all_rules().into_iter().enumerate() {
-            inner.rules.push(Ready { name: lasting(&stated.attribute), metric_values: stated.metric_values });
+            rules.push(Ready { name: lasting(&stated.attribute), metric_values: stated.metric_values });
             for (rank, source) in stated.from.into_iter().enumerate() {
                 match source {
-                    Source::Header(name) => inner.headers.push((rule, rank, name)),
-                    Source::Baggage(name) => inner.baggage.push((rule, rank, name)),
-                    Source::Variable(name) => inner.variables.push((rule, rank, name)),
+                    Source::Header(name) => headers.push((rule, rank, name)),
+                    Source::Baggage(name) => baggage.push((rule, rank, name)),
+                    Source::Variable(name) => variables.push((rule, rank, name)),
                     Source::Body(path) => {
                         if let [member] = path.as_slice() {
-                            inner.members.push((rule, rank, member.clone()));
+                            members.push((rule, rank, member.clone()));
                         }
                         paths.push((Place { rule, rank }, path));
                     }
                 }
             }
         }
-        inner.body = Shapes::new(&paths);
-        Self(Arc::new(inner))
+        let body = Shapes::new(&paths);
+        Self(Arc::new(Inner { rules, headers, baggage, variables, members, body }))
     }
 
     /// Begins with a request by its head.

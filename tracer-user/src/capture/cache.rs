@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::locate::Hooks;
 
 /// To be raised whenever the search for hooks changes what it finds.
-const SEARCH: u32 = 3;
+const SEARCH: u32 = 4;
 /// Entries kept; beyond, the oldest go.
 const MAX_ENTRIES: usize = 256;
 /// Largest entry, bytes; usual ones have 1,500.

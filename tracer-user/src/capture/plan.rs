@@ -27,8 +27,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Chooses the method table's functions, or else the exported ones; these also without sessions, except that reads are
-    /// seen where they return in any mode.
+    /// Chooses the method table's functions, or else the exported ones; these also without sessions, where they are known,
+    /// except that reads are seen where they return in any mode.
     pub fn of(hooks: &Hooks, library: u32, mode: AttachMode) -> Self {
         let placed = |site: &Site, direction, result, [buffer, length, done]: [usize; 3]| {
             let registers = ArgumentRegisters {
@@ -43,7 +43,8 @@ impl Plan {
         let returns = hooks.method.as_ref().map_or(&[][..], |method| &method.read_returns);
         // A read that passes one of them must not be counted at its entry too.
         let reads: Vec<_> = returns.iter().map(|one| (one.offset, finished_read(one, library))).collect();
-        let calls = match hooks.method.as_ref().filter(|_| mode == AttachMode::Session) {
+        let is_inner = mode == AttachMode::Session || hooks.exported.is_empty();
+        let calls = match hooks.method.as_ref().filter(|_| is_inner) {
             Some(method) if !reads.is_empty() => vec![call(&method.write, direction::SEND, CallResult::ByPointer, 3)],
             Some(method) => vec![
                 call(&method.read, direction::RECEIVE, CallResult::ByPointer, 3),

@@ -8,15 +8,26 @@ use std::{
 };
 
 use super::{
-    attach::{MAX_FILE, versioned},
+    attach::{MAX_FILE, exits, versioned},
     libraries::is_tls_library,
     locate::{self, Hooks, Reason},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
+    program::AttachMode,
 };
 
-/// The library and where its hooks would stand, or why it gets none.
-pub type TlsVerdict = Result<(String, Placement), Reason>;
+/// What would be hooked, or why nothing is.
+pub type TlsVerdict = Result<TlsLibrary, Reason>;
+
+/// A library that can be hooked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsLibrary {
+    /// `openssl 3.0.15`.
+    pub name: String,
+    pub placement: Placement,
+    /// Why kernels without uprobe sessions (before Linux 6.13) cannot hook it.
+    pub needs_sessions: Option<String>,
+}
 
 /// Where hooks stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,18 +96,24 @@ impl Survey {
             return Some((key, known.clone()));
         }
         let path = Path::new(&mapping.path);
+        let mut bytes = Vec::new();
         let found = if metadata.len() > MAX_FILE {
             Err(Reason::TooLarge)
         } else {
-            let mut bytes = Vec::new();
             file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
             locate::locate(&bytes)
         };
         let verdicts = match found {
             Ok(hooks) => {
-                let library = versioned(&hooks.library, Some(mapping.pid), path);
                 let beside = hooks.stripped.as_ref().and_then(|stripped| stripped.beside);
-                [Ok((library, Placement::of(&hooks)))].into_iter().chain(beside.map(Err)).collect()
+                let library = TlsLibrary {
+                    name: versioned(&hooks.library, Some(mapping.pid), path),
+                    placement: Placement::of(&hooks),
+                    needs_sessions: exits(AttachMode::Multi, &mut hooks.clone(), &bytes)
+                        .err()
+                        .map(|error| error.to_string()),
+                };
+                [Ok(library)].into_iter().chain(beside.map(Err)).collect()
             }
             Err(reason) => vec![Err(reason)],
         };

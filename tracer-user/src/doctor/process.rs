@@ -11,7 +11,7 @@ use super::{
 use crate::capture::{
     locate::Reason,
     process,
-    survey::{Placement, Survey, TlsFile},
+    survey::{Placement, Survey, TlsFile, TlsLibrary},
 };
 
 /// One TLS library of a process, or what keeps the process from being traced.
@@ -112,6 +112,9 @@ impl Obstacle {
     }
 }
 
+/// Kernels from this one on tell which returns are safe to probe.
+const SESSIONS: (u32, u32) = (6, 13);
+
 /// Verdicts on process `pid`: on each of its TLS libraries, and on what stands in the way. Empty where there is nothing
 /// to say. `None`: its mappings cannot be read.
 pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<ProcessVerdict>> {
@@ -139,7 +142,13 @@ pub fn examine(pid: u32, survey: &mut Survey, kernel: (u32, u32)) -> Option<Vec<
     let name = name(pid);
     let of_file = |file: TlsFile| {
         let beside = beside.get(&file.path).copied();
-        of_file(pid, &name, connections, file, beside)
+        let lacking = file.verdict.as_ref().ok().and_then(|library| library.needs_sessions.clone());
+        let mut verdict = of_file(pid, &name, connections, file, beside);
+        if let Some(why) = lacking.filter(|_| kernel < SESSIONS) {
+            verdict.refuse("attach_refused", why);
+            verdict.fix = Some("Update to Linux 6.13, or use a build with other compiler settings.");
+        }
+        verdict
     };
     let verdicts = files.into_iter().map(of_file);
     Some(verdicts.chain(obstacles.iter().map(|one| of_obstacle(pid, &name, connections, *one))).collect())
@@ -174,15 +183,12 @@ fn of_obstacle(pid: u32, name: &str, connections: Connections, obstacle: Obstacl
 fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside: Option<Reason>) -> ProcessVerdict {
     let name = name.to_owned();
     match file.verdict {
-        Ok((library, placement)) => ProcessVerdict {
+        Ok(TlsLibrary { name: library, placement, .. }) => ProcessVerdict {
             pid,
             name,
             file: Some(file.path),
+            recognised: Some(recognised(&library, placement)),
             library: Some(library),
-            recognised: Some(match placement {
-                Placement::Method | Placement::Exported => "exported symbols",
-                Placement::Found => "its error reports",
-            }),
             beside,
             traced: true,
             connections,
@@ -219,6 +225,17 @@ fn of_file(pid: u32, name: &str, connections: Connections, file: TlsFile, beside
     }
 }
 
+/// As docs/runtimes.md has it for each library; of two in one file, for the first.
+fn recognised(library: &str, placement: Placement) -> &'static str {
+    match (library.split([' ', ',']).next(), placement) {
+        (Some("go"), _) => "its table of functions",
+        (Some("rustls"), _) => "paths in panic messages",
+        (_, Placement::Method | Placement::Exported) => "exported symbols",
+        (Some("openssl"), Placement::Found) => "its method tables",
+        (_, Placement::Found) => "its error reports",
+    }
+}
+
 /// Processes that stand for a kernel inside, by the names of their executables.
 fn sandbox(pid: u32) -> Option<Obstacle> {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
@@ -244,7 +261,8 @@ mod tests {
     #[test]
     fn of_two_libraries_in_a_file_the_one_that_is_used_shows() {
         let verdict = |tls| {
-            let file = TlsFile { path: "/opt/agent".into(), verdict: Ok(("rustls".into(), Placement::Found)) };
+            let library = TlsLibrary { name: "rustls".into(), placement: Placement::Found, needs_sessions: None };
+            let file = TlsFile { path: "/opt/agent".into(), verdict: Ok(library) };
             let connections = Connections { tls, ..Connections::default() };
             of_file(1, "agent", connections, file, Some(Reason::StrippedOpenSsl))
         };
@@ -259,6 +277,21 @@ mod tests {
         elsewhere.seen(silent);
         assert!(!elsewhere.traced && elsewhere.reason == "openssl_stripped" && elsewhere.fix.is_some());
         assert!(elsewhere.explanation.contains("OpenSSL without its symbols"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn each_library_says_by_what_it_was_recognised() {
+        for (library, placement, by) in [
+            ("openssl 3.0.15", Placement::Method, "exported symbols"),
+            ("gnutls 3.7.9", Placement::Method, "exported symbols"),
+            ("boringssl", Placement::Exported, "exported symbols"),
+            ("boringssl", Placement::Found, "its error reports"),
+            ("openssl 3.5.5, rustls 0.23.36", Placement::Found, "its method tables"),
+            ("rustls 0.21.12", Placement::Found, "paths in panic messages"),
+            ("go 1.27.3", Placement::Method, "its table of functions"),
+        ] {
+            assert_eq!(recognised(library, placement), by, "{library}");
+        }
     }
 
     #[test]

@@ -38,7 +38,16 @@ impl Text for Cow<'static, str> {
     }
 }
 
-type See<'a> = &'a mut dyn FnMut(&mut dyn Text);
+/// Where a text comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// In call after call: names of models, tools and hosts, reasons.
+    Common,
+    /// In one call, or in few: ids above all.
+    Own,
+}
+
+type See<'a> = &'a mut dyn FnMut(&mut dyn Text, Use);
 
 /// Contents are the teller's, and what attribution found has rules of its own.
 pub fn model_call(call: &mut LlmCall, see: See<'_>) {
@@ -70,12 +79,12 @@ pub fn model_call(call: &mut LlmCall, see: See<'_>) {
         trace_parent: _,
         content: _,
     } = call;
-    see(provider);
-    all(server_address, see);
+    see(provider, Use::Common);
+    all(server_address, Use::Common, see);
     asked(request, see);
     answered(response, see);
     for Aside { model, usage: _ } in asides {
-        all(model, see);
+        all(model, Use::Common, see);
     }
     failed(error, see);
 }
@@ -109,11 +118,14 @@ fn asked(request: &mut Request, see: See<'_>) {
         fingerprint: _,
         attributed: _,
     } = request;
-    for text in [model, reasoning_level, service_tier, previous_response_id, conversation_id, guardrail_id] {
-        all(text, see);
+    for text in [model, reasoning_level, service_tier, guardrail_id] {
+        all(text, Use::Common, see);
     }
-    all(stop_sequences.iter_mut().flatten(), see);
-    all(tool_results, see);
+    for text in [previous_response_id, conversation_id] {
+        all(text, Use::Own, see);
+    }
+    all(stop_sequences.iter_mut().flatten(), Use::Common, see);
+    all(tool_results, Use::Own, see);
 }
 
 fn answered(response: &mut Response, see: See<'_>) {
@@ -135,17 +147,20 @@ fn answered(response: &mut Response, see: See<'_>) {
         logprob_mean: _,
         geography,
     } = response;
-    for text in [model, id, service_tier, speed, system_fingerprint, request_id, geography] {
-        all(text, see);
+    for text in [model, service_tier, speed, system_fingerprint, geography] {
+        all(text, Use::Common, see);
     }
-    all(finish_reasons, see);
+    for text in [id, request_id] {
+        all(text, Use::Own, see);
+    }
+    all(finish_reasons, Use::Common, see);
     for ToolCall { name, id } in tool_calls {
-        see(name);
-        all(id, see);
+        see(name, Use::Common);
+        all(id, Use::Own, see);
     }
     let RateLimits { requests, tokens } = rate_limits;
     for RateLimit { limit: _, remaining: _, reset } in [requests, tokens] {
-        all(reset, see);
+        all(reset, Use::Own, see);
     }
 }
 
@@ -164,12 +179,15 @@ pub fn request(request: &mut mcp::Request, see: See<'_>) {
         error,
     } = request;
     carried(carrier, see);
-    see(method);
+    see(method, Use::Common);
     if let Some(Id::Number(text) | Id::Text(text)) = id {
-        see(text);
+        see(text, Use::Own);
     }
-    for text in [tool, prompt, resource, protocol_version, session_id, error_code] {
-        all(text, see);
+    for text in [tool, prompt, protocol_version, error_code] {
+        all(text, Use::Common, see);
+    }
+    for text in [resource, session_id] {
+        all(text, Use::Own, see);
     }
     failed(error, see);
 }
@@ -179,7 +197,7 @@ pub fn retrieval(retrieval: &mut Retrieval, see: See<'_>) {
         retrieval;
     carried(carrier, see);
     for text in [collection, namespace, status_code] {
-        all(text, see);
+        all(text, Use::Common, see);
     }
     failed(error, see);
 }
@@ -198,17 +216,17 @@ fn carried(carrier: &mut Carrier, see: See<'_>) {
         lost_bytes: _,
         trace_parent: _,
     } = carrier;
-    all(server_address, see);
+    all(server_address, Use::Common, see);
 }
 
 fn failed(error: &mut Option<CallError>, see: See<'_>) {
     if let Some(CallError { kind }) = error {
-        see(kind);
+        see(kind, Use::Common);
     }
 }
 
-fn all<'a>(texts: impl IntoIterator<Item = &'a mut String>, see: See<'_>) {
+fn all<'a>(texts: impl IntoIterator<Item = &'a mut String>, kind: Use, see: See<'_>) {
     for text in texts {
-        see(text);
+        see(text, kind);
     }
 }

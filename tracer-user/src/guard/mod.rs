@@ -10,9 +10,10 @@ mod tests;
 
 use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
+use hashbrown::HashSet;
 use sha2::{Digest as _, Sha256};
 
-use self::fields::{Text, model_call, request, retrieval};
+use self::fields::{Text, Use, model_call, request, retrieval};
 use crate::{
     attribution::{Attributed, PersonalData},
     hop::Hop,
@@ -20,12 +21,18 @@ use crate::{
     redact::{self, Found},
 };
 
+/// Texts that are known to be clean, and bytes of one of them. Past so many all are forgotten, and searched again.
+const MAX_CLEAN: usize = 1024;
+const MAX_CLEAN_BYTES: usize = 128;
+
 /// Looks at hops as they end. One thread does.
 #[derive(Debug, Default)]
 pub struct Guard {
     personal_data: PersonalData,
     /// All texts of a hop in one: mostly there is nothing in them, and one search says so.
     together: String,
+    /// Texts that come again in call after call, and in which nothing was found.
+    clean: HashSet<Box<str>>,
 }
 
 impl Guard {
@@ -47,19 +54,44 @@ impl Guard {
             // What is left of it would be no state of anybody's.
             parent.state = None;
         }
-        self.together.clear();
-        let together = &mut self.together;
-        each(hop, &mut |text| {
-            together.push_str(text.as_text());
+        let Self { together, clean, .. } = self;
+        together.clear();
+        let mut news = false;
+        each(hop, &mut |text, kind| {
+            let text = text.as_text();
+            if kind == Use::Common {
+                if clean.contains(text) {
+                    return;
+                }
+                news = true;
+            }
+            together.push_str(text);
             // No secret goes on behind it, and none begins before it.
             together.push('\n');
         });
-        if redact::told().find(&self.together).is_empty() {
+        if redact::told().find(together).is_empty() {
+            if news {
+                self.remember(hop);
+            }
             return;
         }
-        each(hop, &mut |text| {
+        each(hop, &mut |text, _| {
             if let Cow::Owned(clean) = redact::told().redact(text.as_text()) {
                 text.replace(clean);
+            }
+        });
+    }
+
+    /// Nothing was found in this one.
+    fn remember(&mut self, hop: &mut Hop) {
+        let clean = &mut self.clean;
+        each(hop, &mut |text, kind| {
+            let text = text.as_text();
+            if kind == Use::Common && text.len() <= MAX_CLEAN_BYTES && !clean.contains(text) {
+                if clean.len() >= MAX_CLEAN {
+                    clean.clear();
+                }
+                clean.insert(text.into());
             }
         });
     }
@@ -98,7 +130,7 @@ fn hash(text: &str) -> String {
     })
 }
 
-fn each(hop: &mut Hop, see: &mut dyn FnMut(&mut dyn Text)) {
+fn each(hop: &mut Hop, see: &mut dyn FnMut(&mut dyn Text, Use)) {
     match hop {
         Hop::Model(call) => model_call(call, see),
         Hop::Mcp(one) => request(one, see),

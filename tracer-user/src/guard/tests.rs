@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     attribution::{Attribution, Options, PersonalData},
     carrier::Carrier,
-    llm::call::{Aside, CallError, ToolCall, Usage},
+    llm::{
+        LlmCall,
+        call::{Aside, CallError, ToolCall, Usage},
+    },
     mcp::{self, Id},
     retrieval::Retrieval,
     span::samples::{T0, bare_call, failed_call, full_call},
@@ -150,4 +153,36 @@ fn of_users_it_is_told_what_the_configuration_allows() {
     ] {
         assert_eq!(attributed(personal_data, value), told, "{personal_data:?}");
     }
+}
+
+/// What was found clean in one call is not searched again; what is new in the next one is.
+#[test]
+fn names_that_come_again_are_searched_once_and_others_each_time() {
+    let mut guard = Guard::default();
+    let mut told = |change: &dyn Fn(&mut LlmCall)| {
+        let mut call = full_call();
+        change(&mut call);
+        let mut hop = Hop::Model(Box::new(call));
+        guard.hop(&mut hop);
+        (format!("{hop:?}"), guard.clean.len())
+    };
+    let (first, known) = told(&|_| ());
+    assert!(known > 3);
+    assert_eq!(told(&|_| ()), (first, known));
+    for change in [
+        &(|call: &mut LlmCall| call.request.model = Some(key())) as &dyn Fn(&mut _),
+        &|call: &mut LlmCall| call.response.id = Some(key()),
+        &|call: &mut LlmCall| call.response.model = Some(MAIL.to_owned()),
+    ] {
+        let (told, now) = told(change);
+        assert!(!told.contains("pl4nted"), "{told}");
+        assert_eq!(now, known, "a call with a secret makes nothing known");
+    }
+    for number in 0..2 * MAX_CLEAN {
+        let (_, now) = told(&|call: &mut LlmCall| call.request.model = Some(format!("model-{number}")));
+        assert!(now <= MAX_CLEAN);
+    }
+    let long = "m".repeat(MAX_CLEAN_BYTES + 1);
+    told(&|call: &mut LlmCall| call.request.model = Some(long.clone()));
+    assert!(!guard.clean.contains(&*long));
 }

@@ -10,7 +10,7 @@ use crate::{
     capture::Connection,
     content,
     exchange::Event,
-    llm::{self, Calls, LlmCall},
+    llm::{self, Calls, EndedCall},
     mcp::{self, could_be_mcp},
     proto::RequestHead,
     retrieval::{self, Queries, Retrieval, could_be_retrieval},
@@ -19,7 +19,7 @@ use crate::{
 /// What the readers tell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Hop {
-    Model(Box<LlmCall>),
+    Model(EndedCall),
     Mcp(mcp::Request),
     Retrieval(Retrieval),
 }
@@ -48,7 +48,7 @@ pub struct Hops {
     queries: Queries,
     exports: Exports,
     // Kept so that their memory is used again.
-    called: Vec<LlmCall>,
+    called: Vec<EndedCall>,
     requested: Vec<mcp::Request>,
     queried: Vec<Retrieval>,
 }
@@ -123,7 +123,7 @@ impl Hops {
     }
 
     fn hand_over(&mut self, out: &mut Vec<Hop>) {
-        out.extend(self.called.drain(..).map(|call| Hop::Model(Box::new(call))));
+        out.extend(self.called.drain(..).map(Hop::Model));
         out.extend(self.requested.drain(..).map(Hop::Mcp));
         out.extend(self.queried.drain(..).map(Hop::Retrieval));
     }

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use super::LlmCall;
+use super::EndedCall;
 
 /// How long a call waits for its end, in nanoseconds: the longest responses take tens of minutes, and providers keep
 /// what is not stored for ten minutes after them.
@@ -21,13 +21,13 @@ const CONTENT_BYTES: usize = 32 << 20;
 /// Calls whose responses have not ended, in the order of their POSTs' ends.
 #[derive(Default)]
 pub struct Background {
-    held: VecDeque<LlmCall>,
+    held: VecDeque<EndedCall>,
 }
 
 impl Background {
     /// Holds a call back if its response goes on without it; gives it back otherwise. The oldest leaves when there are
     /// more than `most`.
-    pub fn hold(&mut self, call: LlmCall, most: usize, calls: &mut Vec<LlmCall>) {
+    pub fn hold(&mut self, call: EndedCall, most: usize, calls: &mut Vec<EndedCall>) {
         let ended = !call.response.finish_reasons.is_empty() || call.error.is_some();
         if !call.request.background || ended || call.response.id.is_none() || most == 0 {
             return calls.push(call);
@@ -49,12 +49,13 @@ impl Background {
     }
 
     /// A GET of a response that is waited for was answered. `answer` is what it would be as a call.
-    pub fn retrieved(&mut self, answer: LlmCall, calls: &mut Vec<LlmCall>) {
+    pub fn retrieved(&mut self, answer: EndedCall, calls: &mut Vec<EndedCall>) {
         if answer.response.finish_reasons.is_empty() {
             return;
         }
         let position = answer.response.id.as_deref().and_then(|id| self.position(answer.server_address.as_deref(), id));
         let Some(mut call) = position.and_then(|position| self.held.remove(position)) else { return };
+        let answer = *answer;
         call.usage = answer.usage;
         call.error = answer.error;
         let (mine, theirs) = (&mut call.response, answer.response);
@@ -71,19 +72,19 @@ impl Background {
     }
 
     /// It is `now`: those that have waited too long leave.
-    pub fn expire(&mut self, now: u64, calls: &mut Vec<LlmCall>) {
+    pub fn expire(&mut self, now: u64, calls: &mut Vec<EndedCall>) {
         while let Some(call) = self.held.pop_front_if(|call| call.times.end.saturating_add(PATIENCE) < now) {
             calls.push(call);
         }
     }
 
     /// All leave.
-    pub fn finish(&mut self, calls: &mut Vec<LlmCall>) {
+    pub fn finish(&mut self, calls: &mut Vec<EndedCall>) {
         calls.extend(self.held.drain(..));
     }
 
     fn position(&self, host: Option<&str>, id: &str) -> Option<usize> {
-        let fits = |call: &LlmCall| call.response.id.as_deref() == Some(id) && call.server_address.as_deref() == host;
+        let fits = |call: &EndedCall| call.response.id.as_deref() == Some(id) && call.server_address.as_deref() == host;
         self.held.iter().position(fits)
     }
 }
@@ -112,7 +113,7 @@ mod tests {
     struct Step(&'static str, &'static str, &'static str);
 
     /// The calls that come of these exchanges, one a second, and how many were told before the end of all.
-    fn calls(steps: &[Step]) -> (Vec<LlmCall>, usize) {
+    fn calls(steps: &[Step]) -> (Vec<EndedCall>, usize) {
         let (mut calls, mut found) = (Calls::new(Limits::default(), Options::default()), Vec::new());
         for (index, Step(method, host, answer)) in (0..).zip(steps.iter().copied()) {
             let path = if method == "POST" { "/v1/responses" } else { "/v1/responses/resp_1234567" };

@@ -263,6 +263,9 @@ pub struct TraceParent {
     pub state: Option<String>,
 }
 
+/// A call as it is handed on: it is large.
+pub type EndedCall = Box<LlmCall>;
+
 /// One attempt of one model call, as it ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LlmCall {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
 use super::{
-    ALL, Claim, Dialect, LlmCall,
+    ALL, Claim, Dialect, EndedCall, LlmCall,
     background::{Background, retrieved},
     call::{Billing, CallError, Completeness, Fingerprint, Operation, Request, Response, Times, Usage},
     could_be_model_call,
@@ -129,14 +129,22 @@ impl Calls {
     }
 
     /// Takes the next event. Returns whether it begins what its head does not refuse as a model call.
-    pub fn push(&mut self, event: &Event, calls: &mut Vec<LlmCall>) -> bool {
+    pub fn push(&mut self, event: &Event, calls: &mut Vec<EndedCall>) -> bool {
         match event {
             Event::Request { id, at, connection, head } => {
                 self.background.expire(*at, calls);
-                let by_head = head.as_ref().is_none_or(|head| could_be_model_call(head));
+                let Some(head) = head else {
+                    self.begin(*id, *at, connection, None);
+                    return true;
+                };
+                // Whatever is claimed here could be one.
+                if head.method == "POST" && self.begin(*id, *at, connection, Some(head)) {
+                    return true;
+                }
+                let by_head = could_be_model_call(head);
                 // Without a method the head was seen in part: only the bodies can say what it is.
-                if by_head || head.as_ref().is_some_and(|head| head.method.is_empty()) {
-                    self.begin(*id, *at, connection, head.as_ref());
+                if head.method.is_empty() || by_head && head.method != "POST" {
+                    self.begin(*id, *at, connection, Some(head));
                 }
                 return by_head;
             }
@@ -147,7 +155,7 @@ impl Calls {
             Event::Lost { id, at, request, bytes } => self.on(id, |open| open.lost(*at, *request, *bytes)),
             Event::End { id, at, outcome } => {
                 if let Some(open) = self.open.remove(id) {
-                    self.end(*id, *open, *at, *outcome, calls);
+                    self.end(*id, open, *at, *outcome, calls);
                 }
             }
         }
@@ -155,21 +163,28 @@ impl Calls {
     }
 
     /// Ends what is still open, in the order of the exchanges.
-    pub fn finish(&mut self, calls: &mut Vec<LlmCall>) {
+    pub fn finish(&mut self, calls: &mut Vec<EndedCall>) {
         let mut open: Vec<_> = self.open.drain().collect();
         open.sort_unstable_by_key(|(id, _)| *id);
         for (id, open) in open {
             let at = open.last_at;
-            self.end(id, *open, at, Outcome::Unfinished, calls);
+            self.end(id, open, at, Outcome::Unfinished, calls);
         }
         self.background.finish(calls);
     }
 
-    fn begin(&mut self, id: ExchangeId, at: u64, connection: &Arc<Connection>, head: Option<&Arc<RequestHead>>) {
+    /// Follows the exchange if a dialect claims it; whether one does.
+    fn begin(
+        &mut self,
+        id: ExchangeId,
+        at: u64,
+        connection: &Arc<Connection>,
+        head: Option<&Arc<RequestHead>>,
+    ) -> bool {
         let unseen = Arc::default();
         let head = head.unwrap_or(&unseen);
         if connection.role == Role::Server && !self.options.server_side {
-            return;
+            return false;
         }
         let target = Target::new(head, connection, &self.options);
         let websocket = head.is_websocket();
@@ -177,7 +192,7 @@ impl Calls {
         let retrieves = head.method == "GET" && !websocket;
         let awaited = || retrieved(&head.path).is_some_and(|id| self.background.awaits(target.host.as_deref(), id));
         if retrieves && !awaited() {
-            return;
+            return false;
         }
         let candidates: Vec<_> = ALL
             .iter()
@@ -195,11 +210,11 @@ impl Calls {
             })
             .collect();
         if candidates.is_empty() {
-            return;
+            return false;
         }
         if self.open.len() >= self.limits.open_calls {
             self.counts.refused += 1;
-            return;
+            return true;
         }
         let reads = candidates.iter().any(|candidate| candidate.dialect.content().is_some());
         let content = self.content.as_ref().filter(|_| reads);
@@ -231,6 +246,7 @@ impl Calls {
             undecodable: false,
         };
         self.open.insert(id, Box::new(open));
+        true
     }
 
     fn on(&mut self, id: &ExchangeId, action: impl FnOnce(&mut Open)) {
@@ -239,7 +255,7 @@ impl Calls {
         }
     }
 
-    fn end(&mut self, id: ExchangeId, open: Open, at: u64, outcome: Outcome, calls: &mut Vec<LlmCall>) {
+    fn end(&mut self, id: ExchangeId, open: Box<Open>, at: u64, outcome: Outcome, calls: &mut Vec<EndedCall>) {
         let retrieves = open.retrieves;
         let Some((call, dropped)) = open.end(id, at, outcome) else { return };
         self.counts.dropped_values += dropped;
@@ -442,7 +458,7 @@ impl Open {
         }
     }
 
-    fn end(mut self, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(LlmCall, u64)> {
+    fn end(mut self: Box<Self>, id: ExchangeId, at: u64, outcome: Outcome) -> Option<(EndedCall, u64)> {
         let fitting: Vec<_> = (0..self.candidates.len()).filter(|index| self.is_model_call(*index)).collect();
         let index = *fitting.first()?;
         let operation = |index: &usize| self.candidates[*index].dialect.operation();
@@ -456,7 +472,7 @@ impl Open {
         }
         let Candidate { dialect, claim, mut decoder } = self.candidates.swap_remove(index);
         self.times.end = at;
-        let mut call = self.call(id, dialect, outcome);
+        let mut call = Box::new(self.call(id, dialect, outcome));
         let Finish { response, mut dropped, .. } = decoder.finish(&mut call);
         let named = call.request.model.is_some() || call.response.model.is_some();
         if claim == Claim::Unseen && !named {

@@ -99,7 +99,7 @@ fn call(path: &str, events: bool, request: &[&[u8]], response: &[&[u8]]) -> Opti
     }
     calls.push(&Event::End { id, at: 5, outcome: Outcome::Complete }, &mut found);
     let call = found.pop()?;
-    Some(call)
+    Some(*call)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod watsonx;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use call::LlmCall;
+pub use call::{EndedCall, LlmCall};
 pub use calls::{Active, Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;

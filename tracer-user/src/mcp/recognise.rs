@@ -62,7 +62,8 @@ pub fn is_mcp(message: &Message, own_headers: bool) -> bool {
 }
 
 fn accepts(head: &RequestHead, media_type: &str) -> bool {
-    head.headers.all("accept").filter_map(|value| std::str::from_utf8(value).ok()).any(|value| {
+    let long_enough = |value: &&[u8]| value.len() >= media_type.len();
+    head.headers.all("accept").filter(long_enough).filter_map(|value| std::str::from_utf8(value).ok()).any(|value| {
         value
             .split(',')
             .any(|range| range.split(';').next().is_some_and(|range| range.trim().eq_ignore_ascii_case(media_type)))
@@ -70,7 +71,8 @@ fn accepts(head: &RequestHead, media_type: &str) -> bool {
 }
 
 fn accepts_both(head: &RequestHead) -> bool {
-    accepts(head, "application/json") && accepts(head, "text/event-stream")
+    // Fewer accept the second.
+    accepts(head, "text/event-stream") && accepts(head, "application/json")
 }
 
 fn has_usual_path(head: &RequestHead) -> bool {

@@ -1,23 +1,18 @@
 //! Which system prompts go with which requests.
 
-use crate::{changes::Changes, llm::LlmCall};
+use crate::{
+    changes::{Asked, Changes},
+    llm::LlmCall,
+};
 
 /// Requests that are followed, over all services.
 const MAX_ASKED: usize = 2000;
 /// Hashes that are remembered of one. A service that goes round among more than these changes all the time.
 const MAX_HASHES: usize = 16;
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Asked {
-    service: String,
-    provider: String,
-    server: Option<String>,
-    model: String,
-}
-
 /// The system prompts of each service and request model, by their hashes.
 #[derive(Debug)]
-pub struct Prompts(Changes<Asked>);
+pub struct Prompts(Changes<String>);
 
 impl Default for Prompts {
     fn default() -> Self {
@@ -29,14 +24,10 @@ impl Prompts {
     /// Whether the call is the first with another system prompt than those that the service has sent so far to this
     /// model. Calls without one say nothing.
     pub fn changed(&mut self, service: &str, call: &LlmCall) -> bool {
-        let (Some(model), Some(hash)) = (&call.request.model, &call.request.system_prompt_hash) else { return false };
-        let asked = Asked {
-            service: service.to_owned(),
-            provider: call.provider.to_string(),
-            server: call.server_address.clone(),
-            model: model.clone(),
+        let (Some(asked), Some(hash)) = (Asked::of(service, call), &call.request.system_prompt_hash) else {
+            return false;
         };
-        self.0.is_change(asked, hash)
+        self.0.is_change(&asked, hash)
     }
 }
 

@@ -263,10 +263,5 @@ impl Event<'_> {
 /// Where the decoders' events go, one by one.
 pub type Out<'o> = dyn FnMut(Event<'_>) + 'o;
 
-/// Collects events.
-pub fn collect(events: &mut Vec<Event<'static>>) -> impl FnMut(Event<'_>) {
-    |event| events.push(event.into_owned())
-}
-
 #[cfg(test)]
 mod tests;

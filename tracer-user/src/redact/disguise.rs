@@ -113,7 +113,7 @@ pub fn base64(text: &str, see: &mut dyn FnMut(Range<usize>, &str)) {
         let found = at..at + length;
         // What ended it is none either.
         at = found.end + 1;
-        if !piece(text, found.clone(), see) {
+        if !piece(text, found.clone(), see) && bytes[found.clone()].contains(&b'/') {
             // In a path, what stands before it is no part of it.
             let mut start = found.start;
             for segment in text[found].split('/') {

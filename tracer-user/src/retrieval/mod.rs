@@ -98,12 +98,9 @@ fn queried(head: &RequestHead, host: Option<&str>) -> Option<(&'static dyn Store
     if head.method != "POST" {
         return None;
     }
-    let path = path_segments(&head.path);
-    STORES.iter().find_map(|store| Some((*store, store.query(&path, host)?)))
-}
-
-/// Segments of a path, in order, without empty ones.
-fn path_segments(path: &str) -> Vec<&str> {
     // No store's path is longer: what follows could not fit.
-    path.split('/').filter(|segment| !segment.is_empty()).take(16).collect()
+    let mut path = [""; 16];
+    let segments = head.path.split('/').filter(|segment| !segment.is_empty());
+    let count = path.iter_mut().zip(segments).map(|(place, segment)| *place = segment).count();
+    STORES.iter().find_map(|store| Some((*store, store.query(&path[..count], host)?)))
 }

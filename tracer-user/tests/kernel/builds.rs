@@ -4,12 +4,11 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use llmtap::capture::program::AttachMode;
 
-use super::lab::{Lab, Run, SOURCES, lab};
+use super::lab::{Lab, Run, compile, lab};
 
 const MODES: [Option<AttachMode>; 2] = [None, Some(AttachMode::Multi)];
 
@@ -54,15 +53,8 @@ fn openssl_1_1_1() {
     // Another soname: the program is linked anew.
     let folder = folder.join("usr/lib/x86_64-linux-gnu");
     let program = lab.program().with_file_name("target-1.1");
-    let linked = Command::new("cc")
-        .args(["-w", "-O1", "-o"])
-        .arg(&program)
-        .arg(format!("{SOURCES}target.c"))
-        .args([folder.join("libssl.so.1.1"), folder.join("libcrypto.so.1.1")])
-        .arg("-lpthread")
-        .status()
-        .unwrap();
-    assert!(linked.success());
+    let libraries = ["libssl.so.1.1", "libcrypto.so.1.1"].map(|name| folder.join(name).into_os_string());
+    compile("target.c", libraries.into_iter().chain(["-w".into(), "-lpthread".into()]), &program).unwrap();
     release(&lab, "libssl-bullseye", &program);
 }
 

@@ -7,15 +7,16 @@ use std::{
 
 use llmtap::capture::Event;
 
-use super::{MODES, lab::Lab, lab::lab};
+use super::{
+    MODES,
+    lab::{Lab, compile, lab},
+};
 
 /// The program, and the library that it is linked to.
 fn program(lab: &Lab) -> Option<(PathBuf, PathBuf)> {
     let program = lab.program().with_file_name("gnutls");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/gnutls.c");
-    let compiled = Command::new("cc").args(["-O1", "-o"]).arg(&program).arg(source).arg("-lgnutls").output().ok()?;
-    if !compiled.status.success() {
-        println!("skipped: no GnuTLS headers (libgnutls28-dev)");
+    if let Err(error) = compile("gnutls.c", ["-lgnutls"], &program) {
+        println!("skipped: no GnuTLS headers (libgnutls28-dev): {error}");
         return None;
     }
     let output = Command::new("ldd").arg(&program).output().ok()?;

@@ -1,15 +1,16 @@
 //! Functions of the form of Go's `crypto/tls`, which need no Go compiler, against a program with known traffic.
 
-use std::{ffi::OsStr, path::Path, process::Command};
+use std::ffi::OsStr;
 
-use super::{MODES, lab::lab};
+use super::{
+    MODES,
+    lab::{compile, lab},
+};
 
 fn exact_in_all_modes(flags: &[&str]) {
     let Some(lab) = lab() else { return };
     let program = lab.program().with_file_name("go");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/capture/locate/tests/go.c");
-    let compiled = Command::new("cc").args(["-O1", "-o"]).arg(&program).arg(source).args(flags).output().unwrap();
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    compile("../../src/capture/locate/tests/go.c", flags, &program).unwrap();
     for mode in MODES {
         let run = lab.run_command(mode, &program, &[program.as_os_str(), OsStr::new("")], None);
         run.assert_exact();

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _},
@@ -27,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Of the programs.
-pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/");
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/");
 
 static PROGRAM: OnceLock<Result<tempfile::TempDir, String>> = OnceLock::new();
 
@@ -69,17 +70,17 @@ pub fn lab() -> Option<Lab> {
 fn prepare() -> Result<tempfile::TempDir, String> {
     Tracer::load(&Options::default()).map_err(|error| error.to_string())?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let compiled = Command::new("cc")
-        .args(["-O1", "-o"])
-        .arg(directory.path().join("target"))
-        .arg(SOURCES.to_owned() + "target.c")
-        .args(["-lssl", "-lcrypto", "-lpthread"])
-        .output()
-        .map_err(|error| format!("cc: {error}"))?;
-    if !compiled.status.success() {
-        return Err("no C compiler or no OpenSSL headers (libssl-dev)".into());
-    }
+    compile("target.c", ["-lssl", "-lcrypto", "-lpthread"], &directory.path().join("target"))
+        .map_err(|error| format!("no C compiler or no OpenSSL headers (libssl-dev): {error}"))?;
     Ok(directory)
+}
+
+/// Compiles a program or library of this folder, or what the compiler says.
+pub fn compile(source: &str, options: impl IntoIterator<Item: AsRef<OsStr>>, path: &Path) -> Result<(), String> {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-o"]).arg(path).arg(format!("{SOURCES}{source}")).args(options);
+    let output = compiler.output().map_err(|error| format!("cc: {error}"))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
 impl Lab {
@@ -210,10 +211,17 @@ impl Lab {
         run
     }
 
+    /// Traces all processes but those that run already, with their descendants: nobody else's traffic is looked at.
     pub fn run_all(&self, scenario: &str, exclude: bool) -> Run {
         let mut tracer = Tracer::load(&Options { targets: TargetMode::All, ..Options::default() }).unwrap();
-        tracer.attach_file(&self.library());
-        self.started(&mut tracer, scenario, |tracer, pid| {
+        let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        numbers.for_each(|pid| tracer.exclude(pid));
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join(self.library().file_name().unwrap());
+        fs::copy(self.library(), &library).unwrap();
+        tracer.attach_file(&library);
+        let command = [self.program.as_os_str(), scenario.as_ref()];
+        started(&mut tracer, &command, Some(folder.path()), |tracer, pid| {
             tracer.remove_target(pid);
             if exclude {
                 tracer.exclude(pid);
@@ -417,12 +425,14 @@ impl Run {
                 .iter()
                 .filter(|((key, sent), stream)| owners[key] == pid && *sent == (way == "send") && **stream == told)
                 .count();
-            let lengths: Vec<_> = streams.iter().map(|(key, stream)| (key, stream.len())).collect();
+            let of_process = streams.iter().filter(|((key, _), _)| owners[key] == pid);
+            let lengths: Vec<_> = of_process.map(|(key, stream)| (key, stream.len())).collect();
             assert!(
                 found == 1 || told.is_empty(),
-                "{}: {end} {way} of image {image}: {} bytes told, captured {lengths:?}",
+                "{}: {end} {way} of image {image} of {pid}: {} bytes told, captured {lengths:?}; counted {:?}",
                 self.title,
-                told.len()
+                told.len(),
+                self.counters.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
             );
         }
     }

@@ -13,6 +13,7 @@ mod reach;
 mod sendfile;
 mod socket;
 mod starts;
+mod stripped;
 mod unread;
 
 use std::{os::unix::fs::FileExt as _, process::Stdio, time::Duration};

@@ -1,23 +1,10 @@
 //! Libraries that a program loads while it runs, and uses at once.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsStr, fs, path::PathBuf};
 
 use llmtap::capture::{Options, Tracer, target::Names};
 
-use super::lab::{Lab, Run, SOURCES, lab};
-
-/// Compiles `source` to `path`.
-fn compile(source: &str, options: &[&str], path: &Path) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-o"]).arg(path).arg(format!("{SOURCES}{source}")).args(options);
-    assert!(compiler.status().unwrap().success());
-}
+use super::lab::{Lab, Run, compile, lab};
 
 /// Runs a program of this name that loads a library at this place; also on how many occasions it may have spoken before
 /// its hooks stood.
@@ -25,8 +12,11 @@ fn run(lab: &Lab, name: &str, library: &str) -> Option<(Run, u64)> {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().canonicalize().unwrap();
     let (program, library): (PathBuf, PathBuf) = (place.join("bin").join(name), place.join(library));
-    compile("modules.c", &["-ldl"], &program);
-    compile("addon.c", &["-shared", "-fPIC"], &library);
+    for file in [&program, &library] {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+    }
+    compile("modules.c", ["-ldl"], &program).unwrap();
+    compile("addon.c", ["-shared", "-fPIC"], &library).unwrap();
     let mut tracer = Tracer::load(&Options::default()).unwrap();
     if let Err(error) = tracer.hold_programs(&Names::default()) {
         println!("skipped: programs cannot be held here: {error}");

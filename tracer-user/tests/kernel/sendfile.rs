@@ -1,18 +1,14 @@
 //! Bytes that a TLS library sends from a file: nobody has them, and they are told as lost.
 
-use std::process::Command;
-
 use llmtap::capture::{Direction, Event, program::AttachMode};
 
-use super::lab::{SOURCES, lab};
+use super::lab::{compile, lab};
 
 #[test]
 fn what_is_sent_from_a_file_is_a_gap_of_known_length() {
     let Some(lab) = lab() else { return };
     let program = lab.program().with_file_name("sendfile");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-rdynamic", "-o"]).arg(&program).arg(format!("{SOURCES}sendfile.c"));
-    assert!(compiler.status().unwrap().success());
+    compile("sendfile.c", ["-rdynamic"], &program).unwrap();
     let run = lab.run_command(None, &program, &[program.as_os_str()], None);
     if run.mode != AttachMode::Session {
         println!("skipped: needs Linux 6.13");

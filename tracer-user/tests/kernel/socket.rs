@@ -1,19 +1,17 @@
 //! Plaintext on a TCP port, against a program with known traffic.
 
-use std::{net::TcpListener, path::Path, process::Command};
+use std::net::TcpListener;
 
 use llmtap::capture::{ClosedBy, Direction, Event};
 use tracer_common::counter::Counter;
 
-use super::lab::{Run, lab};
+use super::lab::{Run, compile, lab};
 
 /// Runs a scenario with its port read, or none with the reason printed.
 fn run(scenario: &str) -> Option<(u16, Run)> {
     let lab = lab()?;
     let program = lab.program().with_file_name("socket");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernel/socket.c");
-    let compiled = Command::new("cc").args(["-O1", "-o"]).arg(&program).arg(source).status();
-    assert!(compiled.is_ok_and(|status| status.success()));
+    compile("socket.c", [""; 0], &program).unwrap();
     // Free now, with the one above it; the program binds them again.
     let port = (0..100).find_map(|_| {
         let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();

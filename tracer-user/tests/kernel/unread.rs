@@ -1,13 +1,11 @@
 //! Bytes that are not copied because nobody would read them.
 
-use std::process::Command;
-
 use llmtap::capture::Event;
 use tracer_common::counter::Counter;
 
 use super::{
     MODES,
-    lab::{SOURCES, lab},
+    lab::{compile, lab},
 };
 
 /// In the middle of a write of the program.
@@ -17,9 +15,7 @@ const UNTIL: u64 = 2_505_000;
 fn what_nobody_reads_is_not_copied_and_counted_and_the_rest_is_exact() {
     let Some(lab) = lab() else { return };
     let program = lab.program().with_file_name("unread");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O1", "-rdynamic", "-o"]).arg(&program).arg(format!("{SOURCES}unread.c"));
-    assert!(compiler.status().unwrap().success());
+    compile("unread.c", ["-rdynamic"], &program).unwrap();
     for mode in MODES {
         let run = lab.run_unread(mode, &program, UNTIL);
         assert!(run.status.is_some_and(|status| status.success()), "{mode:?}");

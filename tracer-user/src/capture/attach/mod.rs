@@ -16,13 +16,13 @@ use std::{
 
 use aya::maps::{Array, MapData};
 use tracer_common::{
-    event::direction,
+    event::{self, direction},
     limits::{LIBRARIES, LIBRARY_NAME, RECORD_PLACES},
 };
 
 use super::{
     cache::Cache,
-    locate::{self, Address, Function, Hooks, Reason, RecordPlace},
+    locate::{self, Address, Function, Hooks, MessageForm, Reason, RecordPlace},
     mapped::{FileKey, mapping, open},
     perf::Mapping,
     plan::Plan,
@@ -144,7 +144,7 @@ pub struct Attachments {
     hooked_limit: usize,
     libraries: Array<MapData, [u8; LIBRARY_NAME]>,
     library_names: Vec<String>,
-    records: Array<MapData, [u64; 6]>,
+    records: Array<MapData, [u64; 7]>,
     record_places: Vec<RecordPlace>,
     cache: Cache,
 }
@@ -155,7 +155,7 @@ impl Attachments {
         programs: Programs,
         forced: Option<AttachMode>,
         libraries: Array<MapData, [u8; LIBRARY_NAME]>,
-        records: Array<MapData, [u64; 6]>,
+        records: Array<MapData, [u64; 7]>,
         speaking: Array<MapData, u32>,
     ) -> Result<Self, ProgramError> {
         Ok(Self {
@@ -359,7 +359,7 @@ impl Attachments {
     /// Where the file's hooks go, from memory or from the file itself. `None`: it cannot be read.
     fn search(&self, file: &File, metadata: &Metadata) -> Option<Result<Found, Reason>> {
         if let Some(mut hooks) = self.cache.find(metadata) {
-            let exits = self.exits(&mut hooks, &[]);
+            let exits = exits(self.mode(), &mut hooks, &[]);
             return Some(Ok((hooks, exits)));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0));
@@ -372,39 +372,9 @@ impl Attachments {
             if hooks.stripped.is_some() {
                 self.cache.keep(metadata, &hooks);
             }
-            let exits = self.exits(&mut hooks, &bytes);
+            let exits = exits(self.mode(), &mut hooks, &bytes);
             (hooks, exits)
         }))
-    }
-
-    /// Without sessions, where each call's return can be judged, a return probe could end a process that switches
-    /// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
-    /// if they are not seen whole anyway.
-    fn exits(&self, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
-        let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
-        if self.mode() == AttachMode::Session || !has_calls {
-            return Ok(Vec::new());
-        }
-        if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
-            hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
-        } else {
-            hooks.method = None;
-        }
-        let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
-        if let Some(stripped) = &mut hooks.stripped {
-            if stripped.returns.is_none() && !hooks.probes.is_empty() {
-                // Another library of the file needs no returns: it is hooked all the same.
-                let is_openssl = hooks.library.starts_with("openssl");
-                let reason = if is_openssl { Reason::StrippedOpenSsl } else { Reason::StrippedBoringSsl };
-                stripped.beside = stripped.beside.or(Some(reason));
-                hooks.method = None;
-                hooks.exported.clear();
-                return Ok(Vec::new());
-            }
-            return stripped.returns.clone().ok_or_else(unsafe_end);
-        }
-        let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
-        returns::of(file, &functions).ok_or_else(unsafe_end)
     }
 
     fn attach(&mut self, hooks: &Hooks, exits: Vec<u64>, name: String, file: &File) -> Result<Hook, ProgramError> {
@@ -460,13 +430,48 @@ impl Attachments {
                 let distance = i64::from(place.count_distance).cast_unsigned();
                 let full =
                     || ProgramError::Object(format!("programs with rustls have more than {RECORD_PLACES} places"));
-                self.records.set(index, &[a, b, c, d, distance, u64::from(place.raised)], 0).map_err(|_| full())?;
+                let form = match place.form {
+                    MessageForm::Slices => event::RecordPlace::SLICES,
+                    MessageForm::Buffer => event::RecordPlace::BUFFER,
+                };
+                let words = [a, b, c, d, distance, u64::from(place.raised), form];
+                self.records.set(index, &words, 0).map_err(|_| full())?;
                 self.record_places.push(place);
             }
             probe.place = index;
         }
         Ok(hooks)
     }
+}
+
+/// Without sessions, where each call's return can be judged, a return probe could end a process that switches
+/// stacks. There the exported functions are hooked, at their entries and at their return instructions; reads only
+/// if they are not seen whole anyway.
+pub(super) fn exits(mode: AttachMode, hooks: &mut Hooks, file: &[u8]) -> Result<Vec<u64>, ProgramError> {
+    let has_calls = hooks.method.is_some() || !hooks.exported.is_empty();
+    if mode == AttachMode::Session || !has_calls {
+        return Ok(Vec::new());
+    }
+    if hooks.method.as_ref().is_some_and(|method| !method.read_returns.is_empty()) {
+        hooks.exported.retain(|entry| !matches!(entry.function, Function::Read | Function::ReadEx));
+    } else {
+        hooks.method = None;
+    }
+    let unsafe_end = || ProgramError::Object("its functions end in calls of others, which needs Linux 6.13".into());
+    if let Some(stripped) = &mut hooks.stripped {
+        if stripped.returns.is_none() && !hooks.probes.is_empty() {
+            // Another library of the file needs no returns: it is hooked all the same.
+            let is_openssl = hooks.library.starts_with("openssl");
+            let reason = if is_openssl { Reason::StrippedOpenSsl } else { Reason::StrippedBoringSsl };
+            stripped.beside = stripped.beside.or(Some(reason));
+            hooks.method = None;
+            hooks.exported.clear();
+            return Ok(Vec::new());
+        }
+        return stripped.returns.clone().ok_or_else(unsafe_end);
+    }
+    let functions: Vec<Function> = hooks.exported.iter().map(|entry| entry.function).collect();
+    returns::of(file, &functions).ok_or_else(unsafe_end)
 }
 
 /// OpenSSL 3's `libssl` leaves its version to the `libcrypto` beside it.

@@ -3,6 +3,8 @@
 //! The file belongs to a traced process and may say anything. Every read is checked, and every loop is bounded by
 //! the size of the file.
 
+use std::ops::Range;
+
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, RelrIterator, SectionHeader, Sym};
@@ -138,12 +140,6 @@ impl<'a> Elf<'a> {
         })
     }
 
-    /// Whether a constant of the file holds this text.
-    pub(super) fn holds(&self, text: &[u8]) -> bool {
-        let finder = memchr::memmem::Finder::new(text);
-        self.constants().any(|bytes| finder.find(bytes).is_some())
-    }
-
     /// The address and the bytes of a section.
     pub(super) fn section(&self, name: &[u8]) -> Option<(u64, &'a [u8])> {
         let table = Header::parse(self.data).ok()?.sections(LE, self.data).ok()?;
@@ -241,6 +237,24 @@ impl<'a> Elf<'a> {
             Some(found.filter_map(move |(index, _)| start.checked_add(8 * index as u64)))
         });
         relocated.map(|relocation| relocation.r_offset(LE)).chain(stored.flatten())
+    }
+
+    /// Where data points into `targets`, and where exactly to, as the dynamic linker leaves it on x86-64; also words that
+    /// only look like it.
+    pub(super) fn pointers_into(&self, targets: Range<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let within = targets.clone();
+        let relocated = self.table::<Relocation>(elf::DT_RELA, elf::DT_RELASZ).iter().filter_map(move |relocation| {
+            let target = relocation.r_addend(LE).cast_unsigned();
+            let is_one = relocation.r_type(LE, false) == elf::R_X86_64_RELATIVE && within.contains(&target);
+            is_one.then(|| (relocation.r_offset(LE), target))
+        });
+        let stored = self.segments().flat_map(move |(start, bytes)| {
+            let targets = targets.clone();
+            let words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).enumerate();
+            let found = words.filter(move |(_, word)| targets.contains(word));
+            found.filter_map(move |(index, word)| Some((start.checked_add(8 * index as u64)?, word)))
+        });
+        relocated.chain(stored)
     }
 
     fn dynamic_symbol(&self, index: u32) -> Option<u64> {

@@ -66,8 +66,11 @@ fn hooks(elf: &Elf<'_>) -> Option<Hooks> {
 pub(super) fn returns(elf: &Elf<'_>) -> Option<Vec<u64>> {
     let mut found = Vec::new();
     for entry in inner(elf)? {
-        let reading =
-            disasm::read_within(elf, entry, Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[] });
+        let reading = disasm::read_within(
+            elf,
+            entry,
+            Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[], parts: false },
+        );
         if !reading.complete || reading.returns.is_empty() || reading.calls.iter().any(Call::is_last) {
             return None;
         }

@@ -23,6 +23,7 @@
 
 use super::disasm::{self, Call, Callee, Reading, Value};
 use super::elf::Elf;
+use super::functions::Functions;
 use super::{Method, Peek, ReadReturn};
 
 /// `SSL3_RT_APPLICATION_DATA`: the record type that the functions ask for (RFC 8446 section 5.1).
@@ -52,6 +53,8 @@ pub(super) struct Found {
     write: u64,
     /// `ssl_read_bytes`, as seen from the `SSL`.
     read_bytes: Value,
+    /// `ssl_write_bytes`, as seen from the `SSL`, and its address.
+    write_bytes: (Value, u64),
     pub(super) neighbours: Neighbours,
 }
 
@@ -91,6 +94,17 @@ impl Found {
             write: disasm::site(elf, self.write, 4)?,
         })
     }
+
+    /// The return instructions that every write passes when it ends: `ssl_write` leaves by a call of `ssl_write_bytes`,
+    /// whose returns are its own. Offsets in the file; `None` if it may end otherwise. Messages of a handshake pass some of
+    /// them too, at other places of the stack.
+    pub(super) fn write_returns(&self, elf: &Elf<'_>) -> Option<Vec<u64>> {
+        let (method, inner) = self.write_bytes;
+        let functions = Functions::around(elf, [self.write, inner].into_iter());
+        let returns =
+            functions.returns(elf, self.write, |callee| (*callee == Callee::Value(method)).then_some(inner))?;
+        returns.into_iter().map(|address| elf.offset(address)).collect()
+    }
 }
 
 /// Proves that the slots from `first` on are `ssl_read`, `ssl_peek` and `ssl_write`.
@@ -103,8 +117,9 @@ fn prove(elf: &Elf<'_>, slots: &[Option<u64>; TABLE], first: usize) -> Option<Fo
     let field = asks_for(elf, read, 8 * (first as u64 + 6), 0)?;
     let proven = asks_for(elf, peek, 8 * (first as u64 + 6), 1)? == field
         && gives(elf, write, Value::Slot { field, slot: 8 * (first as u64 + 7) });
-    let read_bytes = Value::Slot { field, slot: 8 * (first as u64 + 6) };
-    proven.then_some(Found { read, peek, write, read_bytes, neighbours: Neighbours::of(slots, first) })
+    let method = |step: u64| Value::Slot { field, slot: 8 * (first as u64 + step) };
+    let (read_bytes, write_bytes) = (method(6), (method(7), slot(7)?));
+    proven.then_some(Found { read, peek, write, read_bytes, write_bytes, neighbours: Neighbours::of(slots, first) })
 }
 
 /// Where the method table hangs in the `SSL`, if the function at `entry` hands its arguments to the method

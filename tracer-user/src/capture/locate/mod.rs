@@ -11,14 +11,17 @@
 //! cheap kind where the return address is still on top of the stack, as a return probe demands.
 
 mod boringssl;
+mod crates;
 mod disasm;
 mod elf;
 mod frames;
+mod functions;
 mod gnutls;
 mod go;
 mod method;
 mod openssl;
 mod rustls;
+mod sources;
 mod tables;
 mod unhooked;
 
@@ -121,6 +124,16 @@ pub struct RecordPlace {
     pub count_distance: i32,
     /// Whether the count is raised when the probe is passed.
     pub raised: bool,
+    pub form: MessageForm,
+}
+
+/// How a release of rustls keeps a message in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MessageForm {
+    /// From 0.23 on: one that is sent is in slices, one that was opened lies in the connection's buffer.
+    Slices,
+    /// 0.20 to 0.22: one that is sent is one slice, one that was opened a vector.
+    Buffer,
 }
 
 /// A distance from what a register holds.
@@ -152,8 +165,8 @@ static STACKS: [&dyn Stack; 7] = [
 /// What symbols tell elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stripped {
-    /// Offsets in the file of all return instructions of the `exported` functions; `None` if one of them may end
-    /// otherwise.
+    /// Offsets in the file of all return instructions of the `exported` functions, or of what writes by the method
+    /// table end in; `None` if one of them may end otherwise.
     pub returns: Option<Vec<u64>>,
     /// Why another TLS library in the same file gets no hooks: the program may use that one.
     pub beside: Option<Reason>,
@@ -351,7 +364,9 @@ pub enum Reason {
     OldGo,
     #[error("holds rustls in a form that llmtap does not know")]
     Rustls,
-    #[error("holds a rustls other than 0.23")]
+    #[error("speaks WebRTC, whose media and messages travel by UDP and are not read")]
+    WebRtc,
+    #[error("holds a rustls other than 0.20 to 0.23")]
     OldRustls,
 }
 
@@ -377,6 +392,7 @@ impl Reason {
             Self::OldGo => "go_old",
             Self::Rustls => "rustls",
             Self::OldRustls => "rustls_other",
+            Self::WebRtc => "webrtc",
         }
     }
 
@@ -392,10 +408,11 @@ impl Reason {
             Self::StrippedOpenSsl => Some("Use a build that links libssl dynamically, or one that keeps its symbols."),
             Self::OldGo => Some("Build the program with Go 1.17 or later."),
             Self::OldOpenSsl => Some("Update to OpenSSL 1.1.1 or later."),
-            Self::OldRustls => Some("Use a build with rustls 0.23."),
+            Self::OldRustls => Some("Use a build with a rustls of 0.20 to 0.23."),
             Self::StrippedBoringSsl | Self::Unproven | Self::GnuTls | Self::Go | Self::Rustls => {
                 Some("Not traced by this version; let the program talk through one that uses OpenSSL.")
             }
+            Self::WebRtc => Some("Let the program use the service's API over HTTP or a WebSocket."),
             Self::LibreSsl => Some("Use a build of the program that is linked with OpenSSL 1.1.1 or later."),
             Self::Nss => Some("Use a build of the program that is linked with OpenSSL or GnuTLS."),
             Self::Java | Self::Otp => Some(
@@ -427,6 +444,8 @@ pub fn locate(file: &[u8]) -> Result<Hooks, Reason> {
             // Of two that are told by what they do, the second is as if it had not been found.
             (Ok(hooks), Some(_)) if hooks.stripped.is_some() => refused = refused.or(Some(Reason::StrippedOpenSsl)),
             (Ok(_), Some(_)) => {}
+            // It goes by another way than what is hooked.
+            (Err(Reason::WebRtc), Some(_)) => {}
             (Err(reason), _) => refused = refused.or(Some(reason)),
         }
     }

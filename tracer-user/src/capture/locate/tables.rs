@@ -10,7 +10,7 @@ use memchr::memmem;
 
 use super::elf::Elf;
 use super::method::{self, Found, TABLE};
-use super::{Hooks, Reason, Stack, Stripped, disasm, openssl};
+use super::{Hooks, Reason, Stack, Stripped, disasm, openssl, sources};
 
 /// How OpenSSL is known in a file: the source file that its error reports name.
 const FILE: &[u8] = b"ssl/ssl_lib.c\0";
@@ -27,21 +27,30 @@ pub(super) struct StrippedOpenSsl;
 
 impl Stack for StrippedOpenSsl {
     fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
-        elf.holds(FILE).then(|| hooks(elf).ok_or(Reason::StrippedOpenSsl))
+        let names = sources::names(elf, FILE);
+        if names.is_empty() {
+            return None;
+        }
+        // Without a table, a program that only holds the name is no OpenSSL.
+        let is_library = || sources::are_reported(&sources::loads(elf, &names));
+        hooks(elf).map(Ok).or_else(|| is_library().then_some(Err(Reason::StrippedOpenSsl)))
     }
 }
 
 fn hooks(elf: &Elf<'_>) -> Option<Hooks> {
     let found = table(elf)?;
     let site = |address: Option<u64>, arguments| disasm::site(elf, address?, arguments);
+    let method = found.hooks(elf)?;
+    // Where reads need a return probe, the returns of writes alone are of no use.
+    let returns = found.write_returns(elf).filter(|_| !method.read_returns.is_empty());
     Some(Hooks {
         library: openssl::version(elf).map_or_else(|| "openssl".to_owned(), |version| format!("openssl {version}")),
-        method: Some(found.hooks(elf)?),
+        method: Some(method),
         free: site(found.neighbours.free, 1),
         shutdown: site(found.neighbours.shutdown, 1),
         clear: site(found.neighbours.clear, 1),
         ctrl: site(found.neighbours.ctrl, 4),
-        stripped: Some(Stripped { returns: None, beside: None }),
+        stripped: Some(Stripped { returns, beside: None }),
         ..Hooks::default()
     })
 }

@@ -158,7 +158,7 @@ const UNNAMED: [&[&str]; 4] = [
 
 #[test]
 fn the_table_is_found_without_symbols() {
-    let mut compiled = 0;
+    let (mut compiled, mut seen) = (0, 0);
     for kind in UNNAMED {
         for level in ["-O1", "-O2", "-O3", "-Os"] {
             for slots in ["-DSLOTS=7", "-DSLOTS=10"] {
@@ -166,8 +166,21 @@ fn the_table_is_found_without_symbols() {
                 let Some(library) = compile("table.c", &flags) else { continue };
                 let hooks = locate(&library.stripped).unwrap_or_else(|reason| panic!("{flags:?}: {reason}"));
                 assert_eq!(hooks.library, "openssl");
-                assert!(hooks.exported.is_empty() && hooks.stripped.is_some());
+                assert!(hooks.exported.is_empty());
+                // Where writes end: in the function itself, or in the one that it leaves by a call of.
+                let returns = hooks.stripped.unwrap().returns.unwrap_or_default();
+                let inside = ["slot_write", "write_bytes"].map(|name| library.range(name));
+                for offset in &returns {
+                    assert!(inside.iter().flatten().any(|range| range.contains(offset)), "{flags:?}: {offset:x}");
+                    assert_eq!(library.bytes(*offset)[0], 0xc3, "{flags:?}: {offset:x}");
+                }
                 let method = hooks.method.unwrap();
+                // Reads are never seen by return instructions: without their own places there are none of writes.
+                let is_told =
+                    |name: &str| returns.iter().any(|at| library.range(name).is_some_and(|is| is.contains(at)));
+                let ends = if *level == *"-O1" { "slot_write" } else { "write_bytes" };
+                assert_eq!(is_told(ends), !method.read_returns.is_empty(), "{flags:?}: {returns:x?}");
+                seen += usize::from(is_told(ends));
                 for (name, site) in [
                     ("slot_read", method.read),
                     ("slot_write", method.write),
@@ -182,7 +195,47 @@ fn the_table_is_found_without_symbols() {
             }
         }
     }
-    println!("{compiled} builds");
+    assert!(compiled == 0 || seen > compiled / 2, "the ends of writes are known in {seen} of {compiled} builds");
+    println!("{compiled} builds, {seen} with the ends of writes");
+}
+
+/// Real builds, of which nothing but the table is looked at: `cargo xtask fixture` fetches them. Node.js names its inner
+/// functions.
+#[test]
+fn writes_end_where_the_inner_function_returns() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fixtures");
+    let suites = ["bullseye", "bookworm", "trixie", "sid"];
+    let library = |suite: &str, number: &str| format!("libssl-{suite}/usr/lib/x86_64-linux-gnu/libssl.so.{number}");
+    let libraries = suites.iter().flat_map(|suite| ["1.1", "3"].map(|number| library(suite, number)));
+    let nodes = [20, 22, 24, 26].map(|release| format!("node-{release}/bin/node"));
+    let mut read = 0;
+    for name in libraries.chain(nodes) {
+        let Ok(bytes) = std::fs::read(fixtures.join(&name)) else { continue };
+        let hooks = tables::StrippedOpenSsl.hooks(&elf::Elf::parse(&bytes).unwrap()).unwrap().unwrap();
+        let returns = hooks.stripped.unwrap().returns.unwrap_or_else(|| panic!("{name}: no returns"));
+        let build = Library { full: bytes, stripped: Vec::new() };
+        let inside = ["ssl3_write", "ssl3_write_bytes"].map(|name| build.range(name));
+        for offset in &returns {
+            assert!(matches!(build.bytes(*offset), [0xc3, ..] | [0xf3, 0xc3, ..]), "{name}: {offset:x}");
+        }
+        if let [Some(outer), Some(inner)] = inside {
+            let all = [outer, inner].into_iter().flat_map(|range| {
+                let code = build.bytes(range.start)[..usize::try_from(range.end - range.start).unwrap()].to_vec();
+                let instructions: Vec<_> =
+                    iced_x86::Decoder::with_ip(64, &code, range.start, iced_x86::DecoderOptions::NONE).iter().collect();
+                let is_return = |one: &iced_x86::Instruction| one.flow_control() == iced_x86::FlowControl::Return;
+                instructions.into_iter().filter(is_return).map(|one| one.ip())
+            });
+            let mut all: Vec<u64> = all.collect();
+            all.sort_unstable();
+            assert_eq!(returns, all, "{name}");
+        }
+        println!("{name}: {} returns", returns.len());
+        read += 1;
+    }
+    if read == 0 {
+        println!("skipped: no target/fixtures; `cargo xtask fixture` fetches them");
+    }
 }
 
 #[test]
@@ -254,15 +307,42 @@ fn what_cannot_be_hooked_has_a_reason() {
     assert_eq!(locate(b"\x7fELF"), Err(Reason::Architecture));
     assert_eq!(locate(b"\x7fELF\x02\x01\x01"), Err(Reason::Malformed));
     assert_eq!(locate(b"\x7fELF\x01\x01\x01"), Err(Reason::Architecture));
-    for (text, reason) in [
-        ("hello", Reason::NotTls),
-        ("../../vendor/boringssl/ssl/ssl_lib.cc", Reason::StrippedBoringSsl),
-        ("/registry/src/rustls-0.23.1/src/conn.rs", Reason::Rustls),
-        ("../ssl/ssl_lib.c", Reason::StrippedOpenSsl),
+    for (text, use_of_it, reason) in [
+        ("../../vendor/boringssl/ssl/ssl_lib.cc", "-DREPORTED=16", Reason::StrippedBoringSsl),
+        ("../ssl/ssl_lib.c", "-DREPORTED=20", Reason::StrippedOpenSsl),
+        ("/registry/src/rustls-0.23.1/src/conn.rs", "-DPANICS", Reason::Rustls),
+        ("/registry/src/rustls-0.21.12/src/conn.rs", "-DPANICS", Reason::Rustls),
+        ("/registry/src/rustls-0.19.1/src/session.rs", "-DPANICS", Reason::OldRustls),
+        ("external/crates__rtc-dtls-0.20.3/src/conn/mod.rs", "-DPANICS", Reason::WebRtc),
+    ] {
+        let text = format!("-DTEXT=\"{text}\"");
+        for level in ["-O0", "-O2", "-Os"] {
+            let library = library!("text.c", [PIC, &[&text, use_of_it, level]].concat());
+            assert_eq!(locate(&library.stripped), Err(reason), "{text} {level}");
+        }
+    }
+}
+
+/// What is said by which a library is known, as a program that looks for libraries has it, llmtap among them.
+#[test]
+fn a_text_alone_is_no_library() {
+    for text in [
+        "hello",
+        "../../vendor/boringssl/ssl/ssl_lib.cc",
+        "/registry/src/aws-lc-sys-0.30.0/aws-lc/ssl/ssl_lib.cc",
+        "../ssl/ssl_lib.c",
+        "/registry/src/rustls-0.23.1/src/conn.rs",
+        "/registry/src/rustls-0.19.1/src/session.rs",
     ] {
         let text = format!("-DTEXT=\"{text}\"");
         let library = library!("text.c", [PIC, &[&text]].concat());
-        assert_eq!(locate(&library.stripped), Err(reason));
+        assert_eq!(locate(&library.stripped), Err(Reason::NotTls), "{text}");
+    }
+    // A program that only checks certificates with it.
+    for file in ["lib.rs", "webpki/verify.rs", "crypto/ring/sign.rs"] {
+        let text = format!("-DTEXT=\"/registry/src/rustls-0.23.1/src/{file}\"");
+        let library = library!("text.c", [PIC, &[&text, "-DPANICS"]].concat());
+        assert_eq!(locate(&library.stripped), Err(Reason::NotTls), "{text}");
     }
 }
 

@@ -213,17 +213,26 @@ pub fn fork_parser() -> io::Result<Option<u32>> {
     }
 }
 
-/// Forks a process that has nothing to do but close all descriptors, while what `meanwhile` gives is alive. Whether that
-/// could be done; then the caller's own copies keep nothing alive.
+/// Forks a process that has nothing to do but close all descriptors once the caller has ended, while what `meanwhile` gives
+/// is alive. Whether that could be done; then the caller's own copies keep nothing alive.
 pub fn close_behind<T>(meanwhile: impl FnOnce() -> T) -> bool {
+    /// Milliseconds. A caller that lives on has its own copies as long as it wants.
+    const PATIENCE: libc::c_int = 5_000;
+    let Ok((ended, ours)) = io::pipe() else { return false };
     // SAFETY: the child makes system calls and allocates; the C library frees the allocator's locks in it. It never
     // leaves this block.
     match unsafe { libc::fork() } {
         -1 => false,
         0 => {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                // SAFETY: no arguments. The terminal's signals are for others.
-                unsafe { libc::setsid() };
+                drop(ours);
+                let mut entry = libc::pollfd { fd: ended.as_raw_fd(), events: 0, revents: 0 };
+                // SAFETY: no arguments: the terminal's signals are for others. Then a live array of one entry. Whoever
+                // closes last waits for the kernel, and that is to be this process.
+                unsafe {
+                    libc::setsid();
+                    libc::poll(&raw mut entry, 1, PATIENCE);
+                }
                 let guard = meanwhile();
                 let _ = close_others(&[]);
                 drop(guard);
@@ -231,7 +240,11 @@ pub fn close_behind<T>(meanwhile: impl FnOnce() -> T) -> bool {
             // SAFETY: ends the process without running what belongs to the parent.
             unsafe { libc::_exit(0) }
         }
-        _ => true,
+        _ => {
+            // The end of the process closes it.
+            std::mem::forget(ours);
+            true
+        }
     }
 }
 

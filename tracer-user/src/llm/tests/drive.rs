@@ -56,7 +56,7 @@ pub fn capture(file: &[u8], step: Option<usize>) -> Vec<LlmCall> {
         calls.push(event, &mut found);
     });
     assert_eq!(calls.open(), 0);
-    found
+    found.into_iter().map(|call| *call).collect()
 }
 
 pub fn recut(event: capture::Event, step: Option<usize>, push: &mut impl FnMut(capture::Event)) {
@@ -178,7 +178,7 @@ impl Exchange {
             calls.push(event, &mut found);
         });
         assert!(found.len() <= 1 && calls.open() == 0);
-        found.pop()
+        found.pop().map(|call| *call)
     }
 
     pub fn complete(self) -> Option<LlmCall> {

@@ -9,13 +9,17 @@ use bytes::Bytes;
 use super::{
     Connection, Event, Fault, Limits, Part, Piece,
     body::{Body, Coding, Item},
-    collect,
     lines::Lines,
     sse::Sse,
     view::View,
 };
 use crate::capture::{ClosedBy, Direction, Role};
 pub use framings::{array, eventstream, form};
+
+/// Collects events.
+pub(super) fn collect(events: &mut Vec<Event<'static>>) -> impl FnMut(Event<'_>) {
+    |event| events.push(event.into_owned())
+}
 
 /// Small caps, so that short inputs reach them.
 pub(super) const SMALL: Limits = Limits {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Connection, collect,
-        fuzz::{SMALL, check_order},
+        Connection,
+        fuzz::{SMALL, check_order, collect},
     },
     hpack::{self, huffman},
 };

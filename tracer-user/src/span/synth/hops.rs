@@ -76,7 +76,8 @@ impl Synth {
         attributes.maybe(semconv::ERROR_TYPE, error.map(|error| error.kind.clone()));
         completeness(&mut attributes, carrier.completeness, carrier.lost_bytes);
         connection(&mut attributes, &carrier.connection, carrier.id);
-        let context = self.placed(carrier.trace_parent.as_ref(), place, (&carrier.connection, carrier.id));
+        let own = self.ids.trace(&carrier.connection, carrier.id);
+        let context = self.placed(carrier.trace_parent.as_ref(), place, own);
         SpanRecord {
             trace_id: context.trace_id,
             span_id: self.ids.span(&carrier.connection, carrier.id, purpose),

@@ -61,14 +61,15 @@ impl Synth {
 
     /// The span of one call. `place` is where in an agent's work it belongs.
     pub fn call(&mut self, call: &LlmCall, place: Option<&Place>, cost: Option<&Cost>) -> SpanRecord {
-        let context = self.placed(call.trace_parent.as_ref(), place, (&call.connection, call.id));
+        let (trace_id, span_id) = self.ids.call(&call.connection, call.id);
+        let context = self.placed(call.trace_parent.as_ref(), place, trace_id);
         let name = match &call.request.model {
             Some(model) => Cow::Owned(format!("{} {model}", call.operation.as_str())),
             None => Cow::Borrowed(call.operation.as_str()),
         };
         SpanRecord {
             trace_id: context.trace_id,
-            span_id: self.ids.span(&call.connection, call.id, Purpose::Call),
+            span_id,
             parent: context.parent,
             flags: context.flags,
             trace_state: context.state,
@@ -160,12 +161,7 @@ impl Synth {
     }
 
     /// Where the span of what a process did hangs: under its own `traceparent`, else in its place, else alone.
-    fn placed(
-        &self,
-        trace_parent: Option<&TraceParent>,
-        place: Option<&Place>,
-        own: (&Arc<Connection>, ExchangeId),
-    ) -> Context {
+    fn placed(&self, trace_parent: Option<&TraceParent>, place: Option<&Place>, own: TraceId) -> Context {
         match place {
             Some(Place::Tool { asked_by, turn, number, .. }) if trace_parent.is_none() => {
                 let span_id = self.ids.span(&asked_by.connection, asked_by.id, Purpose::Tool(*number));
@@ -176,15 +172,15 @@ impl Synth {
             Some(Place::Turn(first)) => {
                 let rooted = first.trace_parent.is_none().then_some(first);
                 let trace_parent = trace_parent.or(first.trace_parent.as_ref());
-                self.context(trace_parent, rooted, (&first.connection, first.id))
+                self.context(trace_parent, rooted, || self.ids.trace(&first.connection, first.id))
             }
-            _ => self.context(trace_parent, None, own),
+            _ => self.context(trace_parent, None, || own),
         }
     }
 
     fn tool_context(&self, asked_by: &CallRef, turn: Option<&CallRef>) -> Context {
-        let own_trace = turn.map_or((&asked_by.connection, asked_by.id), |first| (&first.connection, first.id));
-        self.context(asked_by.trace_parent.as_ref(), turn, own_trace)
+        let first = turn.unwrap_or(asked_by);
+        self.context(asked_by.trace_parent.as_ref(), turn, || self.ids.trace(&first.connection, first.id))
     }
 
     /// Where a span hangs: under the request's own `traceparent`, else under the root of its turn, else alone.
@@ -192,7 +188,7 @@ impl Synth {
         &self,
         trace_parent: Option<&TraceParent>,
         turn: Option<&CallRef>,
-        (connection, call): (&Arc<Connection>, ExchangeId),
+        own: impl FnOnce() -> TraceId,
     ) -> Context {
         if let Some(parent) = trace_parent {
             return Context {
@@ -204,7 +200,7 @@ impl Synth {
         }
         let parent = turn
             .map(|first| Parent { span_id: self.ids.span(&first.connection, first.id, Purpose::Turn), remote: false });
-        Context { trace_id: self.ids.trace(connection, call), parent, flags: SAMPLED, state: None }
+        Context { trace_id: own(), parent, flags: SAMPLED, state: None }
     }
 }
 

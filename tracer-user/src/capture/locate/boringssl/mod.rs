@@ -18,13 +18,12 @@
 //!
 //! Each function is found on its own, a missing one costs only what it would have told, and two that fit are none.
 
-mod functions;
 mod reports;
 
 use super::disasm::{self, Call, Callee, Reading, Value};
 use super::elf::Elf;
-use super::{Entry, Function, Hooks, Reason, Stack, Stripped};
-use functions::Functions;
+use super::functions::Functions;
+use super::{Entry, Function, Hooks, Reason, Stack, Stripped, sources};
 
 /// Numbers of `ssl.h` and `err.h`.
 mod reason {
@@ -80,10 +79,14 @@ impl Stack for BoringSsl {
 
 fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let names = reports::file_names(elf);
-    let (library, _) = names.first()?;
-    let loads = reports::loads(elf, &names);
+    let library = reports::library(names.first()?);
+    let loads = sources::loads(elf, &names);
     let functions = Functions::around(elf, loads.iter().map(|load| load.address));
     let candidates = candidates(elf, &functions, &loads);
+    // A program that only holds the name has no such library.
+    if candidates.is_empty() && !sources::are_reported(&loads) {
+        return None;
+    }
     let read = read(elf, &candidates);
     let write = only(candidates.iter().filter(|one| is_write(one)).map(|one| one.entry));
     if read.is_none() && write.is_none() {
@@ -98,7 +101,7 @@ fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
     let returns: Option<Vec<Vec<u64>>> =
         [read, write].into_iter().flatten().map(|entry| returns(elf, &functions, entry)).collect();
     Some(Ok(Hooks {
-        library: (*library).to_owned(),
+        library: library.to_owned(),
         method: None,
         exported,
         free: site(end_of_connection(elf, &functions, &candidates), 1),
@@ -113,7 +116,7 @@ fn hooks(elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
 }
 
 /// The functions around the loads, with the reasons that each reports.
-fn candidates(elf: &Elf<'_>, functions: &Functions<'_>, loads: &[reports::Load]) -> Vec<Candidate> {
+fn candidates(elf: &Elf<'_>, functions: &Functions<'_>, loads: &[sources::Load]) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
     for load in loads {
         let Some(reason) = reports::reason(elf, load) else { continue };

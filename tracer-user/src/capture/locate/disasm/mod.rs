@@ -83,10 +83,13 @@ pub(super) struct Bounds<'a> {
     pub(super) paths: usize,
     /// Addresses of other functions, ascending: the flow that comes there has left the function.
     pub(super) others: &'a [u64],
+    /// Whether a branch with the frame up leads to another part of the function all the same, such as a cold one, and a
+    /// conditional one with the frame down to another function.
+    pub(super) parts: bool,
 }
 
 impl Bounds<'_> {
-    const SLOT_FUNCTION: Self = Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[] };
+    const SLOT_FUNCTION: Self = Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &[], parts: false };
 }
 
 pub(super) struct Reading {
@@ -172,10 +175,11 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
         complete: true,
     };
     let leaves = |address: u64| address != entry && bounds.others.binary_search(&address).is_ok();
-    let mut waiting = vec![(entry, start)];
+    let is_part = |state: &State| bounds.parts && state.frame_is_up();
+    let mut waiting = vec![(entry, start, false)];
     let mut budget = bounds.instructions;
     let mut factory = InstructionInfoFactory::new();
-    while let Some((address, mut state)) = waiting.pop() {
+    while let Some((address, mut state, part)) = waiting.pop() {
         let Some(code) = elf.code(address) else {
             reading.complete = false;
             continue;
@@ -186,7 +190,8 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
                 break;
             }
             // A call that never returns may be the last instruction before the next function.
-            if leaves(instruction.ip()) || !reading.seen.insert(instruction.ip()) {
+            let is_left = leaves(instruction.ip()) && !(part && instruction.ip() == address);
+            if is_left || !reading.seen.insert(instruction.ip()) {
                 break;
             }
             budget -= 1;
@@ -206,9 +211,13 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
                     reading.calls.push(call);
                 }
                 FlowControl::ConditionalBranch if is_near(&instruction) => {
-                    reading.targets.insert(instruction.near_branch_target());
-                    if waiting.len() < bounds.paths {
-                        waiting.push((instruction.near_branch_target(), state.clone()));
+                    let target = instruction.near_branch_target();
+                    reading.targets.insert(target);
+                    if bounds.parts && leaves(target) && !is_part(&state) {
+                        reading.complete &= state.frame_is_down();
+                        reading.calls.push(state.call(Callee::Address(target), 8));
+                    } else if waiting.len() < bounds.paths {
+                        waiting.push((target, state.clone(), is_part(&state)));
                     } else {
                         reading.complete = false;
                     }
@@ -218,12 +227,14 @@ fn read_from(elf: &Elf<'_>, entry: u64, start: State, bounds: Bounds<'_>) -> Rea
                     if state.frame_is_down() {
                         reading.calls.push(state.call(Callee::Address(target), 8));
                     }
-                    if leaves(target) {
+                    let part = is_part(&state);
+                    if leaves(target) && !part {
+                        reading.complete &= !bounds.parts || state.frame_is_down();
                         break;
                     }
                     reading.targets.insert(target);
                     // A jump with the frame down may still be one inside a function that has none: follow it.
-                    waiting.push((target, state));
+                    waiting.push((target, state, part));
                     break;
                 }
                 FlowControl::IndirectBranch => {

@@ -75,6 +75,11 @@ impl State {
         self.register(R::RSP) == Value::Frame(0)
     }
 
+    /// Whether the function's own frame certainly stands.
+    pub(super) fn frame_is_up(&self) -> bool {
+        matches!(self.register(R::RSP), Value::Frame(at) if at != 0)
+    }
+
     /// The call made from here. `skip` is what lies on the stack below the seventh argument: in tail position the
     /// return address.
     pub(super) fn call(&self, callee: Callee, skip: i64) -> Call {

@@ -1,30 +1,31 @@
-//! rustls 0.23, which a Rust program carries in itself, mostly without symbols, with any provider of cryptography.
+//! rustls from 0.20 to 0.23, which a Rust program carries in itself, mostly without symbols, with any provider of
+//! cryptography.
 
 mod records;
 mod values;
 
+use super::crates::{self, Release};
 use super::elf::Elf;
-use super::{Hooks, Probe, Program, Reason, Stack, Stripped};
+use super::{Hooks, MessageForm, Probe, Program, Reason, Stack, Stripped};
 
 pub(super) struct Rustls;
 
-/// Panics name the source file, whose path holds the name of the crate and its version.
-const CRATE: &[u8] = b"rustls-0.";
-/// Releases that one file may name; programs with two are seen.
-const MAX_VERSIONS: usize = 8;
-/// The interface whose messages the eBPF program reads.
-const MINOR: &str = "23";
+const CRATE: &[u8] = b"rustls-";
+/// Files of the code that makes connections. Programs that only check certificates with it have none of them.
+const CONNECTIONS: [&[u8]; 7] =
+    [b"record_layer.rs", b"conn.rs", b"conn/", b"common_state.rs", b"client/", b"server/", b"session.rs"];
 
 impl Stack for Rustls {
     fn hooks(&self, elf: &Elf<'_>) -> Option<Result<Hooks, Reason>> {
-        let versions = versions(elf);
-        if versions.is_empty() {
-            return None;
+        let mut releases = crates::releases(elf, CRATE);
+        if releases.len() > 1 {
+            releases.retain(|release| release.has(elf, &CONNECTIONS));
         }
-        let Some(version) = versions.iter().find(|version| version.split('.').nth(1) == Some(MINOR)) else {
-            return Some(Err(Reason::OldRustls));
-        };
-        let sites = records::find(elf);
+        // Of two the newer one's form is taken; what is not of it is left alone at run time.
+        let known = releases.iter().rev().find_map(|release| Some((release.version, form(release)?)));
+        let refused = |reason| releases.iter().any(|release| release.has(elf, &CONNECTIONS)).then_some(Err(reason));
+        let Some((version, form)) = known else { return refused(Reason::OldRustls) };
+        let sites = records::find(elf, form);
         let probe = |site: &records::Site, program: Program| {
             Some(Probe { program, offset: elf.offset(site.address)?, place: 0 })
         };
@@ -32,7 +33,7 @@ impl Stack for Rustls {
         let opened = sites.opened.iter().filter_map(|site| probe(site, Program::RecordOpened(site.place)));
         let probes: Vec<Probe> = sealed.chain(opened).collect();
         if probes.is_empty() {
-            return Some(Err(Reason::Rustls));
+            return refused(Reason::Rustls);
         }
         Some(Ok(Hooks {
             library: format!("rustls {version}"),
@@ -43,27 +44,13 @@ impl Stack for Rustls {
     }
 }
 
-/// The releases that the file names, as `0.23.46`.
-fn versions(elf: &Elf<'_>) -> Vec<String> {
-    let finder = memchr::memmem::Finder::new(CRATE);
-    let mut found = Vec::new();
-    for bytes in elf.constants() {
-        for at in finder.find_iter(bytes) {
-            // Other crates end in its name.
-            let other =
-                at.checked_sub(1).is_some_and(|before| bytes[before].is_ascii_alphanumeric() || bytes[before] == b'-');
-            let version = bytes[at + "rustls-".len()..].iter().take(16);
-            let version: String = version
-                .take_while(|byte| byte.is_ascii_digit() || **byte == b'.')
-                .map(|byte| char::from(*byte))
-                .collect();
-            if !other && found.len() < MAX_VERSIONS && version.split('.').count() == 3 && !found.contains(&version) {
-                found.push(version);
-            }
-        }
+/// How a release's messages lie in memory; `None` where that is not known.
+fn form(release: &Release<'_>) -> Option<MessageForm> {
+    match release.number {
+        (0, 20..=22) => Some(MessageForm::Buffer),
+        (0, 23) => Some(MessageForm::Slices),
+        _ => None,
     }
-    found.sort();
-    found
 }
 
 #[cfg(test)]

@@ -12,14 +12,14 @@
 //! stand side by side, and so do the two counts. Where a build has no place of one direction, those of the other stand
 //! alone. What remains is checked at run time: see the eBPF program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register as R};
 use memchr::{memchr_iter, memchr2_iter};
 
 use super::super::elf::Elf;
 use super::super::frames::Frames;
-use super::super::{Address, RecordPlace};
+use super::super::{Address, MessageForm, RecordPlace};
 use super::values::{Origin, Place, State, Value, Values};
 
 /// Where a trait's first method stands in the table of a trait object: after the destructor, the size and the alignment.
@@ -37,7 +37,7 @@ const TRIES: usize = 16;
 /// Of which so many must meet the call, and agree.
 const AGREEING: usize = 4;
 /// Instructions read after a call, on all paths together.
-const AFTER: usize = 160;
+const AFTER: usize = 320;
 /// Paths that wait to be read.
 const PATHS: usize = 16;
 /// Calls in one file that are looked at. Codex, of 294 MB, has 6,300.
@@ -69,7 +69,8 @@ struct Found {
     distance: i64,
 }
 
-pub(super) fn find(elf: &Elf<'_>) -> Sites {
+/// `form` is that of the messages.
+pub(super) fn find(elf: &Elf<'_>, form: MessageForm) -> Sites {
     let frames = Frames::of(elf);
     let (mut sealed, mut opened): (Vec<Found>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut looked_at = 0;
@@ -79,7 +80,7 @@ pub(super) fn find(elf: &Elf<'_>) -> Sites {
             if looked_at > MAX_CALLS {
                 return Sites::default();
             }
-            let call = |tries| Call::of(&before(start, text, at, tries)?, start + at as u64, &text[at..]);
+            let call = |tries| Call::of(&before(start, text, at, tries)?, start + at as u64, &text[at..], form);
             let Some(call) = call(1).and_then(|_| call(TRIES)) else { continue };
             if let Some(found) = call.sealed() {
                 sealed.push(found);
@@ -216,10 +217,11 @@ struct Call {
     address: u64,
     object: Place,
     count: Value,
+    form: MessageForm,
 }
 
 impl Call {
-    fn of(before: &[Instruction], address: u64, code: &[u8]) -> Option<Self> {
+    fn of(before: &[Instruction], address: u64, code: &[u8], form: MessageForm) -> Option<Self> {
         let mut values = Values::new();
         let mut state = values.state();
         let mut steps = Vec::with_capacity(before.len());
@@ -241,7 +243,7 @@ impl Call {
         let is_object = method.offset == i64::from(METHOD)
             && matches!(values.origin(method.base), Origin::Word(table) if table == object.plus(8));
         let count = state.register(R::RCX);
-        is_object.then_some(Self { values, before: steps, state, next: call.next_ip(), address, object, count })
+        is_object.then_some(Self { values, before: steps, state, next: call.next_ip(), address, object, count, form })
     }
 
     /// The count was raised before.
@@ -260,7 +262,7 @@ impl Call {
             };
             let object = self::address(&self.values, state, self.object)?;
             let count_distance = i32::try_from(distance).ok()?;
-            let place = RecordPlace { object, message, count_distance, raised };
+            let place = RecordPlace { object, message, count_distance, raised, form: self.form };
             Some(Found { site: Site { address, place }, distance })
         };
         if !is_near(distance) {
@@ -289,9 +291,10 @@ impl Call {
     fn opened(mut self, elf: &Elf<'_>) -> Vec<Found> {
         let result = self.values.place(self.state.register(R::RDI));
         self.state.call(&mut self.values);
-        let mut paths = vec![(self.next, self.state.clone())];
+        let mut paths = VecDeque::from([(self.next, self.state.clone())]);
         let (mut found, mut left) = (Vec::new(), AFTER);
-        while let Some((address, mut state)) = paths.pop() {
+        // The nearest branches first: what the call has come to is looked at soon, and errors are handled at length.
+        while let Some((address, mut state)) = paths.pop_front() {
             let Some(code) = elf.code(address) else { continue };
             for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
                 left = left.saturating_sub(1);
@@ -305,10 +308,10 @@ impl Call {
                 match instruction.flow_control() {
                     FlowControl::Next => state.step(&mut self.values, &instruction),
                     FlowControl::ConditionalBranch if paths.len() < PATHS => {
-                        paths.push((instruction.near_branch_target(), state.clone()));
+                        paths.push_back((instruction.near_branch_target(), state.clone()));
                     }
                     FlowControl::UnconditionalBranch if instruction.op0_kind() == OpKind::NearBranch64 => {
-                        paths.push((instruction.near_branch_target(), state));
+                        paths.push_back((instruction.near_branch_target(), state));
                         break;
                     }
                     _ => break,
@@ -349,6 +352,7 @@ impl Call {
             message: address(&self.values, state, result)?,
             count_distance: i32::try_from(OBJECT + distance).ok()?,
             raised: false,
+            form: self.form,
         };
         Some(Found { site: Site { address: instruction.ip(), place }, distance })
     }

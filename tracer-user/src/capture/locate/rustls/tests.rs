@@ -62,13 +62,39 @@ fn a_direction_that_is_missed_leaves_the_other() {
     }
 }
 
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn a_program_with_an_older_rustls_alone_is_told_so() {
+/// The own executable, where panics name another release.
+fn renamed(release: &[u8; 12]) -> Vec<u8> {
     let mut bytes = own_executable();
     let finder = memchr::memmem::Finder::new(b"rustls-0.23.");
-    while let Some(at) = finder.find(&bytes) {
-        bytes[at..at + 12].copy_from_slice(b"rustls-0.21.");
+    let mut from = 0;
+    while let Some(at) = finder.find(&bytes[from..]) {
+        bytes[from + at..from + at + 12].copy_from_slice(release);
+        from += at + 12;
     }
-    assert_eq!(Rustls.hooks(&Elf::parse(&bytes).unwrap()), Some(Err(Reason::OldRustls)));
+    bytes
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_with_an_unknown_rustls_alone_is_told_so() {
+    for release in [b"rustls-0.19.", b"rustls-0.77."] {
+        assert_eq!(Rustls.hooks(&Elf::parse(&renamed(release)).unwrap()), Some(Err(Reason::OldRustls)));
+    }
+}
+
+/// The calls are the same, the messages are not.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn messages_of_an_older_rustls_are_read_in_its_form() {
+    let form = |bytes: &[u8]| {
+        let hooks = Rustls.hooks(&Elf::parse(bytes).unwrap()).unwrap().unwrap();
+        let mut forms: Vec<MessageForm> =
+            hooks.probes.iter().filter_map(|probe| Some(probe.program.record()?.form)).collect();
+        forms.dedup();
+        forms
+    };
+    assert_eq!(form(&own_executable()), [MessageForm::Slices]);
+    for release in [b"rustls-0.20.", b"rustls-0.21.", b"rustls-0.22."] {
+        assert_eq!(form(&renamed(release)), [MessageForm::Buffer]);
+    }
 }

@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use super::super::disasm::{self, Bounds, Reading};
-use super::super::elf::Elf;
-use super::super::frames::Frames;
+use super::disasm::{self, Bounds, Callee, Reading};
+use super::elf::Elf;
+use super::frames::Frames;
 
 /// Bytes before a place in which the beginning of its function is looked for, and after it for those of others.
 const WINDOW: u64 = 16 << 10;
@@ -25,6 +25,8 @@ const MAX_TRIES: usize = 32;
 const MAX_CALLS: usize = 64;
 /// Calls of methods that are looked at, of a few hundred near the places.
 const MAX_METHOD_CALLS: usize = 512;
+/// Functions that one may end in calls of, with those that these end in calls of.
+const MAX_LAST_CALLS: usize = 8;
 /// Beginnings that are kept. The windows hold some thousands.
 const MAX_STARTS: usize = 1 << 16;
 
@@ -57,11 +59,47 @@ impl<'a> Functions<'a> {
 
     /// Reads the function that begins at `entry`.
     pub(super) fn read(&self, elf: &Elf<'_>, entry: u64) -> Reading {
-        disasm::read_within(
-            elf,
-            entry,
-            Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &self.starts },
-        )
+        disasm::read_within(elf, entry, self.bounds())
+    }
+
+    fn bounds(&self) -> Bounds<'_> {
+        Bounds { instructions: MAX_INSTRUCTIONS, paths: MAX_PATHS, others: &self.starts, parts: false }
+    }
+
+    /// Where the function at `entry` returns to its caller: its own return instructions, and those of the functions that it
+    /// ends in calls of. `leads` says which function it is that a call by a pointer reaches. `None` if it may end
+    /// otherwise.
+    pub(super) fn returns(
+        &self,
+        elf: &Elf<'_>,
+        entry: u64,
+        leads: impl Fn(&Callee) -> Option<u64>,
+    ) -> Option<Vec<u64>> {
+        let mut returns = Vec::new();
+        let mut entered = vec![entry];
+        let mut next = 0;
+        while let Some(entry) = entered.get(next).copied() {
+            next += 1;
+            let reading = disasm::read_within(elf, entry, Bounds { parts: true, ..self.bounds() });
+            if !reading.complete || next > MAX_LAST_CALLS {
+                return None;
+            }
+            for call in reading.calls.iter().filter(|call| call.is_last()) {
+                let callee = match call.callee {
+                    // The flow was followed there, unless a function is known to begin there.
+                    Callee::Address(address) if reading.seen.contains(&address) => continue,
+                    Callee::Address(address) => address,
+                    Callee::Value(_) => leads(&call.callee)?,
+                };
+                if !entered.contains(&callee) {
+                    entered.push(callee);
+                }
+            }
+            returns.extend(reading.returns);
+        }
+        returns.sort_unstable();
+        returns.dedup();
+        (!returns.is_empty()).then_some(returns)
     }
 
     /// The beginning of the function that holds the instruction at `place`.
