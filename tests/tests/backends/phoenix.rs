@@ -22,7 +22,7 @@ const START: Duration = Duration::from_secs(240);
 const INGEST: Duration = Duration::from_secs(60);
 
 const QUERY: &str = "{ projects { edges { node { spans(first: 100) { edges { node { name spanKind statusCode \
-                     tokenCountPrompt tokenCountCompletion costSummary { total { cost } } attributes } } } } } } }";
+                     tokenCountPrompt tokenCountCompletion costSummary { total { cost } } attributes context { traceId } } } } } } } }";
 
 struct Phoenix {
     url: String,
@@ -57,8 +57,8 @@ impl Phoenix {
         Ok(projects.iter().filter_map(of_project).flatten().map(|edge| edge["node"].clone()).collect())
     }
 
-    /// The first project's page of spans, as Debian's Chromium shows it.
-    fn screenshot(&self, file: &Path) -> anyhow::Result<()> {
+    /// A page of the first project, its spans or a trace, as Debian's Chromium shows it.
+    fn screenshot(&self, page: &str, file: &Path) -> anyhow::Result<()> {
         let query = json!({"query": "{ projects { edges { node { id } } } }"}).to_string();
         let url = format!("{}/graphql", self.url);
         let answer = curl(&["--header", "content-type: application/json", "--data", &query, &url])?;
@@ -66,9 +66,9 @@ impl Phoenix {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new("chromium");
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-proxy-server", "--hide-scrollbars"]);
-        command.args(["--window-size=1600,900", "--virtual-time-budget=20000"]);
+        command.args(["--window-size=3200,1200", "--virtual-time-budget=20000"]);
         command.arg(format!("--user-data-dir={}", folder.path().display()));
-        command.arg(format!("--screenshot={}", file.display())).arg(format!("{}/projects/{id}/spans", self.url));
+        command.arg(format!("--screenshot={}", file.display())).arg(format!("{}/projects/{id}/{page}", self.url));
         let taken = finish(&mut command)?;
         ensure!(taken.status.success() && file.exists(), "{}", taken.stderr);
         Ok(())
@@ -145,9 +145,14 @@ fn phoenix_shows_models_tokens_cost_and_messages() -> anyhow::Result<()> {
     let tools = spans.iter().filter(|span| span["spanKind"] == "tool").count();
     ensure!(tools == 2, "{tools} tools");
     println!("{} calls, {tools} tools", shown.len());
-    // To look at: LLMTAP_SCREENSHOT=/tmp/phoenix.png.
-    if let Some(file) = std::env::var_os("LLMTAP_SCREENSHOT") {
-        phoenix.screenshot(Path::new(&file))?;
+    // To look at: LLMTAP_SCREENSHOT=/tmp/phoenix makes /tmp/phoenix-spans.png and /tmp/phoenix-trace.png, of one call.
+    if let Some(start) = std::env::var_os("LLMTAP_SCREENSHOT") {
+        let call = spans.iter().find(|span| span["name"] == "chat gpt-5").context("no call of gpt-5")?;
+        let trace = call.pointer("/context/traceId").and_then(Value::as_str).context("no trace")?;
+        for (name, page) in [("spans", "spans".to_owned()), ("trace", format!("traces/{trace}"))] {
+            let file = format!("{}-{name}.png", start.display());
+            phoenix.screenshot(&page, Path::new(&file))?;
+        }
     }
     Ok(())
 }
