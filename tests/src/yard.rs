@@ -37,18 +37,19 @@ pub fn yard() -> anyhow::Result<Option<Yard>> {
     Ok(Some(Yard { bench, root }))
 }
 
-/// A shell, and the libraries of it and of Python, from the files of this machine.
+/// A shell, curl where it is there, and the libraries of both and of Python, from the files of this machine.
 fn fill(root: &Path) -> anyhow::Result<()> {
     const COPY: &str = r#"
 set -e
 mkdir -p "$1/etc" "$1/tmp" "$1/proc" "$1/sys" "$1/dev" "$1/bin"
 modules() { "$python" -c "import sysconfig; print(sysconfig.get_path('$1'))"; }
 python=$2
-{ ldd "$2" /bin/sh; find "$(modules stdlib)/lib-dynload" "$(modules platlib)" -name '*.so' -exec ldd {} + ; } 2>/dev/null |
+curl=$(command -v curl || true)
+{ ldd "$2" /bin/sh $curl; find "$(modules stdlib)/lib-dynload" "$(modules platlib)" -name '*.so' -exec ldd {} + ; } 2>/dev/null |
     grep -o '/[^ ]*[^ :]' | grep '^/lib\|^/usr/lib' | sort -u | while read -r file; do
         mkdir -p "$1$(dirname "$file")" && cp -L "$file" "$1$file"
     done
-cp -L /bin/sh "$1/bin/sh"
+cp -L /bin/sh $curl "$1/bin"
 "#;
     fs::create_dir_all(root)?;
     let copied = finish(Command::new("sh").args(["-c", COPY, "sh"]).arg(root).arg(Python::Clients.prepared()?))?;
@@ -64,7 +65,11 @@ impl Yard {
 
     /// The same with another root than the yard's directory.
     pub fn container_of(&self, root: &[&str], options: &[&str], scenarios: &[&str]) -> anyhow::Result<Vec<String>> {
-        let script = self.bench.script("openai_sync.py", scenarios)?;
+        self.container_with(root, options, &self.bench.script("openai_sync.py", scenarios)?)
+    }
+
+    /// The same with another client's command line.
+    pub fn container_with(&self, root: &[&str], options: &[&str], client: &[String]) -> anyhow::Result<Vec<String>> {
         let folder = self.bench.path("");
         let python = Python::Clients.prepared()?;
         let venv = python.parent().and_then(Path::parent).context("no virtual environment")?;
@@ -81,7 +86,7 @@ impl Yard {
         }
         line.extend(options.iter().map(|option| (*option).to_owned()));
         line.extend(root.iter().map(|word| (*word).to_owned()));
-        line.extend(script);
+        line.extend(client.iter().cloned());
         Ok(line)
     }
 }

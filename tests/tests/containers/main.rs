@@ -6,8 +6,8 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 use tests::{
-    harness::{Bench, finish},
-    tracer::Tracer,
+    harness::{Bench, finish, wait_for},
+    tracer::{Daemon, Tracer},
     yard::{Yard, yard},
 };
 
@@ -137,6 +137,49 @@ fn a_container_has_its_name_and_image() -> anyhow::Result<()> {
     }
     let tags = told(&yard.bench, "container.image.tags")?;
     ensure!(tags == serde_json::json!(["1.2"]), "{tags}");
+    Ok(())
+}
+
+/// The daemon knows neither the container nor anything else that is in it before its first program starts.
+#[test]
+fn a_short_program_of_a_chosen_image_is_traced_from_its_first_call() -> anyhow::Result<()> {
+    let Some(yard) = yard()? else { return Ok(()) };
+    let bench = &yard.bench;
+    let image = Image::import(&yard)?;
+    let config = serde_json::json!({
+        "select": { "include": [{ "container_image": image.0.replace("1.2", "*") }] },
+        "exporters": { "jsonl": [{ "path": bench.path("spans.jsonl") }] }
+    });
+    let daemon = Daemon::start(bench, &config.to_string())?;
+    // It calls some milliseconds after its start, with libraries that nobody has seen before.
+    if !yard.root.join("bin/curl").exists() {
+        println!("skipped: no curl");
+        return Ok(());
+    }
+    let body = r#"{"model": "gpt-5", "messages": [{"role": "user", "content": "mock: {\"tokens\": 5} Hello."}]}"#;
+    let authority = bench.path("ca.pem").display().to_string();
+    let url = format!("{}/v1/chat/completions", bench.mock.url());
+    let moment = ["/bin/curl", "--fail", "--silent", "--cacert", &authority, "--json", body, &url].map(str::to_owned);
+    // An overlay of the same files without the image's name: not chosen.
+    let bare = format!("{}:O", yard.root.display());
+    let other = yard.container_with(&["--rootfs", &bare], &[], &moment)?;
+    let chosen = yard.container_with(&[&image.0], &[], &moment)?;
+    for (line, lives) in [(&other, 0), (&chosen, 1), (&chosen, 2), (&other, 2)] {
+        let client = bench.run_untraced(line)?;
+        ensure!(client.status.success(), "{}", client.stderr);
+        let calls = || bench.spans().map_or(0, |spans| spans.iter().filter(|span| span.is_call()).count());
+        wait_for("its call", || (calls() >= lives).then_some(()))?;
+    }
+    let stderr = daemon.stop()?.stderr;
+    let spans = bench.spans()?;
+    let calls: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
+    ensure!(calls.len() == 2, "{} calls, not 2: {stderr}", calls.len());
+    for call in calls {
+        let named = call.resource.get("container.image.name").and_then(|name| name.as_str());
+        ensure!(named.is_some_and(|name| image.0.starts_with(name)), "{:?}: {stderr}", call.resource);
+        ensure!(call.text("llmtap.completeness") == Some("full"), "{:?}", call.attributes);
+    }
+    ensure!(bench.truth().len() == 4);
     Ok(())
 }
 

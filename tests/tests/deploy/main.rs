@@ -7,6 +7,7 @@ mod files;
 mod foreign;
 mod node;
 mod package;
+mod systemd;
 
 use std::{
     fs,

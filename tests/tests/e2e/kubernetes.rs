@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -37,6 +37,23 @@ impl Cgroups {
         let cgroups = Self { top, container };
         made.is_ok().then_some(cgroups)
     }
+
+    /// Another container, of another pod: both are numbered.
+    fn other(&self, number: usize) -> anyhow::Result<PathBuf> {
+        let pod = UID.replace("4cad64d0", &format!("{number:08}"));
+        let container = self.top.join(format!("burstable/pod{pod}/{number:064}"));
+        fs::create_dir_all(&container)?;
+        Ok(container)
+    }
+}
+
+/// A program that lives for a moment, in a cgroup.
+fn moment(bench: &Bench, cgroup: &Path) -> anyhow::Result<Command> {
+    let join = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+    let mut client = Command::new("sh");
+    client.args(["-c", join]).arg(cgroup).args(bench.script("moment.py", &[])?);
+    bench.equip(&mut client);
+    Ok(client)
 }
 
 impl Drop for Cgroups {
@@ -197,5 +214,125 @@ fn a_process_is_traced_once_its_pod_opts_in() -> anyhow::Result<()> {
         let value = call.resource.get(name).with_context(|| format!("no {name}"))?;
         ensure!(value == expected, "{name} is {value}");
     }
+    Ok(())
+}
+
+/// A daemon that has a server's account, and is asked to choose so.
+fn choosing(bench: &Bench, server: &ApiServer, select: &Value) -> anyhow::Result<Daemon> {
+    fs::write(bench.path("token"), "first\n")?;
+    fs::write(bench.path("ca.crt"), &server.authority)?;
+    let config = json!({
+        "select": select,
+        "exporters": { "jsonl": [{ "path": bench.path("spans.jsonl") }] },
+        "kubernetes": {
+            "source": "api", "endpoint": format!("https://{}", server.address), "node": "node-1",
+            "token_file": bench.path("token"), "ca_file": bench.path("ca.crt")
+        }
+    });
+    Daemon::start(bench, &config.to_string())
+}
+
+fn ended_well(mut client: Running) -> anyhow::Result<()> {
+    ensure!(client.wait()?.success(), "{}", client.stderr());
+    Ok(())
+}
+
+/// Longer than a client takes that waits for nobody, and less than the longest wait.
+const LATER: Duration = Duration::from_millis(500);
+
+/// The first program of a pod starts before the cluster has told of it, and is held until it has.
+#[test]
+fn short_programs_of_a_chosen_pod_are_traced_from_their_first_call() -> anyhow::Result<()> {
+    let bench = bench!();
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let server = ApiServer::start("first")?;
+    let select = json!({ "include": [{ "kubernetes": { "label": { "app.kubernetes.io/version": "7" } } }] });
+    let daemon = choosing(&bench, &server, &select)?;
+
+    let began = Instant::now();
+    let first = Running::start(&mut moment(&bench, &cgroups.container)?)?;
+    std::thread::sleep(LATER);
+    ensure!(bench.mock.truth(Duration::ZERO).is_empty(), "it did not wait: {}", daemon.stderr());
+    server.tell("ADDED", &pod("2"));
+    ended_well(first)?;
+    println!("the first took {:?}, of which it waited {LATER:?}", began.elapsed());
+    // The pod is known.
+    for _ in 0..3 {
+        ended_well(Running::start(&mut moment(&bench, &cgroups.container)?)?)?;
+    }
+    daemon.stop()?;
+    println!("{}", bench.expect_exact(4)?);
+    for span in bench.spans()? {
+        ensure!(span.resource.get("k8s.pod.name").is_some_and(|name| name == "shop-agent-65747dc769-pjztg"));
+    }
+    Ok(())
+}
+
+/// What nobody tells of is waited for once a container; then it goes on, and is not traced.
+#[test]
+fn programs_of_other_pods_are_not_traced_and_wait_once_at_most() -> anyhow::Result<()> {
+    let bench = bench!();
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let server = ApiServer::start("first")?;
+    let select = json!({ "include": [{ "kubernetes": { "label": { "app.kubernetes.io/version": "7" } } }] });
+    let daemon = choosing(&bench, &server, &select)?;
+    let mut other = pod("2");
+    other["metadata"]["labels"]["app.kubernetes.io/version"] = "8".into();
+    server.tell("ADDED", &other);
+    let takes = |cgroup: &Path| {
+        let began = Instant::now();
+        ended_well(Running::start(&mut moment(&bench, cgroup)?)?)?;
+        anyhow::Ok(began.elapsed())
+    };
+    let unknown = cgroups.other(1)?;
+    let times = [takes(&unknown)?, takes(&unknown)?, takes(&cgroups.container)?];
+    let finished = daemon.stop()?;
+    println!(
+        "in a pod that is not known {:?}, then {:?}; in one that is not chosen {:?}",
+        times[0], times[1], times[2]
+    );
+    ensure!(times[0] > Duration::from_secs(1) && times[0] < Duration::from_secs(4), "{times:?}");
+    ensure!(times[1] + LATER < times[0] && times[2] + LATER < times[0], "{times:?}");
+    ensure!(bench.truth().len() == 3);
+    let calls = bench.spans()?.iter().filter(|span| span.is_call()).count();
+    ensure!(calls == 0, "{calls} calls are told: {}", finished.stderr);
+    Ok(())
+}
+
+/// A pod that opts out before the cluster has told of it.
+#[test]
+fn the_first_call_of_a_pod_that_opts_out_is_not_told() -> anyhow::Result<()> {
+    let bench = bench!();
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(());
+    };
+    let server = ApiServer::start("first")?;
+    let select = json!({
+        "include": [{ "command_line": "*moment.py*" }],
+        "exclude": [{ "kubernetes": { "annotation": { "llmtap/trace": "false" } } }]
+    });
+    let daemon = choosing(&bench, &server, &select)?;
+    let first = Running::start(&mut moment(&bench, &cgroups.container)?)?;
+    std::thread::sleep(LATER);
+    let mut out = pod("2");
+    out["metadata"]["annotations"]["llmtap/trace"] = "false".into();
+    server.tell("ADDED", &out);
+    ended_well(first)?;
+    ended_well(Running::start(&mut moment(&bench, &cgroups.container)?)?)?;
+    // Nobody knows of this one, and it does not opt out.
+    ended_well(Running::start(&mut moment(&bench, &cgroups.other(1)?)?)?)?;
+    let finished = daemon.stop()?;
+    ensure!(bench.truth().len() == 3);
+    let spans = bench.spans()?;
+    let told: Vec<_> = spans.iter().filter(|span| span.is_call()).collect();
+    let [call] = told.as_slice() else { anyhow::bail!("{} calls, not 1: {}", told.len(), finished.stderr) };
+    ensure!(call.resource.get("container.id").is_some_and(|id| *id == format!("{:064}", 1)), "{:?}", call.resource);
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! Reads from /proc what later stages need of a process (proc(5)).
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::Process;
+use super::{Process, gate};
 use crate::environment::{parse_resource_attributes, tells_of_models};
 
 /// Longest text taken from a process, bytes. Command lines and environments belong to others and can be large.
@@ -29,6 +30,17 @@ const TICKS_PER_SECOND: u64 = 100;
 /// The facts of process `pid`, as far as they can be read. Of its environment only `variables` are kept.
 pub fn facts(pid: u32, variables: &[String]) -> io::Result<Process> {
     facts_in(&Path::new("/proc").join(pid.to_string()), pid, boot_time(), variables)
+}
+
+/// The facts of process `pid` as they will be once it executes `exe`, for which it is held.
+pub fn facts_of_held(pid: u32, exe: &Path, variables: &[String]) -> io::Result<Process> {
+    let texts = |all: Vec<OsString>| all.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+    let image = Image {
+        exe: Some(exe.to_string_lossy().into_owned()),
+        arguments: texts(gate::command_line(pid)),
+        environment: texts(gate::environment(pid)),
+    };
+    facts_of_image(&Path::new("/proc").join(pid.to_string()), pid, boot_time(), variables, image)
 }
 
 /// The effective user of process `pid`.
@@ -94,11 +106,31 @@ pub fn now() -> u64 {
 }
 
 fn facts_in(proc: &Path, pid: u32, boot_ns: Option<u64>, variables: &[String]) -> io::Result<Process> {
+    let image = Image {
+        arguments: arguments(&proc.join("cmdline")),
+        exe: fs::read_link(proc.join("exe")).ok().map(|path| path.to_string_lossy().into_owned()),
+        environment: environment(&proc.join("environ")),
+    };
+    facts_of_image(proc, pid, boot_ns, variables, image)
+}
+
+/// What a process has of the program that it runs.
+struct Image {
+    exe: Option<String>,
+    arguments: Vec<String>,
+    environment: Vec<String>,
+}
+
+fn facts_of_image(
+    proc: &Path,
+    pid: u32,
+    boot_ns: Option<u64>,
+    variables: &[String],
+    image: Image,
+) -> io::Result<Process> {
+    let Image { exe, arguments, environment } = image;
     let stat = fs::read_to_string(proc.join("stat"))?;
     let (ppid, start_ticks) = parse_stat(&stat).ok_or(io::ErrorKind::InvalidData)?;
-    let arguments = arguments(&proc.join("cmdline"));
-    let exe = fs::read_link(proc.join("exe")).ok().map(|path| path.to_string_lossy().into_owned());
-    let environment = environment(&proc.join("environ"));
     let variable = |name: &str| {
         environment
             .iter()

@@ -27,8 +27,31 @@ pub enum CgroupError {
     Map { path: PathBuf, error: MapError },
 }
 
-/// A judgement of a process that is about to execute a file: its PID, the file, what it calls it.
-pub type Judge = Arc<dyn Fn(u32, &Path, Option<&OsStr>) -> bool + Send + Sync>;
+/// Whether a process that is about to execute a file is to be traced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    No,
+    Yes,
+    /// Who knows more of this container must say, unless nobody in it is chosen.
+    Open {
+        container: Arc<str>,
+    },
+    /// Who knows more must say.
+    Ask,
+}
+
+/// What is about to be executed.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    pub pid: u32,
+    pub file: &'a Path,
+    /// What the process calls the file.
+    pub called: Option<&'a OsStr>,
+    /// Whether the process is a target already, which it stays unless it is excluded.
+    pub is_target: bool,
+}
+
+pub type Judge = Arc<dyn Fn(Start<'_>) -> Choice + Send + Sync>;
 
 /// Executables that make a process a target.
 #[derive(Clone, Default)]
@@ -47,13 +70,21 @@ impl Names {
         self.comms.is_empty() && self.exes.is_empty() && self.judge.is_none()
     }
 
-    /// Whether a process that executes `file` becomes a target; its command name will be the end of what it `called` the
-    /// file.
+    /// Whether a process that executes a file becomes, or stays, a target; its command name will be the end of what it
+    /// calls the file.
     #[must_use]
-    pub fn matches(&self, pid: u32, file: &Path, called: Option<&OsStr>) -> bool {
-        self.exes.iter().any(|pattern| pattern.is_match(file))
-            || self.comms.iter().any(|pattern| pattern.is_match(comm(file, called)))
-            || self.judge.as_ref().is_some_and(|judge| judge(pid, file, called))
+    pub fn choose(&self, start: Start<'_>) -> Choice {
+        let Start { file, called, is_target, .. } = start;
+        match &self.judge {
+            Some(judge) => judge(start),
+            None if is_target
+                || self.exes.iter().any(|pattern| pattern.is_match(file))
+                || self.comms.iter().any(|pattern| pattern.is_match(comm(file, called))) =>
+            {
+                Choice::Yes
+            }
+            None => Choice::No,
+        }
     }
 }
 
@@ -250,11 +281,16 @@ mod tests {
         let pattern = |text: &str| globset::Glob::new(text).unwrap().compile_matcher();
         let names =
             Names { comms: vec![pattern("a-long-name-of-*")], exes: vec![pattern("/opt/*/bin/tool")], judge: None };
-        let matches = |file: &str, called: &str| names.matches(1, Path::new(file), Some(called.as_ref()));
+        let matches = |file: &str, called: &str| {
+            let start = Start { pid: 1, file: Path::new(file), called: Some(called.as_ref()), is_target: false };
+            names.choose(start) == Choice::Yes
+        };
         assert!(matches("/usr/bin/python3.11", "./a-long-name-of-a-command"));
         assert!(!matches("/usr/bin/python3.11", "python3"));
         assert!(matches("/opt/x/bin/tool", "tool"));
-        assert!(!Names::default().matches(1, Path::new("/bin/sh"), None));
+        let start = Start { pid: 1, file: Path::new("/bin/sh"), called: None, is_target: false };
+        assert_eq!(Names::default().choose(start), Choice::No);
+        assert_eq!(Names::default().choose(Start { is_target: true, ..start }), Choice::Yes);
     }
 
     #[test]

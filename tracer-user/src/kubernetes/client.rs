@@ -28,8 +28,9 @@ use super::{
     Endpoint,
     api::{List, WatchEvent},
     pod::Pod,
+    tls,
 };
-use crate::export::otlp::{BoxFuture, Resolve, Tcp, roots_config};
+use crate::export::otlp::{BoxFuture, Resolve, Tcp};
 
 /// Pods that are followed; a node has some hundred at most.
 pub const MAX_PODS: usize = 4096;
@@ -151,15 +152,7 @@ impl Client {
         outside: Arc<dyn Outside>,
         wanted: Arc<Notify>,
     ) -> Result<Self, String> {
-        let tls = if endpoint.url.scheme_str() == Some("https") {
-            roots_config(&endpoint.authorities, "kubernetes.ca_file").map_err(|error| error.to_string())?
-        } else {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-            let builder = builder.map_err(|error| error.to_string())?;
-            // Never used: the endpoint is not https.
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        };
+        let tls = tls::config(&endpoint.trust)?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()

@@ -9,6 +9,7 @@ pub mod api;
 pub mod client;
 pub mod pod;
 pub mod pods;
+mod tls;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -36,6 +37,8 @@ pub struct Options {
     pub token_file: PathBuf,
     /// Certificates of the endpoint's authorities, PEM.
     pub ca_file: PathBuf,
+    /// Believes the kubelet without a certificate of [`Self::ca_file`]. Not the API server.
+    pub insecure_skip_verify: bool,
     /// Labels of pods that spans tell as `k8s.pod.label.KEY`: names, `*` for all.
     pub labels: Vec<String>,
     /// Annotations of pods that spans tell as `k8s.pod.annotation.KEY`: names, `*` for all.
@@ -58,6 +61,7 @@ impl Default for Options {
             node: None,
             token_file: format!("{SERVICE_ACCOUNT}/token").into(),
             ca_file: format!("{SERVICE_ACCOUNT}/ca.crt").into(),
+            insecure_skip_verify: false,
             labels: Vec::new(),
             annotations: Vec::new(),
             service_from_labels: true,
@@ -87,10 +91,18 @@ pub struct Endpoint {
     pub url: hyper::Uri,
     pub kubelet: bool,
     pub node: String,
-    /// Certificates, PEM; empty with `http`.
-    pub authorities: Vec<u8>,
+    pub trust: Trust,
     pub token_file: PathBuf,
     pub poll: Duration,
+}
+
+/// Whom an endpoint is believed to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Whoever has a certificate of these authorities, PEM.
+    Authorities(Vec<u8>),
+    /// Whoever answers there.
+    Anybody,
 }
 
 /// Why nobody can be asked.
@@ -104,6 +116,11 @@ pub enum OptionsError {
     Url,
     #[error("the node's name is no name of Kubernetes' kind")]
     NodeName,
+    #[error(
+        "kubernetes.insecure_skip_verify is for the kubelet alone: the API server has a certificate of the cluster's \
+         authority"
+    )]
+    Unverified,
     #[error("cannot read {}: {source}", path.display())]
     Authorities { path: PathBuf, source: std::io::Error },
 }
@@ -131,10 +148,16 @@ impl Options {
             Source::Kubelet => self.endpoint.clone().ok_or(OptionsError::Endpoint("the kubelet's address"))?,
         };
         let url: hyper::Uri = url.parse().map_err(|_| OptionsError::Url)?;
-        let authorities = match url.scheme_str() {
+        if self.insecure_skip_verify && self.source != Source::Kubelet {
+            return Err(OptionsError::Unverified);
+        }
+        let trust = match url.scheme_str() {
+            Some("https") if self.insecure_skip_verify => Trust::Anybody,
             Some("https") => std::fs::read(&self.ca_file)
+                .map(Trust::Authorities)
                 .map_err(|source| OptionsError::Authorities { path: self.ca_file.clone(), source })?,
-            Some("http") => Vec::new(),
+            // Nothing proves who that is.
+            Some("http") => Trust::Anybody,
             _ => return Err(OptionsError::Url),
         };
         let node = self.node.clone().or_else(|| variable("NODE_NAME")).or_else(|| variable("K8S_NODE_NAME"));
@@ -151,7 +174,7 @@ impl Options {
                 (None, Source::Kubelet) => String::new(),
                 (None, _) => return Err(OptionsError::Node),
             },
-            authorities,
+            trust,
             token_file: self.token_file.clone(),
             poll: self.poll.max(Duration::from_secs(1)),
         }))

@@ -22,7 +22,7 @@ fn in_a_pod_the_api_server_is_asked_and_elsewhere_nobody() {
     let options = with_files(&folder);
     let found = endpoint(&options, &POD).unwrap().unwrap();
     assert_eq!((found.url.to_string().as_str(), found.node.as_str()), ("https://10.0.0.1:443/", "node-1"));
-    assert_eq!((found.kubelet, found.authorities.as_slice()), (false, b"pem".as_slice()));
+    assert_eq!((found.kubelet, found.trust), (false, Trust::Authorities(b"pem".to_vec())));
     let six = [("KUBERNETES_SERVICE_HOST", "fd00::1"), POD[1], POD[2]];
     assert_eq!(endpoint(&options, &six).unwrap().unwrap().url.to_string(), "https://[fd00::1]:443/");
     assert_eq!(endpoint(&options, &[]), Ok(None));
@@ -54,6 +54,22 @@ fn the_kubelet_needs_no_node_name_and_http_no_certificates() {
         ..Options::default()
     };
     let found = endpoint(&options, &[]).unwrap().unwrap();
-    assert!(found.kubelet && found.authorities.is_empty() && found.node.is_empty());
+    assert!(found.kubelet && found.trust == Trust::Anybody && found.node.is_empty());
     assert_eq!(found.poll, Duration::from_secs(1));
+}
+
+#[test]
+fn only_the_kubelet_may_go_unverified() {
+    let folder = tempfile::tempdir().unwrap();
+    let verified = with_files(&folder);
+    let options = Options { insecure_skip_verify: true, ca_file: "/nowhere".into(), ..verified.clone() };
+    let kubelet =
+        Options { source: Source::Kubelet, endpoint: Some("https://10.0.0.7:10250".into()), ..options.clone() };
+    assert_eq!(endpoint(&kubelet, &POD).unwrap().unwrap().trust, Trust::Anybody);
+    let authority = Options { insecure_skip_verify: false, ca_file: verified.ca_file, ..kubelet };
+    assert_eq!(endpoint(&authority, &POD).unwrap().unwrap().trust, Trust::Authorities(b"pem".to_vec()));
+    for source in [Source::Auto, Source::Api] {
+        let error = endpoint(&Options { source, ..options.clone() }, &POD).unwrap_err();
+        assert!(error.contains("for the kubelet alone"), "{error}");
+    }
 }

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::proof::Proofs;
 use crate::{
     capture::{
-        Event, RingReader,
+        Event, Process, RingReader,
         seam::{Channel, Health, ToParser, ToTracer, Totals, Verdicts, poll},
     },
     diagnostics,
@@ -41,6 +41,7 @@ pub fn run(
 ) -> io::Result<Option<Totals>> {
     let mut events: Vec<Event> = Vec::new();
     let mut proofs = Proofs::default();
+    let mut beginnings = Beginnings::default();
     let mut totals = None;
     let mut last = false;
     let mut observed = Instant::now();
@@ -49,7 +50,10 @@ pub fn run(
         let wait = if last { Duration::ZERO } else { reader.look_again().unwrap_or(TICK) };
         let ready = poll(&[reader.as_fd(), channel.as_fd()], Some(wait))?;
         let [ring, message] = ready[..] else { continue };
-        if message && !last {
+        // Before the messages: what is told of a program before it begins has then come, if its beginning has.
+        let mut more = reader.drain(&mut events);
+        let begun = || events.iter().any(|event| matches!(event, Event::Process { .. }));
+        if !last && (message || begun()) {
             last = loop {
                 let (message, descriptors) = match channel.receive_with() {
                     Ok(Some((message, descriptors))) => (Ok(Some(message)), descriptors),
@@ -62,6 +66,7 @@ pub fn run(
                         proofs.push(&event);
                         pipeline.push(event)?;
                     }
+                    Ok(Some(ToParser::Begins(process))) => beginnings.expect(process),
                     Ok(Some(ToParser::Resolved { id, addresses })) => names.answer(id, addresses),
                     Ok(Some(ToParser::Health(Health { lost, unread, unwatched, attach_failures, memory }))) => {
                         if let Some(metrics) = pipeline.metrics() {
@@ -104,8 +109,10 @@ pub fn run(
                     Err(_) => break true,
                 }
             };
+            if last {
+                more = reader.drain(&mut events);
+            }
         }
-        let more = reader.drain(&mut events);
         if last && !more {
             reader.finish(&mut events);
         }
@@ -117,6 +124,7 @@ pub fn run(
             observed = Instant::now();
         }
         for event in events.drain(..) {
+            let event = beginnings.complete(event);
             if let Some(pid) = proofs.push(&event) {
                 // If it does not go through, its next process tells the same.
                 let _ = channel.send(&ToTracer::Withdraw { pid });
@@ -133,6 +141,34 @@ pub fn run(
         }
         if last && !more {
             return Ok(totals);
+        }
+    }
+}
+
+/// Programs that are about to begin. A short one has ended before /proc can be read of it: what was known while it was held
+/// goes with the kernel's notice of its exec, before its first bytes.
+#[derive(Default)]
+struct Beginnings(HashMap<u32, Arc<Process>>);
+
+/// Programs that are remembered. An exec that fails leaves one; past it all are forgotten, and /proc must do.
+const MAX_BEGINNINGS: usize = 4096;
+
+impl Beginnings {
+    fn expect(&mut self, process: Arc<Process>) {
+        if self.0.len() >= MAX_BEGINNINGS {
+            self.0.clear();
+        }
+        self.0.insert(process.pid, process);
+    }
+
+    fn complete(&mut self, event: Event) -> Event {
+        match event {
+            // A fork tells no file.
+            Event::Process { at, process } if process.exe.is_some() && process.service.is_none() => {
+                let process = self.0.remove(&process.pid).unwrap_or(process);
+                Event::Process { at, process }
+            }
+            event => event,
         }
     }
 }
@@ -212,5 +248,37 @@ impl Resolve for Names {
             }
             Ok(addresses)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(exe: Option<&str>, service: Option<&str>) -> Event {
+        let process =
+            Process { pid: 7, exe: exe.map(Arc::from), service: service.map(Arc::from), ..Process::default() };
+        Event::Process { at: 5, process: Arc::new(process) }
+    }
+
+    fn service(event: &Event) -> Option<&str> {
+        let Event::Process { at: 5, process } = event else { panic!("{event:?}") };
+        process.service.as_deref()
+    }
+
+    #[test]
+    fn what_was_known_of_a_held_program_goes_with_the_notice_of_its_exec() {
+        let mut beginnings = Beginnings::default();
+        let Event::Process { process, .. } = event(Some("/bin/x"), Some("x")) else { unreachable!() };
+        beginnings.expect(process);
+        // Its fork, and what /proc says of the image before.
+        assert_eq!(service(&beginnings.complete(event(None, None))), None);
+        assert_eq!(service(&beginnings.complete(event(Some("/bin/sh"), Some("sh")))), Some("sh"));
+        assert_eq!(service(&beginnings.complete(event(Some("x"), None))), Some("x"));
+        assert_eq!(service(&beginnings.complete(event(Some("y"), None))), None);
+        for pid in 0..u32::try_from(MAX_BEGINNINGS).unwrap() + 10 {
+            beginnings.expect(Arc::new(Process { pid, ..Process::default() }));
+        }
+        assert_eq!(beginnings.0.len(), 10);
     }
 }

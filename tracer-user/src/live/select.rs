@@ -11,12 +11,18 @@ use std::{
 use globset::GlobMatcher;
 
 use crate::{
-    capture::{container::Container, gate, process, seam::user_name, target, target::Names},
+    capture::{
+        container::{self, Container},
+        gate, process,
+        seam::user_name,
+        target,
+        target::{Choice, Names, Start},
+    },
     config::{
         Exclude, Select, Trace,
         file::{
             self,
-            select::{ContainerFacts, Facts, PodFacts, is_below},
+            select::{Awaited, ContainerFacts, Facts, PodFacts, is_below},
         },
     },
     kubernetes::Pod,
@@ -26,13 +32,24 @@ use crate::{
 const MAX_COMMAND_LINE: usize = 16 << 10;
 
 /// Where a process runs, as far as selectors ask for it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct InContainer {
     pub container: Option<Arc<Container>>,
     pub pod: Option<Arc<Pod>>,
+    pub awaited: Awaited,
 }
 
 impl InContainer {
+    fn container(&self) -> Option<ContainerFacts> {
+        self.container.as_ref().map(|container| ContainerFacts {
+            image: container.image.name.as_deref().map(|name| match &container.image.tag {
+                Some(tag) => format!("{name}:{tag}"),
+                None => name.to_owned(),
+            }),
+            labels: container.labels.clone(),
+        })
+    }
+
     fn pod(&self) -> Option<PodFacts> {
         if let Some(pod) = &self.pod {
             return Some(PodFacts {
@@ -79,10 +96,7 @@ impl Selection {
     pub fn of_file(select: &file::Select) -> Self {
         let rules = Arc::new(select.clone());
         let asked = Arc::clone(&rules);
-        let judge = move |pid: u32, file: &Path, called: Option<&OsStr>| {
-            let facts = facts_of_held(pid, file, called, &asked);
-            is_wanted(&asked, &facts)
-        };
+        let judge = move |start: Start<'_>| choose(&asked, start);
         let names = Names { judge: Some(Arc::new(judge)), ..Names::default() };
         Self { names, rules: Some(rules), ..Self::default() }
     }
@@ -90,12 +104,24 @@ impl Selection {
     /// Whether selectors ask for containers or pods.
     pub fn by_container(&self) -> bool {
         let rules = self.rules.as_deref();
-        rules.is_some_and(|rules| rules.include.iter().chain(&rules.exclude).any(file::Selector::needs_container))
+        rules.is_some_and(|rules| needs_container(&rules.include) || needs_container(&rules.exclude))
+    }
+
+    /// Whether a held program is traced, by the daemon's file; `None` while that depends on what is awaited of its place.
+    pub fn judge(&self, start: Start<'_>, place: &InContainer) -> Option<bool> {
+        self.rules.as_ref().map_or(Some(false), |rules| judge(rules, start, place))
+    }
+
+    /// Whether no process in this container is traced.
+    pub fn refuses(&self, place: &InContainer) -> bool {
+        let facts =
+            Facts { container: place.container(), pod: place.pod(), awaited: place.awaited, ..Facts::default() };
+        self.rules.as_ref().is_some_and(|rules| rules.refuses(&facts))
     }
 
     /// Whether the process is selected and not excluded, by the daemon's file.
     fn wants(&self, pid: u32, place: &InContainer) -> bool {
-        self.rules.as_ref().is_some_and(|rules| is_wanted(rules, &facts(pid, rules, place)))
+        self.rules.as_ref().is_some_and(|rules| rules.judge(&facts(pid, rules, place)) == Some(true))
     }
 
     /// Whether processes are chosen by what they execute, so that every exec must be looked at.
@@ -170,9 +196,30 @@ fn cgroups(pid: u32) -> Vec<std::path::PathBuf> {
     lines.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(Into::into).collect()
 }
 
-fn is_wanted(rules: &file::Select, facts: &Facts) -> bool {
-    rules.include.iter().any(|selector| selector.matches(facts))
-        && !rules.exclude.iter().any(|selector| selector.matches(facts))
+fn needs_container(selectors: &[file::Selector]) -> bool {
+    selectors.iter().any(file::Selector::needs_container)
+}
+
+/// In the keeper, which waits for nobody: of containers it knows who is in one.
+fn choose(rules: &file::Select, start: Start<'_>) -> Choice {
+    let by_container = needs_container(&rules.include) || needs_container(&rules.exclude);
+    let container = by_container.then(|| container::identity(start.pid)).flatten();
+    if start.is_target {
+        // It stays one, unless it is excluded. In a container it is asked about all the same, so that it is known whose it
+        // is before it begins: the runtime itself becomes a target while it makes a container that is chosen.
+        return if container.is_some() { Choice::Ask } else { Choice::Yes };
+    }
+    let awaited = Awaited { container: container.is_some(), pod: container.is_some() };
+    match (judge(rules, start, &InContainer { awaited, ..InContainer::default() }), container) {
+        (Some(true), _) => Choice::Yes,
+        (None, Some(identity)) => Choice::Open { container: identity.container },
+        _ => Choice::No,
+    }
+}
+
+fn judge(rules: &file::Select, start: Start<'_>, place: &InContainer) -> Option<bool> {
+    let facts = facts_of_held(start, rules, place);
+    if start.is_target { rules.judge_exclusion(&facts).map(|out| !out) } else { rules.judge(&facts) }
 }
 
 /// What the selectors ask of a process: no more is read.
@@ -187,27 +234,22 @@ fn facts(pid: u32, rules: &file::Select, place: &InContainer) -> Facts {
         user,
         user_name: user.and_then(user_name),
         cgroups: if asked(|selector| !selector.cgroup.is_empty()) { cgroups(pid) } else { Vec::new() },
-        container: place.container.as_ref().map(|container| ContainerFacts {
-            image: container.image.name.as_deref().map(|name| match &container.image.tag {
-                Some(tag) => format!("{name}:{tag}"),
-                None => name.to_owned(),
-            }),
-            labels: container.labels.clone(),
-        }),
+        container: place.container(),
         pod: place.pod(),
+        awaited: place.awaited,
     }
 }
 
 /// The same of a process that is held while it begins to execute `file`: all else of it is still what it was.
-fn facts_of_held(pid: u32, file: &Path, called: Option<&OsStr>, rules: &file::Select) -> Facts {
+fn facts_of_held(start: Start<'_>, rules: &file::Select, place: &InContainer) -> Facts {
+    let Start { pid, file, called, .. } = start;
     let asked = rules.include.iter().chain(&rules.exclude).any(|selector| !selector.command_line.is_empty());
     let command_line = asked.then(|| joined(&gate::command_line(pid).join(OsStr::new(" "))));
     Facts {
         comm: Some(target::comm(file, called)),
         exe: Some(file.to_string_lossy().into_owned()),
         command_line,
-        // The keeper waits for nobody: who is chosen by container or pod is judged when it has begun.
-        ..facts(pid, rules, &InContainer::default())
+        ..facts(pid, rules, place)
     }
 }
 

@@ -23,6 +23,7 @@ mod json_dialect;
 mod local;
 mod mistral;
 mod ollama;
+mod open;
 mod openai;
 mod openai_compatible;
 mod openai_responses;
@@ -38,9 +39,10 @@ mod watsonx;
 pub(crate) mod tests;
 
 pub use call::{EndedCall, LlmCall};
-pub use calls::{Active, Calls, Counts, Limits};
+pub use calls::{Calls, Counts, Limits};
 pub use decode::CallLimits;
 pub use fuzz::fuzz;
+pub use open::Active;
 pub use openai_compatible::is_model_host;
 pub use recognise::Options;
 

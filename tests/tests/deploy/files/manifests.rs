@@ -8,7 +8,7 @@ use tests::harness::{clients, finish, llmtap, workspace};
 
 use crate::{manifest, object, released, strings};
 
-const WAYS: [&str; 4] = ["", "-gateway", "-one-namespace", "-restricted-capabilities"];
+const WAYS: [&str; 5] = ["", "-gateway", "-kubelet", "-one-namespace", "-restricted-capabilities"];
 
 #[test]
 fn every_way_is_valid_for_three_versions_of_kubernetes() -> anyhow::Result<()> {
@@ -94,14 +94,43 @@ fn what_refers_to_something_finds_it() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is asked for pods can be reached, and may be asked.
+#[test]
+fn who_tells_of_pods_can_be_asked() -> anyhow::Result<()> {
+    for way in WAYS {
+        let Some(objects) = manifest(way)? else { return Ok(()) };
+        let policy = &object(&objects, "NetworkPolicy", "llmtap")?["spec"]["egress"];
+        let rules = policy.as_array().into_iter().flatten();
+        let open: Vec<u64> = rules
+            .flat_map(|rule| rule["ports"].as_array().into_iter().flatten())
+            .filter_map(|port| port["port"].as_u64())
+            .collect();
+        ensure!([443, 6443, 10250, 53].iter().all(|port| open.contains(port)), "{way}: {policy}");
+    }
+    let Some(objects) = manifest("-kubelet")? else { return Ok(()) };
+    let config = configuration(&objects)?;
+    ensure!(config["kubernetes"]["endpoint"] == "https://${env:NODE_IP}:10250", "{config}");
+    let pod = &object(&objects, "DaemonSet", "llmtap")?["spec"]["template"]["spec"];
+    let mut variables = pod["containers"][0]["env"].as_array().into_iter().flatten();
+    let address = variables.find(|one| one["name"] == "NODE_IP").context("no address")?;
+    ensure!(address["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP", "{address}");
+    let rules = &object(&objects, "ClusterRole", "llmtap")?["rules"];
+    ensure!(*rules == json!([{ "apiGroups": [""], "resources": ["nodes/pods"], "verbs": ["get"] }]), "{rules}");
+    Ok(())
+}
+
+fn configuration(objects: &[Value]) -> anyhow::Result<Value> {
+    let text = objects.iter().find_map(|one| one["data"]["config.yaml"].as_str()).context("no configuration")?;
+    Ok(serde_saphyr::from_str(text)?)
+}
+
 /// Health and metrics are asked for where the configuration offers them; overlays may have one of their own.
 #[test]
 fn every_configuration_offers_what_is_asked_for() -> anyhow::Result<()> {
     for way in WAYS {
         let Some(objects) = manifest(way)? else { return Ok(()) };
         let container = &object(&objects, "DaemonSet", "llmtap")?["spec"]["template"]["spec"]["containers"][0];
-        let config = objects.iter().find_map(|one| one["data"]["config.yaml"].as_str()).context("no configuration")?;
-        let config: Value = serde_saphyr::from_str(config)?;
+        let config = configuration(&objects)?;
         for (name, listen) in
             [("health", &config["health"]["listen"]), ("metrics", &config["exporters"]["prometheus"][0]["listen"])]
         {
@@ -124,6 +153,7 @@ fn the_program_accepts_every_configuration() -> anyhow::Result<()> {
             let file = tempfile::NamedTempFile::new()?;
             fs::write(&file, config)?;
             let mut check = Command::new(llmtap()?);
+            check.env("NODE_IP", "10.0.0.7");
             let checked = finish(check.args(["daemon", "--check", "--config"]).arg(file.path()))?;
             ensure!(checked.status.success(), "{way}: {}", checked.stderr);
             count += 1;

@@ -141,6 +141,11 @@ impl Containers {
         self.of_at(pid, Instant::now(), identity, runtime::facts)
     }
 
+    /// Whether more may soon be known of a container that [`Self::of`] has told.
+    pub fn awaits(&self, id: &str) -> bool {
+        self.known.get(id).is_some_and(|known| known.again.is_some())
+    }
+
     fn of_at(
         &mut self,
         pid: u32,

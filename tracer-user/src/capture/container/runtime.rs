@@ -78,19 +78,26 @@ struct Monitor {
 }
 
 impl Monitor {
-    /// The nearest ancestor of `pid` that is not in the container.
+    /// The nearest ancestor of `pid` that watches the container, else the nearest that is not in it: the runtime itself
+    /// stands between while it starts a container, or one more process in it.
     fn above(pid: u32, container: &str) -> Option<Self> {
         let mut ancestor = pid;
+        let mut nearest = None;
         for _ in 0..MAX_ANCESTORS {
-            ancestor = parent(ancestor).filter(|pid| *pid > 1)?;
+            let Some(next) = parent(ancestor).filter(|pid| *pid > 1) else { break };
+            ancestor = next;
             if cgroup::identity(ancestor).is_none_or(|identity| &*identity.container != container) {
                 let process = Path::new("/proc").join(ancestor.to_string());
                 let arguments = arguments(&process.join("cmdline"));
                 let directory = fs::read_link(process.join("cwd")).ok();
-                return Some(Self::of(ancestor, container, &arguments, directory));
+                let monitor = Self::of(ancestor, container, &arguments, directory);
+                if monitor.bundle.is_some() {
+                    return Some(monitor);
+                }
+                nearest = nearest.or(Some(monitor));
             }
         }
-        None
+        nearest
     }
 
     fn of(pid: u32, container: &str, arguments: &[String], directory: Option<PathBuf>) -> Self {

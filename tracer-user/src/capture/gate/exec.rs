@@ -43,6 +43,12 @@ pub fn command_line(pid: u32) -> Vec<OsString> {
     pointers(&memory, array).into_iter().take(MAX_ARGUMENTS).map_while(|pointer| text(&memory, pointer)).collect()
 }
 
+/// The environment that the program will get.
+pub fn environment(pid: u32) -> Vec<OsString> {
+    let Some((memory, [_, _, array])) = arguments(pid) else { return Vec::new() };
+    pointers(&memory, array).into_iter().filter_map(|pointer| text(&memory, pointer)).collect()
+}
+
 /// The memory, and the addresses of the name, of the arguments and of the environment.
 fn arguments(pid: u32) -> Option<(File, [u64; 3])> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;

@@ -4,12 +4,13 @@
 #![expect(unsafe_code, reason = "fork, fanotify and their kin")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::{CStr, CString},
     fs::File,
     io,
     os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -17,7 +18,7 @@ use super::{Keeper, PATIENCE, ToKeeper, ToTracer, called};
 use crate::capture::{
     rcu,
     seam::{Channel, close_others, ignore, keep_for_tracing, process_end},
-    target::{Names, Targets},
+    target::{Choice, Names, Start, Targets},
 };
 
 /// What the gate asks about of whole file systems.
@@ -25,6 +26,9 @@ const PROGRAMS: u64 = libc::FAN_OPEN_EXEC_PERM;
 
 /// Programs that may wait at the same time; more go on at once.
 const MAX_HELD: usize = 1024;
+
+/// Containers that are known to run nothing that is traced. Past it all are asked about again.
+const MAX_REFUSED: usize = 4096;
 
 /// Whose programs are held.
 pub struct Who<'a> {
@@ -132,7 +136,7 @@ fn keep(group: OwnedFd, channel: &Channel, who: Who<'_>, tracer: u32) {
     let open = |path: &CStr| unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let first = open(c"/proc/1/mountinfo");
     let mounts = if first < 0 { open(c"/proc/self/mountinfo") } else { first };
-    let mut keeper = State { group, channel, who, tracer, held: BTreeMap::new() };
+    let mut keeper = State { group, channel, who, tracer, held: BTreeMap::new(), refused: HashSet::new() };
     if channel.set_nonblocking().is_ok() {
         while keeper.turn(mounts).is_some() {}
     }
@@ -147,6 +151,8 @@ struct State<'a> {
     tracer: u32,
     /// Descriptors of programs that wait, and until when.
     held: BTreeMap<RawFd, Instant>,
+    /// Containers in which nobody is chosen.
+    refused: HashSet<Arc<str>>,
 }
 
 impl State<'_> {
@@ -182,6 +188,13 @@ impl State<'_> {
         while let Some(message) = self.channel.receive().ok()? {
             match message {
                 ToKeeper::Release { fd } => self.release(fd),
+                ToKeeper::Refuse { container } => {
+                    if self.refused.len() >= MAX_REFUSED {
+                        self.refused.clear();
+                    }
+                    self.refused.insert(container);
+                }
+                ToKeeper::AskAgain => self.refused.clear(),
             }
         }
         Some(())
@@ -204,11 +217,21 @@ impl State<'_> {
             }
             let pid = event.pid.cast_unsigned();
             let fd = event.fd;
-            let is_program = event.mask & PROGRAMS != 0;
-            let question = if is_program { ToTracer::Held { pid, fd } } else { ToTracer::Opened { pid, fd } };
-            let wanted = || if is_program { self.is_wanted(pid, fd) } else { self.is_target(pid) };
-            let asked = self.held.len() < MAX_HELD && wanted() && self.channel.send(&question).is_ok();
-            if asked {
+            let question = if self.held.len() >= MAX_HELD {
+                None
+            } else if event.mask & PROGRAMS == 0 {
+                self.is_target(pid).then_some(ToTracer::Opened { pid, fd })
+            } else {
+                match self.choice(pid, fd) {
+                    Choice::No => None,
+                    Choice::Yes => Some(ToTracer::Held { pid, fd, open: false }),
+                    Choice::Ask => Some(ToTracer::Held { pid, fd, open: true }),
+                    Choice::Open { container } => {
+                        (!self.refused.contains(&container)).then_some(ToTracer::Held { pid, fd, open: true })
+                    }
+                }
+            };
+            if question.is_some_and(|question| self.channel.send(&question).is_ok()) {
                 self.held.insert(event.fd, Instant::now() + PATIENCE);
             } else {
                 self.allow(event.fd);
@@ -216,18 +239,20 @@ impl State<'_> {
         }
     }
 
-    fn is_wanted(&self, pid: u32, fd: RawFd) -> bool {
+    fn choice(&self, pid: u32, fd: RawFd) -> Choice {
         // Our own children are targets once they are added; a process of another PID namespace has no number here.
         if pid == 0 || pid == self.tracer {
-            return false;
+            return Choice::No;
         }
-        match self.who.targets.state(pid) {
-            Some(excluded) => !excluded,
-            None => {
-                self.who.all
-                    || !self.who.names.is_empty() && self.who.names.matches(pid, &path(fd), called(pid).as_deref())
-            }
+        let state = self.who.targets.state(pid);
+        if state == Some(true) {
+            return Choice::No;
         }
+        let is_target = self.who.all || state.is_some();
+        if self.who.names.is_empty() {
+            return if is_target { Choice::Yes } else { Choice::No };
+        }
+        self.who.names.choose(Start { pid, file: &path(fd), called: called(pid).as_deref(), is_target })
     }
 
     fn is_target(&self, pid: u32) -> bool {

@@ -18,13 +18,14 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, RawFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{called, command_line, search_variables};
+pub use exec::{called, command_line, environment, search_variables};
 pub use keeper::{Who, check};
 
 use super::{
@@ -41,8 +42,9 @@ const FIRST: u32 = 1;
 /// From the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToTracer {
-    /// A traced process executes a file, which is the keeper's descriptor `fd`.
-    Held { pid: u32, fd: RawFd },
+    /// A traced process executes a file, which is the keeper's descriptor `fd`; or one of which it is `open` whether it is
+    /// to be traced.
+    Held { pid: u32, fd: RawFd, open: bool },
     /// A traced process opens a watched module, likewise.
     Opened { pid: u32, fd: RawFd },
     /// Something was mounted or unmounted in the first process's mount namespace.
@@ -52,7 +54,15 @@ enum ToTracer {
 /// To the keeper.
 #[derive(Debug, Serialize, Deserialize)]
 enum ToKeeper {
-    Release { fd: RawFd },
+    Release {
+        fd: RawFd,
+    },
+    /// Nobody in this container is chosen.
+    Refuse {
+        container: Arc<str>,
+    },
+    /// That may have changed, for all containers.
+    AskAgain,
 }
 
 /// A program or a module that waits for [`Gate::release`].
@@ -61,6 +71,8 @@ pub struct HeldProgram {
     pub pid: u32,
     /// The process goes on as it is, and is about to load the file.
     pub is_module: bool,
+    /// Whether it is to be traced must be said by who knows of its container.
+    pub is_open: bool,
     fd: RawFd,
     keeper: u32,
 }
@@ -107,6 +119,8 @@ impl Gate {
     /// # Errors
     /// Where the kernel or our privileges do not allow it (`CAP_SYS_ADMIN`, `CONFIG_FANOTIFY_ACCESS_PERMISSIONS`).
     pub fn new(who: Who<'_>) -> io::Result<Self> {
+        // Nothing could be watched where openat2(2) is refused, as by systemd's RestrictSUIDSGID.
+        Root::own().and_then(|root| root.handle(Path::new("/")))?;
         let (channel, theirs) = Channel::pair()?;
         let keeper = keeper::start(theirs, who)?;
         channel.set_nonblocking()?;
@@ -119,7 +133,9 @@ impl Gate {
     pub fn held(&self) -> io::Result<Option<HeldProgram>> {
         while let Some(message) = self.channel.receive()? {
             match message {
-                ToTracer::Held { pid, fd } => return Ok(Some(self.file(pid, fd, false))),
+                ToTracer::Held { pid, fd, open } => {
+                    return Ok(Some(HeldProgram { is_open: open, ..self.file(pid, fd, false) }));
+                }
                 ToTracer::Opened { pid, fd } => return Ok(Some(self.file(pid, fd, true))),
                 ToTracer::Mounts => self.watch_machine(),
             }
@@ -128,7 +144,7 @@ impl Gate {
     }
 
     const fn file(&self, pid: u32, fd: RawFd, is_module: bool) -> HeldProgram {
-        HeldProgram { pid, is_module, fd, keeper: self.keeper.pid }
+        HeldProgram { pid, is_module, is_open: false, fd, keeper: self.keeper.pid }
     }
 
     /// Has the first traced process that opens one of these files wait. Each costs some microseconds, and those who are
@@ -140,11 +156,24 @@ impl Gate {
 
     /// Lets the program go on. A module has been looked at, and is not asked about again.
     pub fn release(&self, program: HeldProgram) {
+        // That of a keeper before ours went on when it ended.
+        if program.keeper != self.keeper.pid {
+            return;
+        }
         if program.is_module {
             let _ = keeper::forget_module(&self.keeper, &program.link());
         }
         // Where that fails, the keeper is gone or its patience will be over.
         self.tell(&ToKeeper::Release { fd: program.fd });
+    }
+
+    /// Programs of this container are not asked about any more, until [`Gate::ask_again`].
+    pub fn refuse(&self, container: &Arc<str>) {
+        self.tell(&ToKeeper::Refuse { container: Arc::clone(container) });
+    }
+
+    pub fn ask_again(&self) {
+        self.tell(&ToKeeper::AskAgain);
     }
 
     /// Watches what is mounted in the namespace of the first process, which sees other containers' file systems also where

@@ -2,6 +2,7 @@
 
 mod adjust;
 mod fields;
+mod held;
 mod notice;
 
 use std::{
@@ -29,7 +30,7 @@ use super::{
     attach::{Attachments, Verdict},
     btf::{Btf, BtfError},
     clock::{Clock, boot_now},
-    gate::{Gate, Who},
+    gate::{Gate, HeldProgram, Who},
     libraries::Libraries,
     perf::{Mapping, MappingWatch},
     program::{AttachMode, ProgramError, Programs},
@@ -160,6 +161,8 @@ pub struct Tracer {
     clock: Clock,
     /// Holds programs at their start, where that is possible.
     gate: Option<Gate>,
+    /// Held programs of which somebody must say whether they are traced.
+    open: Vec<HeldProgram>,
     libraries: Libraries,
     rest: Rest,
     /// Files whose hooks are about to stop single processes.
@@ -258,6 +261,7 @@ impl Tracer {
             mode: options.targets.clone(),
             clock: Clock::new(),
             gate: None,
+            open: Vec::new(),
             libraries: Libraries::default(),
             rest: Rest::new(options.rest, Instant::now()),
             due: Vec::new(),
@@ -418,47 +422,6 @@ impl Tracer {
         }));
         if let Some(flush) = &mut self.flush_log {
             flush();
-        }
-    }
-
-    /// Hooks what held programs will run, and lets them go.
-    fn hook_held(&mut self, verdicts: &mut VecDeque<(u32, Verdict)>) {
-        while let Some(gate) = &mut self.gate {
-            let program = match gate.held() {
-                Ok(Some(program)) => program,
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!("programs are not held any more: {error}");
-                    self.gate = None;
-                    return;
-                }
-            };
-            if program.is_module {
-                if let Ok(file) = program.open() {
-                    let verdict = self.attachments.module(file, program.pid, &program.path());
-                    if !verdict.is_empty() {
-                        verdicts.push_back((program.pid, verdict));
-                    }
-                }
-                gate.release(program);
-                continue;
-            }
-            gate.watch_mounts(program.pid);
-            gate.watch_modules(&self.libraries.modules_of_held(&program));
-            self.disturbed();
-            if self.mode != TargetMode::All && self.targets.state(program.pid).is_none() {
-                // By its name. A full table is counted by the kernel side.
-                let _ = self.targets.add(program.pid);
-            }
-            for (path, file) in self.libraries.of_held(&program) {
-                let verdict = self.attachments.ahead(file, program.pid, &path);
-                if !verdict.is_empty() {
-                    verdicts.push_back((program.pid, verdict));
-                }
-            }
-            if let Some(gate) = &self.gate {
-                gate.release(program);
-            }
         }
     }
 

@@ -28,6 +28,8 @@ pub const MAX_DESCRIPTORS: usize = 200;
 pub enum ToParser {
     /// A traced process was seen, or has replaced its image.
     Process { at: u64, process: Arc<Process> },
+    /// A process is about to replace its image, and will be this.
+    Begins(Arc<Process>),
     /// The answer to [`ToTracer::Resolve`]; empty when the name is unknown.
     Resolved { id: u64, addresses: Vec<SocketAddr> },
     /// How the tracing goes, now and then.

@@ -59,6 +59,15 @@ pub struct Facts {
     pub cgroups: Vec<PathBuf>,
     pub container: Option<ContainerFacts>,
     pub pod: Option<PodFacts>,
+    /// Of what is not known, more may become known soon.
+    pub awaited: Awaited,
+}
+
+/// Of what more may become known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Awaited {
+    pub container: bool,
+    pub pod: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,14 +99,24 @@ impl Selector {
 
     #[must_use]
     pub fn matches(&self, facts: &Facts) -> bool {
-        if self.is_empty() {
-            return false;
+        self.judge(facts) == Some(true)
+    }
+
+    /// Whether it matches; `None` while that depends on what is awaited.
+    #[must_use]
+    pub fn judge(&self, facts: &Facts) -> Option<bool> {
+        if self.is_empty() || !self.matches_process(facts) {
+            return Some(false);
         }
+        self.judge_container(facts)
+    }
+
+    /// All keys but those of containers and pods.
+    fn matches_process(&self, facts: &Facts) -> bool {
         let any = |patterns: &OneOrMore<Pattern>, text: Option<&str>| {
             patterns.is_empty() || text.is_some_and(|text| patterns.matches(text))
         };
         let number = facts.user.map(|user| user.to_string());
-        let image = facts.container.as_ref().and_then(|container| container.image.as_deref());
         (self.pid.is_empty() || self.pid.0.contains(&facts.pid))
             && (self.cgroup.is_empty()
                 || self.cgroup.0.iter().any(|path| facts.cgroups.iter().any(|cgroup| is_below(cgroup, path))))
@@ -105,29 +124,98 @@ impl Selector {
             && any(&self.exe, facts.exe.as_deref())
             && any(&self.command_line, facts.command_line.as_deref())
             && (any(&self.user, facts.user_name.as_deref()) || any(&self.user, number.as_deref()))
-            && any(&self.container_image, image)
-            && all(&self.container_label, facts.container.as_ref().map(|container| &container.labels))
-            && self.kubernetes.matches(facts.pod.as_ref())
+    }
+
+    /// The keys of containers and pods.
+    fn judge_container(&self, facts: &Facts) -> Option<bool> {
+        let container = facts.container.as_ref();
+        let awaited = facts.awaited.container;
+        let image = one(&self.container_image, container.and_then(|container| container.image.as_ref()), awaited);
+        let labels = each(&self.container_label, container.map(|container| &container.labels), awaited);
+        let pod = self.kubernetes.judge(facts.pod.as_ref(), facts.awaited.pod);
+        all([image, labels, pod])
+    }
+
+    /// Whether it says nothing of a process but where it runs.
+    fn is_of_place(&self) -> bool {
+        let kubernetes = self.kubernetes.clone();
+        let (container_image, container_label) = (self.container_image.clone(), self.container_label.clone());
+        self.needs_container() && *self == Self { container_image, container_label, kubernetes, ..Self::default() }
+    }
+}
+
+impl Select {
+    /// Whether a process is traced; `None` while that depends on what is awaited.
+    #[must_use]
+    pub fn judge(&self, facts: &Facts) -> Option<bool> {
+        all([
+            any(self.include.iter().map(|selector| selector.judge(facts))),
+            self.judge_exclusion(facts).map(|out| !out),
+        ])
+    }
+
+    /// Whether a process is left out; `None` likewise.
+    #[must_use]
+    pub fn judge_exclusion(&self, facts: &Facts) -> Option<bool> {
+        any(self.exclude.iter().map(|selector| selector.judge(facts)))
+    }
+
+    /// Whether no process is traced that runs there, whatever else it is.
+    #[must_use]
+    pub fn refuses(&self, place: &Facts) -> bool {
+        self.include.iter().all(|selector| selector.judge_container(place) == Some(false))
+            || self.exclude.iter().any(|selector| selector.is_of_place() && selector.matches(place))
     }
 }
 
 impl Kubernetes {
-    fn matches(&self, pod: Option<&PodFacts>) -> bool {
-        let any = |patterns: &OneOrMore<Pattern>, text: Option<&String>| {
-            patterns.is_empty() || text.is_some_and(|text| patterns.matches(text))
-        };
-        any(&self.namespace, pod.and_then(|pod| pod.namespace.as_ref()))
-            && any(&self.pod, pod.and_then(|pod| pod.name.as_ref()))
-            && all(&self.label, pod.map(|pod| &pod.labels))
-            && all(&self.annotation, pod.map(|pod| &pod.annotations))
+    fn judge(&self, pod: Option<&PodFacts>, awaited: bool) -> Option<bool> {
+        all([
+            one(&self.namespace, pod.and_then(|pod| pod.namespace.as_ref()), awaited),
+            one(&self.pod, pod.and_then(|pod| pod.name.as_ref()), awaited),
+            each(&self.label, pod.map(|pod| &pod.labels), awaited),
+            each(&self.annotation, pod.map(|pod| &pod.annotations), awaited),
+        ])
+    }
+}
+
+/// Whether the text, where one is asked for, matches.
+fn one(patterns: &OneOrMore<Pattern>, text: Option<&String>, awaited: bool) -> Option<bool> {
+    match text {
+        _ if patterns.is_empty() => Some(true),
+        Some(text) => Some(patterns.matches(text)),
+        None => (!awaited).then_some(false),
     }
 }
 
 /// Whether each name is there with a value that matches.
-fn all(patterns: &BTreeMap<String, Pattern>, values: Option<&BTreeMap<String, String>>) -> bool {
-    patterns
-        .iter()
-        .all(|(name, pattern)| values.and_then(|values| values.get(name)).is_some_and(|value| pattern.matches(value)))
+fn each(
+    patterns: &BTreeMap<String, Pattern>,
+    values: Option<&BTreeMap<String, String>>,
+    awaited: bool,
+) -> Option<bool> {
+    all(patterns.iter().map(|(name, pattern)| match values.and_then(|values| values.get(name)) {
+        Some(value) => Some(pattern.matches(value)),
+        None => (!awaited).then_some(false),
+    }))
+}
+
+/// One that is false decides; else one that is open leaves it open.
+fn all(parts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    let mut known = Some(true);
+    for part in parts {
+        match part {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => known = None,
+        }
+    }
+    known
+}
+
+/// One that is true decides, likewise.
+fn any(parts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
+    all(parts.into_iter().map(|part| part.map(|part| !part))).map(|none| !none)
 }
 
 /// Whether a cgroup, as `/proc/PID/cgroup` names it, is the one at `path` or below it. `path` may include the mount
@@ -173,7 +261,17 @@ mod tests {
                 labels: BTreeMap::from([("app".into(), "agent".into())]),
                 annotations: BTreeMap::from([("llmtap/trace".into(), "true".into())]),
             }),
+            awaited: Awaited::default(),
         }
+    }
+
+    fn select(yaml: &str) -> Select {
+        super::super::File::parse(&format!("select: {yaml}\n"), &|_| None).unwrap().select
+    }
+
+    /// In a container of which nothing is known yet.
+    fn held() -> Facts {
+        Facts { container: None, pod: None, awaited: Awaited { container: true, pod: true }, ..facts() }
     }
 
     #[test]
@@ -212,5 +310,43 @@ mod tests {
         ] {
             assert!(!selector(yaml).matches(&facts()), "{yaml}");
         }
+    }
+
+    #[test]
+    fn what_is_awaited_leaves_open_only_what_depends_on_it() {
+        for (yaml, awaited) in [
+            ("{include: [{kubernetes: {label: {app: agent}}}]}", None),
+            ("{include: [{container_image: \"*/agent:*\", comm: python3}]}", None),
+            ("{include: [{container_image: \"*/agent:*\", comm: node}]}", Some(false)),
+            ("{include: [{container_label: {tier: ai}}, {user: app}]}", Some(true)),
+            ("{include: [{all: true}], exclude: [{kubernetes: {annotation: {llmtap/trace: \"false\"}}}]}", None),
+            ("{include: [{all: true}], exclude: [{kubernetes: {namespace: x}}, {comm: python3}]}", Some(false)),
+            ("{include: [{comm: node}], exclude: [{kubernetes: {namespace: x}}]}", Some(false)),
+        ] {
+            assert_eq!(select(yaml).judge(&held()), awaited, "{yaml}");
+            assert!(select(yaml).judge(&Facts { container: None, pod: None, ..facts() }).is_some(), "{yaml}");
+        }
+        // The runtime knows the namespace, the cluster the rest.
+        let pod = PodFacts { namespace: Some("shop".into()), ..PodFacts::default() };
+        let of_runtime = Facts { pod: Some(pod), ..held() };
+        let judge = |keys: &str| select(&format!("{{include: [{{kubernetes: {{{keys}}}}}]}}")).judge(&of_runtime);
+        assert_eq!(judge("namespace: shop"), Some(true));
+        assert_eq!(judge("namespace: shops, label: {app: agent}"), Some(false));
+        assert_eq!(judge("namespace: shop, label: {app: agent}"), None);
+    }
+
+    #[test]
+    fn a_place_is_refused_only_if_no_process_in_it_can_be_chosen() {
+        let refuses = |yaml: &str, facts: &Facts| select(yaml).refuses(facts);
+        let other = "{include: [{kubernetes: {namespace: other}}, {container_label: {tier: web}, comm: python3}]}";
+        assert!(refuses(other, &facts()));
+        assert!(!refuses(other, &held()));
+        assert!(!refuses("{include: [{kubernetes: {namespace: other}}, {comm: node}]}", &facts()));
+        let out = "{include: [{all: true}], exclude: [{kubernetes: {namespace: shop}}]}";
+        assert!(refuses(out, &facts()));
+        assert!(!refuses(
+            "{include: [{all: true}], exclude: [{comm: python3, kubernetes: {namespace: shop}}]}",
+            &facts()
+        ));
     }
 }

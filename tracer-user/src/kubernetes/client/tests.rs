@@ -9,7 +9,7 @@ use super::{
     fake::{End, Fake, Turn},
     *,
 };
-use crate::export::otlp::SystemResolver;
+use crate::{export::otlp::SystemResolver, kubernetes::Trust};
 
 const PAUSES: Pauses = Pauses { first: Duration::from_millis(10), longest: Duration::from_millis(100) };
 
@@ -89,7 +89,7 @@ fn endpoint(fake: &Fake, scheme: &str, authorities: &[u8]) -> Endpoint {
         url: format!("{scheme}://{}", fake.address).parse().unwrap(),
         kubelet: false,
         node: "node-1".into(),
-        authorities: authorities.to_vec(),
+        trust: if scheme == "https" { Trust::Authorities(authorities.to_vec()) } else { Trust::Anybody },
         token_file: "/nowhere".into(),
         poll: Duration::from_secs(60),
     }
@@ -128,14 +128,30 @@ fn asked(fake: &Fake, n: usize, key: &str) -> Option<String> {
 
 /// A server's certificate for this address, and its authority's.
 fn tls() -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
+    tls_of("127.0.0.1")
+}
+
+fn tls_of(name: &str) -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = params.self_signed(&ca_key).unwrap().pem().into_bytes();
     let issuer = rcgen::Issuer::new(params, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
+    (acceptor(&certificate, &key), authority)
+}
+
+/// A certificate that nobody but its own key has signed.
+fn self_signed() -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (acceptor(&certificate, &key), certificate.pem().into_bytes())
+}
+
+fn acceptor(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> tokio_rustls::TlsAcceptor {
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -144,7 +160,7 @@ fn tls() -> (tokio_rustls::TlsAcceptor, Vec<u8>) {
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();
-    (tokio_rustls::TlsAcceptor::from(Arc::new(config)), authority)
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
 }
 
 #[test]
@@ -321,6 +337,37 @@ fn the_kubelet_is_asked_again_when_somebody_waits() {
         running.expect(&["-u-a"]).await;
         let asked = fake.asked();
         assert!(asked.iter().all(|(path, _)| path == "/pods"), "{asked:?}");
+    });
+}
+
+/// A kubelet on loopback, asked with this trust: what is told first, and what came.
+async fn ask_kubelet(acceptor: tokio_rustls::TlsAcceptor, trust: Trust) -> (String, usize) {
+    let fake = Fake::start(Some(acceptor), vec![Turn::List(vec![pod("a", "1")], "", "")]).await;
+    let endpoint = Endpoint { kubelet: true, trust, ..endpoint(&fake, "https", b"") };
+    let first = Running::start(endpoint).next().await;
+    (first, fake.asked().len())
+}
+
+/// As kubeadm leaves them: of an authority of the node's own, whose certificate stands beside it in one file.
+#[test]
+fn a_kubelet_with_a_certificate_of_its_own_is_believed_by_its_file_or_when_asked_to() {
+    test(async {
+        let (acceptor, authority) = tls();
+        assert_eq!(ask_kubelet(acceptor, Trust::Authorities(authority)).await, ("+a 1".to_owned(), 1));
+        let (acceptor, own) = self_signed();
+        assert_eq!(ask_kubelet(acceptor.clone(), Trust::Authorities(own)).await, ("+a 1".to_owned(), 1));
+        assert_eq!(ask_kubelet(acceptor.clone(), Trust::Anybody).await, ("+a 1".to_owned(), 1));
+        // It names the node, and is asked by the node's address.
+        let (named, authority) = tls_of("node-1");
+        assert_eq!(ask_kubelet(named.clone(), Trust::Anybody).await, ("+a 1".to_owned(), 1));
+        for (acceptor, authority) in [(acceptor, tls().1), (named, authority)] {
+            let (first, asked) = ask_kubelet(acceptor, Trust::Authorities(authority)).await;
+            assert!(
+                first.starts_with("!the kubelet does not tell of pods: ") && first.contains("certificate"),
+                "{first}"
+            );
+            assert_eq!(asked, 0);
+        }
     });
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::Half;
 use crate::{
     capture::{ProcessNotice, process},
+    config::file::select::Awaited,
     live::{cluster::Cluster, select::InContainer},
 };
 
@@ -69,17 +70,26 @@ impl Half<'_> {
 
     /// The container and the pod of a process, where a selector asks for them. One whose pod is not known yet is judged
     /// again when it is.
-    pub(super) fn place(&mut self, pid: u32) -> InContainer {
+    fn place(&mut self, pid: u32) -> InContainer {
+        let mut place = self.look(pid);
+        // What is not known by now matches nothing.
+        let awaited = std::mem::take(&mut place.awaited);
+        if awaited.pod && self.undecided.len() < MAX_UNDECIDED {
+            self.undecided.insert(pid);
+            self.cluster.iter().for_each(Cluster::wanted);
+        }
+        place
+    }
+
+    /// The same as far as it is known now.
+    pub(super) fn look(&mut self, pid: u32) -> InContainer {
         if !self.selection.by_container() {
             return InContainer::default();
         }
         let Some(container) = self.containers.of(pid) else { return InContainer::default() };
         let pod = self.pods.of(&container).cloned();
-        if pod.is_none() && self.pods.may_come(&container) && self.undecided.len() < MAX_UNDECIDED {
-            self.undecided.insert(pid);
-            self.cluster.iter().for_each(Cluster::wanted);
-        }
-        InContainer { container: Some(container), pod }
+        let awaited = Awaited { container: self.containers.awaits(&container.id), pod: self.pods.may_come(&container) };
+        InContainer { container: Some(container), pod, awaited }
     }
 
     /// Judges those again whose pod was not known.
@@ -117,13 +127,17 @@ impl Half<'_> {
     }
 
     pub(super) fn executed(&mut self, notice: &ProcessNotice) {
-        if self.excludes(notice.pid) {
-            self.leave_out(notice.pid);
+        let pid = notice.pid;
+        // Read first, and once: a process that has ended meanwhile is in no container any more.
+        let place = self.place(pid);
+        if self.selection.excludes(pid, &place) {
+            self.leave_out(pid);
         } else if notice.target || self.selection.all {
-            self.introduce(notice.pid);
-        } else if self.selects(notice.pid) {
-            self.add_with_descendants(notice.pid);
-            self.adopt(notice.pid);
+            let container = place.container.or_else(|| self.containers.of(pid));
+            self.introduce_in(pid, container);
+        } else if self.selection.selects(pid, &place) {
+            self.add_with_descendants(pid);
+            self.adopt(pid);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The half with privileges: attaches, follows processes, starts the command, answers the other half.
 
 mod judge;
+mod starts;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,11 +19,12 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 
+use self::starts::Starts;
 use super::{Plan, cluster::Cluster, select::Selection, service::Service, watch::Watch};
 use crate::{
     capture::{
         Process, ProcessNews, ProcessNotice, Refusal, Tracer, Verdict,
-        container::Containers,
+        container::{Container, Containers},
         process,
         seam::{
             Channel, Command, LaunchError, Signals, Starting, Status, ToParser, ToTracer, Totals, keep_for_tracing,
@@ -70,6 +72,7 @@ pub fn run(
         cluster,
         variables,
         undecided: BTreeSet::new(),
+        starts: Starts::default(),
     };
     let command = match plan.launch {
         Some(command) => match half.start(&command) {
@@ -147,6 +150,8 @@ struct Half<'a> {
     variables: Vec<String>,
     /// Processes that selectors by pod cannot judge yet.
     undecided: BTreeSet<u32>,
+    /// Programs that are held until those selectors can judge them.
+    starts: Starts,
 }
 
 impl Half<'_> {
@@ -220,7 +225,7 @@ impl Half<'_> {
         let command_end = command.map(process_end).transpose().context("cannot watch the command")?;
         loop {
             let own = self.watch.as_ref().map(Watch::next).into_iter().chain(self.service.as_ref().map(Service::next));
-            let own = own.chain(self.pods.next()).chain(self.tracer.next_adjustment());
+            let own = own.chain(self.pods.next()).chain(self.starts.next()).chain(self.tracer.next_adjustment());
             let next = until.into_iter().chain(own).min();
             let timeout = next.map(|next| next.saturating_duration_since(Instant::now()));
             let ready = {
@@ -266,6 +271,7 @@ impl Half<'_> {
                 return Ok(Ended::Command(status));
             }
             self.ask_cluster();
+            self.judge_starts();
             self.tracer.adjust();
             self.tell();
             if let Some(service) = &mut self.service {
@@ -287,8 +293,11 @@ impl Half<'_> {
         let anew = include(&self.selection) != include(&selection);
         self.selection = selection;
         // The keeper knows the old selectors: another one takes its place.
-        if let Err(error) = self.tracer.hold_programs(&self.selection.names) {
-            tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+        match self.tracer.hold_programs(&self.selection.names) {
+            Ok(()) => self.starts.forget(),
+            Err(error) => {
+                tracing::info!("programs are not held at their start ({error}): very short ones may be missed");
+            }
         }
         self.judge_all(anew);
     }
@@ -309,11 +318,12 @@ impl Half<'_> {
     fn ask_cluster(&mut self) {
         let now = Instant::now();
         let mut known = self.pods.expire(now);
-        let (mut told, mut changed) = (false, false);
+        let (mut any, mut told, mut changed) = (false, false, false);
         if let Some(cluster) = &self.cluster {
             match cluster.news() {
                 Ok(news) => {
-                    told = !news.is_empty() && !self.undecided.is_empty();
+                    any = !news.is_empty();
+                    told = any && !self.undecided.is_empty();
                     for news in news {
                         match &news {
                             News::Trouble(why) => tracing::warn!("{why}"),
@@ -334,9 +344,13 @@ impl Half<'_> {
         }
         if changed && self.selection.by_container() {
             // A label or an annotation: processes of all kinds may be selected now, or no longer.
+            self.tracer.ask_again();
             self.judge_all(true);
         } else if told {
             self.decide();
+        }
+        if any {
+            self.judge_starts_again();
         }
     }
 
@@ -344,6 +358,7 @@ impl Half<'_> {
     fn follow(&mut self) {
         let mut notices = std::mem::take(&mut self.notices);
         self.tracer.on_readable(&mut notices);
+        self.judge_starts();
         for notice in notices.drain(..) {
             match &notice.what {
                 ProcessNews::Executed => self.executed(&notice),
@@ -369,26 +384,36 @@ impl Half<'_> {
 
     /// Tells the other half what it needs of a process, and the tracer what it must know of its runtime.
     fn introduce(&mut self, pid: u32) {
+        let container = self.containers.of(pid);
+        self.introduce_in(pid, container);
+    }
+
+    fn introduce_in(&mut self, pid: u32, container: Option<Arc<Container>>) {
         let Ok(facts) = process::facts(pid, &self.variables) else { return };
         self.processes += 1;
+        if facts.service.is_none() {
+            // It has ended: nothing of what was told of it before would be left.
+            return;
+        }
         if facts.exe.as_deref().is_some_and(process::keeps_coroutines_on_their_thread) {
             self.tracer.allow_foreign_stacks(pid);
         }
-        let process = match self.containers.of(pid) {
-            Some(container) => {
-                let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
-                let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
-                if let (Some(cluster), true) = (&self.cluster, unknown) {
-                    cluster.wanted();
-                }
-                process
-            }
-            None => {
-                self.pods.forget(pid);
-                Arc::new(facts)
-            }
-        };
+        let process = self.located(facts, container);
         self.describe(process);
+    }
+
+    /// With what is known of its container and pod.
+    fn located(&mut self, facts: Process, container: Option<Arc<Container>>) -> Arc<Process> {
+        let Some(container) = container else {
+            self.pods.forget(facts.pid);
+            return Arc::new(facts);
+        };
+        let facts = Process { container: Some(Arc::new(container.told(self.containers.options()))), ..facts };
+        let (process, unknown) = self.pods.describe(facts, &container, Instant::now());
+        if let (Some(cluster), true) = (&self.cluster, unknown) {
+            cluster.wanted();
+        }
+        process
     }
 
     fn describe(&self, process: Arc<Process>) {
