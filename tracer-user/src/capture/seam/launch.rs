@@ -227,10 +227,14 @@ pub fn close_behind<T>(meanwhile: impl FnOnce() -> T) -> bool {
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 drop(ours);
                 let mut entry = libc::pollfd { fd: ended.as_raw_fd(), events: 0, revents: 0 };
-                // SAFETY: no arguments: the terminal's signals are for others. Then a live array of one entry. Whoever
-                // closes last waits for the kernel, and that is to be this process.
+                // SAFETY: integer arguments, and a live array of one entry. The terminal's signals are for others, and who
+                // reads the caller's output waits for its end; whoever closes the rest last waits for the kernel, and that
+                // is to be this process.
                 unsafe {
                     libc::setsid();
+                    for fd in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+                        libc::close(fd);
+                    }
                     libc::poll(&raw mut entry, 1, PATIENCE);
                 }
                 let guard = meanwhile();
