@@ -217,8 +217,14 @@ fn a_process_is_traced_once_its_pod_opts_in() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A daemon that has a server's account, and is asked to choose so.
-fn choosing(bench: &Bench, server: &ApiServer, select: &Value) -> anyhow::Result<Daemon> {
+/// A daemon that has a server's account, and is asked to choose so, and containers to choose from. `None`, with the reason
+/// printed, where no cgroup can be made.
+fn choosing(bench: &Bench, select: &Value) -> anyhow::Result<Option<(Cgroups, ApiServer, Daemon)>> {
+    let Some(cgroups) = Cgroups::make() else {
+        println!("skipped: no cgroup can be made");
+        return Ok(None);
+    };
+    let server = ApiServer::start("first")?;
     fs::write(bench.path("token"), "first\n")?;
     fs::write(bench.path("ca.crt"), &server.authority)?;
     let config = json!({
@@ -229,7 +235,8 @@ fn choosing(bench: &Bench, server: &ApiServer, select: &Value) -> anyhow::Result
             "token_file": bench.path("token"), "ca_file": bench.path("ca.crt")
         }
     });
-    Daemon::start(bench, &config.to_string())
+    let daemon = Daemon::start(bench, &config.to_string())?;
+    Ok(Some((cgroups, server, daemon)))
 }
 
 fn ended_well(mut client: Running) -> anyhow::Result<()> {
@@ -244,13 +251,8 @@ const LATER: Duration = Duration::from_millis(500);
 #[test]
 fn short_programs_of_a_chosen_pod_are_traced_from_their_first_call() -> anyhow::Result<()> {
     let bench = bench!();
-    let Some(cgroups) = Cgroups::make() else {
-        println!("skipped: no cgroup can be made");
-        return Ok(());
-    };
-    let server = ApiServer::start("first")?;
     let select = json!({ "include": [{ "kubernetes": { "label": { "app.kubernetes.io/version": "7" } } }] });
-    let daemon = choosing(&bench, &server, &select)?;
+    let Some((cgroups, server, daemon)) = choosing(&bench, &select)? else { return Ok(()) };
 
     let began = Instant::now();
     let first = Running::start(&mut moment(&bench, &cgroups.container)?)?;
@@ -275,13 +277,8 @@ fn short_programs_of_a_chosen_pod_are_traced_from_their_first_call() -> anyhow::
 #[test]
 fn programs_of_other_pods_are_not_traced_and_wait_once_at_most() -> anyhow::Result<()> {
     let bench = bench!();
-    let Some(cgroups) = Cgroups::make() else {
-        println!("skipped: no cgroup can be made");
-        return Ok(());
-    };
-    let server = ApiServer::start("first")?;
     let select = json!({ "include": [{ "kubernetes": { "label": { "app.kubernetes.io/version": "7" } } }] });
-    let daemon = choosing(&bench, &server, &select)?;
+    let Some((cgroups, server, daemon)) = choosing(&bench, &select)? else { return Ok(()) };
     let mut other = pod("2");
     other["metadata"]["labels"]["app.kubernetes.io/version"] = "8".into();
     server.tell("ADDED", &other);
@@ -309,16 +306,11 @@ fn programs_of_other_pods_are_not_traced_and_wait_once_at_most() -> anyhow::Resu
 #[test]
 fn the_first_call_of_a_pod_that_opts_out_is_not_told() -> anyhow::Result<()> {
     let bench = bench!();
-    let Some(cgroups) = Cgroups::make() else {
-        println!("skipped: no cgroup can be made");
-        return Ok(());
-    };
-    let server = ApiServer::start("first")?;
     let select = json!({
         "include": [{ "command_line": "*moment.py*" }],
         "exclude": [{ "kubernetes": { "annotation": { "llmtap/trace": "false" } } }]
     });
-    let daemon = choosing(&bench, &server, &select)?;
+    let Some((cgroups, server, daemon)) = choosing(&bench, &select)? else { return Ok(()) };
     let first = Running::start(&mut moment(&bench, &cgroups.container)?)?;
     std::thread::sleep(LATER);
     let mut out = pod("2");
