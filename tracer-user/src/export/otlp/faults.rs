@@ -9,14 +9,9 @@ use std::{
 
 use super::{
     fake::{Fake, Received, Reply},
-    tests::{LONG, PROTOCOLS, Pki, fake, index, path, pki, send_from, start, start_with, stats, url},
+    tests::{LONG, PROTOCOLS, Pki, fake, index, nowhere, path, pki, send_from, start, start_with, stats, url},
     *,
 };
-
-/// An address at which nothing listens.
-fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// The numbers of the spans in requests that the endpoint took, as they came.
 fn taken(received: &[Received]) -> Vec<i64> {
@@ -52,7 +47,7 @@ fn wait_until(what: &str, mut over: impl FnMut() -> bool) {
 fn an_endpoint_that_is_down_for_a_while_gets_what_waited() {
     let outage = std::env::var("LLMTAP_OUTAGE_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(1.5);
     let run = |protocol: &'static str| {
-        let address = nowhere();
+        let (held, address) = nowhere();
         let limits = [("OTEL_BSP_MAX_QUEUE_SIZE", "40"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")];
         let handle = start(&format!("http://{address}"), protocol, &limits);
         // A batch on its way and a full queue.
@@ -64,6 +59,7 @@ fn an_endpoint_that_is_down_for_a_while_gets_what_waited() {
         send_from(&handle, 50, 100);
         assert_eq!(handle.progress(), Progress { exported: 0, dropped: 100, waiting: 50 }, "{protocol}");
         std::thread::sleep(Duration::from_secs_f64(outage / 2.0));
+        drop(held);
         let fake = Fake::start_at(address, &[Reply::Ok], protocol == "grpc", None);
         wait_until("recovery", || handle.progress().waiting == 0);
         // As if nothing had been.
@@ -80,11 +76,12 @@ fn an_endpoint_that_is_down_for_a_while_gets_what_waited() {
 #[test]
 fn the_end_of_the_run_does_not_wait_for_the_next_pause() {
     for protocol in PROTOCOLS {
-        let address = nowhere();
+        let (held, address) = nowhere();
         let handle = start(&format!("http://{address}"), protocol, &[]);
         send_from(&handle, 0, 3);
         // The pauses have grown to more than the time that is left.
         std::thread::sleep(Duration::from_millis(1500));
+        drop(held);
         let fake = Fake::start_at(address, &[Reply::Ok], protocol == "grpc", None);
         assert_eq!(handle.shutdown(Duration::from_millis(800)).exported, 3, "{protocol}");
         assert_eq!(taken(&fake.rest()), [0, 1, 2]);

@@ -1,10 +1,11 @@
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     ops::Range,
     time::Instant,
 };
 
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value as AnyValue};
+use tokio::net::TcpSocket;
 use tokio_rustls::{TlsAcceptor, rustls as tls};
 
 use super::{
@@ -38,6 +39,14 @@ pub fn start_with(endpoint: &str, protocol: &str, more: &[(&str, &str)], resolve
             .collect();
     let env = move |name: &str| Some(variables.iter().rev().find(|(key, _)| key == name)?.1.clone());
     Otlp::new(Some(endpoint), &env).unwrap().unwrap().start(resolver).unwrap()
+}
+
+/// An address at which nothing listens, and nothing can as long as the socket lives: tests run side by side.
+pub fn nowhere() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 pub fn url(fake: &Fake) -> String {
@@ -282,7 +291,7 @@ fn a_replay_waits_for_room_while_the_endpoint_takes_spans() {
     send_all(&handle, 500);
     assert_eq!(handle.shutdown(LONG), stats(500, 0));
 
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_held, closed) = nowhere();
     let otlp = Otlp::new(Some(&format!("http://{closed}")), &limits).unwrap().unwrap().when_full(WhenFull::Wait);
     let handle = otlp.start(Arc::new(SystemResolver)).unwrap();
     let begun = Instant::now();
@@ -307,7 +316,7 @@ fn queued_memory_is_bounded_in_bytes_too() {
 #[test]
 fn an_unreachable_endpoint_costs_nothing_but_spans() {
     for protocol in PROTOCOLS {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_held, closed) = nowhere();
         let timeout = [("OTEL_BSP_EXPORT_TIMEOUT", "500")];
         let handle = start(&format!("http://{closed}"), protocol, &timeout);
         send_all(&handle, 3);
@@ -337,7 +346,7 @@ fn an_outage_is_told_in_one_line() {
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     tracing::subscriber::with_default(subscriber, || {
-        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (_held, closed) = nowhere();
         let limits = [("OTEL_BSP_EXPORT_TIMEOUT", "700"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")];
         let handle = start(&format!("http://{closed}"), "http/protobuf", &limits);
         send_all(&handle, 3);
@@ -361,14 +370,16 @@ fn waiting_spans_leave_at_shutdown() {
 }
 
 /// Knows one name.
-struct OneHost(SocketAddr);
+struct OneHost {
+    address: SocketAddr,
+    dead: (TcpSocket, SocketAddr),
+}
 
 impl Resolve for OneHost {
     fn resolve(&self, host: &str, port: u16) -> BoxFuture<io::Result<Vec<SocketAddr>>> {
         let answer = if host == "collector.test" && port == 4318 {
             // The first address does not answer: the next one must be tried.
-            let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-            Ok(vec![dead, self.0])
+            Ok(vec![self.dead.1, self.address])
         } else {
             Err(io::Error::new(io::ErrorKind::NotFound, "no such host"))
         };
@@ -380,7 +391,7 @@ impl Resolve for OneHost {
 fn names_are_resolved_by_the_caller() {
     for protocol in PROTOCOLS {
         let fake = fake(protocol, &[Reply::Ok]);
-        let resolver = Arc::new(OneHost(fake.address));
+        let resolver = Arc::new(OneHost { address: fake.address, dead: nowhere() });
         let handle = start_with("http://collector.test:4318", protocol, &[], resolver.clone());
         send_all(&handle, 1);
         assert_eq!(handle.shutdown(LONG).exported, 1, "{protocol}");
