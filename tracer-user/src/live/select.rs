@@ -200,21 +200,28 @@ fn needs_container(selectors: &[file::Selector]) -> bool {
     selectors.iter().any(file::Selector::needs_container)
 }
 
-/// In the keeper, which waits for nobody: of containers it knows who is in one.
+/// In the keeper, which waits for nobody: of containers it knows who is in one, and asks it only where that matters.
 fn choose(rules: &file::Select, start: Start<'_>) -> Choice {
-    let by_container = needs_container(&rules.include) || needs_container(&rules.exclude);
-    let container = by_container.then(|| container::identity(start.pid)).flatten();
+    let container = || container::identity(start.pid);
     if start.is_target {
         // It stays one, unless it is excluded. In a container it is asked about all the same, so that it is known whose it
         // is before it begins: the runtime itself becomes a target while it makes a container that is chosen.
-        return if container.is_some() { Choice::Ask } else { Choice::Yes };
+        let by_container = needs_container(&rules.include) || needs_container(&rules.exclude);
+        return if by_container && container().is_some() { Choice::Ask } else { Choice::Yes };
     }
-    let awaited = Awaited { container: container.is_some(), pod: container.is_some() };
-    match (judge(rules, start, &InContainer { awaited, ..InContainer::default() }), container) {
-        (Some(true), _) => Choice::Yes,
-        (None, Some(identity)) => Choice::Open { container: identity.container },
-        _ => Choice::No,
-    }
+    let awaited = Awaited { container: true, pod: true };
+    let mut facts = facts_of_held(start, rules, &InContainer { awaited, ..InContainer::default() });
+    let chosen = match rules.judge(&facts) {
+        Some(chosen) => chosen,
+        None => match container() {
+            Some(identity) => return Choice::Open { container: identity.container },
+            None => {
+                facts.awaited = Awaited::default();
+                rules.judge(&facts) == Some(true)
+            }
+        },
+    };
+    if chosen { Choice::Yes } else { Choice::No }
 }
 
 fn judge(rules: &file::Select, start: Start<'_>, place: &InContainer) -> Option<bool> {
